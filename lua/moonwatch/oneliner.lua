@@ -1,0 +1,163 @@
+-- Turns `-e` text into a script: [events:] condition [=> action].
+--
+--   exec: comm == "curl"                 tell of every exec of curl
+--   exec, exit: uid == 0 => print(cmdline)
+--   => print(type, pid, comm)            every event
+--
+-- In both parts the fields of the event are plain names. A condition that fails because a field has
+-- no value is undecided: it selects nothing and is counted.
+local mw = require "moonwatch"
+local core = mw._core
+
+local kinds = mw.set {
+  "fork", "exec", "exit", "uid", "gid", "sid", "ptrace", "comm", "coredump", "snapshot", "lost", "reload", "any",
+}
+
+-- Walk Lua source; call on_name(name) for each free-standing name, on_arrow(position) at a `=>`.
+local function walk(source, on_name, on_arrow)
+  local at = 1
+  while at <= #source do
+    local long = source:match("^%[(=*)%[", at)
+    local quote = source:match("^[\"']", at)
+    local name = source:match("^[%a_][%w_]*", at)
+    local number = source:match("^%d[%w%.]*", at)
+    if long then
+      local _, stop = source:find("]" .. long .. "]", at, true)
+      at = (stop or #source) + 1
+    elseif quote then
+      at = at + 1
+      while at <= #source and source:sub(at, at) ~= quote do
+        at = at + (source:sub(at, at) == "\\" and 2 or 1)
+      end
+      at = at + 1
+    elseif name then
+      local before = source:sub(1, at - 1):match "(%.*:?)%s*$"
+      if before ~= "." and before ~= ":" then
+        on_name(name)
+      end
+      at = at + #name
+    elseif number then
+      at = at + #number
+    elseif source:sub(at, at + 1) == "=>" then
+      if on_arrow(at) then
+        return
+      end
+      at = at + 2
+    else
+      at = at + 1
+    end
+  end
+end
+
+local function nothing() end
+
+-- "exec,exit: rest" -> { "exec", "exit" }, "rest"
+local function split_events(text)
+  local head, rest = text:match "^%s*([%a_][%w_%s,|]*):(.*)$"
+  if not head or rest:sub(1, 1) == ":" then
+    return { "any" }, text
+  end
+  local events = {}
+  for word in head:gmatch "[%w_]+" do
+    if not kinds[word] then
+      -- `comm:find("x")` is an expression that begins with a field
+      if #events == 0 and core._fields[word] then
+        return { "any" }, text
+      end
+      error(("-e: '%s' is no event; there are fork exec exit uid gid sid ptrace comm coredump snapshot lost reload any")
+        :format(word), 0)
+    end
+    events[#events + 1] = word
+  end
+  -- `comm:find("curl")`: the event's name is a field too, and a method call follows
+  if #events == 1 and core._fields[events[1]] and rest:match "^[%a_][%w_]*%s*[%(\"'{%[]" then
+    return { "any" }, text
+  end
+  return events, rest
+end
+
+local function split_action(text)
+  local arrow
+  walk(text, nothing, function(position)
+    arrow = position
+    return true
+  end)
+  if not arrow then
+    return text, nil
+  end
+  return text:sub(1, arrow - 1), text:sub(arrow + 2)
+end
+
+-- local pid, comm = ev.pid, ev.comm: only what the text names
+local function prologue(text)
+  local names, values, used = {}, {}, {}
+  walk(text, function(name)
+    if (core._fields[name] or name == "parent" or name == "was") and not used[name] then
+      used[name] = true
+      names[#names + 1] = name
+      values[#values + 1] = "ev." .. name
+    end
+  end, nothing)
+  if #names == 0 then
+    return "", names
+  end
+  return ("local %s = %s "):format(table.concat(names, ","), table.concat(values, ",")), names
+end
+
+local function compile(source, what, env)
+  local chunk, message = loadstring("return function(ev) " .. source .. "\nend", "=-e")
+  if not chunk then
+    error(("-e: the %s is not Lua: %s"):format(what, message:gsub("^%-e:%d+: ", "")), 0)
+  end
+  return setfenv(chunk, env)()
+end
+
+local function lacks(ev, names)
+  for _, name in ipairs(names) do
+    if ev[name] == nil then
+      return true
+    end
+  end
+  return false
+end
+
+---@param name string  for messages and the summary
+---@param text string  the argument of -e
+---@param env table    the script's environment
+return function(name, text, env)
+  local events, rest = split_events(text)
+  local condition, action = split_action(rest)
+  env.mw = mw
+
+  local selects
+  if condition:match "%S" then
+    local locals, names = prologue(condition)
+    local test = compile(locals .. "return " .. condition, "condition", env)
+    selects = function(ev)
+      local ok, result = pcall(test, ev)
+      if ok then
+        return result
+      end
+      if not lacks(ev, names) then
+        error(result, 0)
+      end
+      core._undecided()
+      return false
+    end
+  end
+
+  local act = mw.emit
+  if action then
+    act = compile((prologue(action)) .. action, "action", env)
+  end
+
+  local on = {}
+  for _, event in ipairs(events) do
+    on[event] = function(ev)
+      if not selects or selects(ev) then
+        act(ev)
+      end
+    end
+  end
+  mw.script { name = name, on = on }
+end

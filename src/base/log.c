@@ -1,0 +1,64 @@
+/* log.c - the only way this code speaks to the operator. See log.h. */
+#include "base/log.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <unistd.h>
+
+static log_sink *current_sink;
+static void *current_ctx;
+static enum log_level current_most = LOG_LEVEL_WARN;
+
+void log_to(log_sink *sink, void *ctx)
+{
+    current_sink = sink;
+    current_ctx = ctx;
+}
+
+void log_level(enum log_level most)
+{
+    current_most = most;
+}
+
+/* Script errors carry newlines (tracebacks): those stay. The rest cannot reach a terminal. */
+static void copy_harmless(char *to, size_t cap, const char *from)
+{
+    size_t len = 0;
+    for (; *from && len + 5 < cap; from++) {
+        unsigned char c = (unsigned char)*from;
+        if ((c >= 0x20 && c != 0x7f) || c == '\n' || c == '\t')
+            to[len++] = *from;
+        else
+            len += (size_t)snprintf(to + len, cap - len, "\\x%02x", c);
+    }
+    to[len] = '\0';
+}
+
+__attribute__((format(printf, 2, 0))) static void say(enum log_level level, const char *format, va_list args)
+{
+    if (level > current_most)
+        return;
+
+    char raw[4096], text[8192];
+    vsnprintf(raw, sizeof raw, format, args);
+    copy_harmless(text, sizeof text, raw);
+
+    if (current_sink)
+        current_sink(current_ctx, level, text);
+    else
+        dprintf(STDERR_FILENO, "moonwatch: %s\n", text);
+}
+
+#define LOG_FUNCTION(name, level)                                                                  \
+    void name(const char *format, ...)                                                             \
+    {                                                                                              \
+        va_list args;                                                                              \
+        va_start(args, format);                                                                    \
+        say(level, format, args);                                                                  \
+        va_end(args);                                                                              \
+    }
+
+LOG_FUNCTION(log_error, LOG_LEVEL_ERROR)
+LOG_FUNCTION(log_warn, LOG_LEVEL_WARN)
+LOG_FUNCTION(log_info, LOG_LEVEL_INFO)
+LOG_FUNCTION(log_debug, LOG_LEVEL_DEBUG)

@@ -1,0 +1,34 @@
+/* cli.h - what the subcommands share. They see moonwatch.h and nothing behind it. */
+#ifndef CLI_CLI_H
+#define CLI_CLI_H
+
+#include "moonwatch.h"
+
+/* Exit statuses; `moonwatch --help` lists them. */
+enum {
+    EXIT_OK = 0,
+    EXIT_FAILED = 1,  /* the watch broke off: worker died, output cannot be written */
+    EXIT_USAGE = 2,   /* the command line is wrong */
+    EXIT_SCRIPT = 3,  /* a script cannot be read or loaded */
+    EXIT_REFUSED = 4, /* the kernel does not let us watch here */
+};
+
+/* One subcommand: argv[0] is its name. Returns an exit status. */
+typedef int cli_command(int argc, char **argv);
+
+cli_command cli_watch, cli_run, cli_ps, cli_tree, cli_fields, cli_doctor;
+
+/* "moonwatch: text" on stderr; returns EXIT_USAGE, adding where help is to be had. */
+int cli_usage(const char *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* "10s", "5m", "1.5h", "250ms", "90": seconds, or -1. */
+double cli_seconds(const char *text);
+
+/* "4k", "32M", "1G", "4096": bytes, or -1. */
+long long cli_bytes(const char *text);
+
+/* Width and colour of standard output. 0 columns: not a terminal. */
+int cli_columns(void);
+bool cli_colour(void);
+
+#endif

@@ -1,0 +1,37 @@
+/* doctor.c - prints what moonwatch_doctor finds. */
+#include "cli/cli.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const char usage[] =
+    "usage: moonwatch doctor\n"
+    "\n"
+    "Tries each source of events for real: the handshake with the kernel, an own child's exit, the\n"
+    "receive buffer, /proc of other users, the priority, the worker's user, LuaJIT. Says for each what\n"
+    "works, what works only partly, and the mend. Status 0: the watch can run; 4: it cannot.\n";
+
+static void print(void *ctx, const char *name, enum moonwatch_health health, const char *text,
+                  const char *mend)
+{
+    static const char *const words[] = { "good", "limited", "broken" };
+    static const char *const colours[] = { "\033[32m", "\033[33m", "\033[31m" };
+    bool colour = *(bool *)ctx;
+
+    printf("%s%-7s%s  %-18s %s\n", colour ? colours[health] : "", words[health],
+           colour ? "\033[0m" : "", name, text);
+    if (*mend)
+        printf("%28s-> %s\n", "", mend);
+}
+
+int cli_doctor(int argc, char **argv)
+{
+    bool colour = cli_colour();
+    if (argc > 1 && (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))) {
+        fputs(usage, stdout);
+        return EXIT_OK;
+    }
+    if (argc > 1)
+        return cli_usage("doctor", "'%s' is one too many", argv[1]);
+    return moonwatch_doctor(print, &colour) ? EXIT_REFUSED : EXIT_OK;
+}

@@ -1,0 +1,125 @@
+/* main.c - finds the subcommand; parses what all of them take the same way. */
+#include "cli/cli.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+static const struct {
+    const char *name;
+    cli_command *run;
+    const char *what;
+} commands[] = {
+    { "run", cli_run, "watch with scripts" },
+    { "ps", cli_ps, "list the processes that run now" },
+    { "tree", cli_tree, "the same as a tree" },
+    { "fields", cli_fields, "what an event carries, and what can be asked of a process" },
+    { "doctor", cli_doctor, "test each source of events and explain what does not work" },
+};
+
+static int help(FILE *to)
+{
+    fputs("moonwatch - watch every process on this host, decide in Lua what matters\n"
+          "\n"
+          "usage: moonwatch [options]                 live view of every process\n"
+          "       moonwatch -e '[EVENT,...:] CONDITION [=> ACTION]'\n"
+          "       moonwatch run SCRIPT|DIRECTORY...\n",
+          to);
+    for (size_t i = 1; i < sizeof commands / sizeof *commands; i++)
+        fprintf(to, "       moonwatch %-6s                    %s\n", commands[i].name, commands[i].what);
+    fputs("\n"
+          "examples:\n"
+          "  moonwatch                                   what runs here?\n"
+          "  moonwatch -e 'exec: uid == 0 and tty'       programs that root starts at a terminal\n"
+          "  moonwatch -e 'exit: signal => print(pid, comm, signal)'\n"
+          "  moonwatch --for 10s --json | jq .process.command_line\n"
+          "  moonwatch run examples/long-running.lua\n"
+          "\n"
+          "exit status:\n"
+          "  0  ended as asked: signal, --for, mw.stop(), or the reader of the output is gone\n"
+          "  1  broke off: the output cannot be written, or the script worker died\n"
+          "  2  the command line is wrong\n"
+          "  3  a script cannot be read or loaded\n"
+          "  4  the kernel does not let us watch here; `moonwatch doctor` says why\n"
+          "\n"
+          "`moonwatch COMMAND --help` has the details; `moonwatch run --help` the options for watching.\n",
+          to);
+    return EXIT_OK;
+}
+
+int cli_usage(const char *command, const char *format, ...)
+{
+    va_list args;
+    fputs("moonwatch: ", stderr);
+    va_start(args, format);
+    vfprintf(stderr, format, args);
+    va_end(args);
+    fprintf(stderr, "; see `moonwatch%s%s --help`\n", *command ? " " : "", command);
+    return EXIT_USAGE;
+}
+
+struct unit {
+    const char *name;
+    double factor;
+};
+
+static double number_with_unit(const char *text, const struct unit *units)
+{
+    char *end;
+    double number = strtod(text, &end);
+    if (end == text || !(number >= 0) || number > 1e15)
+        return -1;
+    for (; units->name; units++)
+        if (!strcasecmp(end, units->name))
+            return number * units->factor;
+    return -1;
+}
+
+double cli_seconds(const char *text)
+{
+    static const struct unit units[] = { { "", 1 },   { "s", 1 },     { "ms", 0.001 }, { "m", 60 },
+                                         { "h", 3600 }, { "d", 86400 }, { NULL, 0 } };
+    return number_with_unit(text, units);
+}
+
+long long cli_bytes(const char *text)
+{
+    static const struct unit units[] = { { "", 1 }, { "k", 1024 }, { "M", 1024 * 1024 },
+                                         { "G", 1024.0 * 1024 * 1024 }, { NULL, 0 } };
+    double bytes = number_with_unit(text, units);
+    return bytes < 0 ? -1 : (long long)bytes;
+}
+
+int cli_columns(void)
+{
+    struct winsize size = { 0 };
+    if (!isatty(STDOUT_FILENO) || ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) < 0)
+        return 0;
+    return size.ws_col;
+}
+
+bool cli_colour(void)
+{
+    const char *no_color = getenv("NO_COLOR");
+    return isatty(STDOUT_FILENO) && !(no_color && *no_color);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc > 1 && (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")))
+        return help(stdout);
+    if (argc > 1 && !strcmp(argv[1], "--version")) {
+        printf("moonwatch %s\n", moonwatch_version());
+        return EXIT_OK;
+    }
+    for (size_t i = 0; argc > 1 && i < sizeof commands / sizeof *commands; i++)
+        if (!strcmp(argv[1], commands[i].name))
+            return commands[i].run(argc - 1, argv + 1);
+    if (argc > 1 && argv[1][0] != '-')
+        return cli_usage("", "there is no command '%s'", argv[1]);
+    return cli_watch(argc, argv);
+}

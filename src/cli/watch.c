@@ -1,0 +1,324 @@
+/* watch.c - the live view, one-liners and `run`: a watch until a signal, --for or a script ends it. */
+#include "cli/cli.h"
+
+#include <errno.h>
+#include <ev.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char usage[] =
+    "usage: moonwatch [options]\n"
+    "       moonwatch [options] -e '[EVENT,...:] CONDITION [=> ACTION]'\n"
+    "       moonwatch run [options] SCRIPT|DIRECTORY...\n"
+    "\n"
+    "Watches every process until Ctrl-C. Without scripts, each event is one line: text on a\n"
+    "terminal, JSON (ECS names) elsewhere. With scripts, they decide what is written. A directory\n"
+    "means each *.lua in it, in the order of names. At the end a summary goes to stderr.\n"
+    "\n"
+    "  -e LINE          a script in one line; may be given more than once. EVENT is fork exec exit\n"
+    "                   uid gid sid ptrace comm coredump snapshot lost, or any (the default).\n"
+    "                   CONDITION is Lua in which the fields of the event are plain names; without\n"
+    "                   ACTION the events that it selects are written. ACTION is Lua too.\n"
+    "      --json       JSON lines, on a terminal too\n"
+    "      --text       text, into a pipe too\n"
+    "      --for SPAN   end after 10s, 5m, 1h ...\n"
+    "  -q, --quiet      no summary\n"
+    "      --user NAME  run scripts as this user (nobody)\n"
+    "      --single     scripts in this process: for debugging them; they can then delay the watch\n"
+    "      --buffer N   receive buffer for the kernel's messages (32M; k, M and G are understood)\n"
+    "      --ring N     memory between collector and scripts (8M)\n"
+    "      --table N    most memory for the table of processes (256M)\n"
+    "  -h, --help       this text\n"
+    "\n"
+    "Needs root, or CAP_NET_ADMIN; from Linux 6.6 on it also works without, with a smaller buffer and\n"
+    "without the paths of other users' programs. Exit statuses: see `moonwatch --help`.\n";
+
+struct watch {
+    struct moonwatch_options options;
+    double seconds; /* --for; 0: no end */
+    bool quiet, json, text;
+    const char *lines[64];
+    int lines_len;
+
+    struct ev_loop *loop;
+    int status;
+};
+
+/* --- the command line ----------------------------------------------------------------------- */
+
+enum { OPTION_JSON = 256, OPTION_TEXT, OPTION_FOR, OPTION_USER, OPTION_SINGLE, OPTION_BUFFER,
+       OPTION_RING, OPTION_TABLE };
+
+static const struct option long_options[] = {
+    { "json", no_argument, NULL, OPTION_JSON },
+    { "text", no_argument, NULL, OPTION_TEXT },
+    { "for", required_argument, NULL, OPTION_FOR },
+    { "quiet", no_argument, NULL, 'q' },
+    { "user", required_argument, NULL, OPTION_USER },
+    { "single", no_argument, NULL, OPTION_SINGLE },
+    { "buffer", required_argument, NULL, OPTION_BUFFER },
+    { "ring", required_argument, NULL, OPTION_RING },
+    { "table", required_argument, NULL, OPTION_TABLE },
+    { "help", no_argument, NULL, 'h' },
+    { NULL, 0, NULL, 0 },
+};
+
+static bool parse_size(const char *text, size_t *to)
+{
+    long long bytes = cli_bytes(text);
+    if (bytes < 1 || bytes > INT32_MAX)
+        return false;
+    *to = (size_t)bytes;
+    return true;
+}
+
+/* -1: go on; else an exit status. */
+static int take_option(struct watch *w, int option, const char *command)
+{
+    switch (option) {
+    case 'e':
+        if (w->lines_len == (int)(sizeof w->lines / sizeof *w->lines))
+            return cli_usage(command, "more than 64 one-liners: put them into a file");
+        w->lines[w->lines_len++] = optarg;
+        return -1;
+    case OPTION_JSON:
+        w->json = true;
+        return -1;
+    case OPTION_TEXT:
+        w->text = true;
+        return -1;
+    case OPTION_FOR:
+        w->seconds = cli_seconds(optarg);
+        if (w->seconds <= 0)
+            return cli_usage(command, "--for takes a span such as 10s or 5m, not '%s'", optarg);
+        return -1;
+    case 'q':
+        w->quiet = true;
+        return -1;
+    case OPTION_USER:
+        w->options.user = optarg;
+        return -1;
+    case OPTION_SINGLE:
+        w->options.worker = false;
+        return -1;
+    case OPTION_BUFFER:
+        if (!parse_size(optarg, &w->options.buffer_bytes))
+            return cli_usage(command, "--buffer takes a size such as 32M, not '%s'", optarg);
+        return -1;
+    case OPTION_RING:
+        if (!parse_size(optarg, &w->options.ring_bytes))
+            return cli_usage(command, "--ring takes a size such as 8M, not '%s'", optarg);
+        return -1;
+    case OPTION_TABLE:
+        if (!parse_size(optarg, &w->options.table_bytes))
+            return cli_usage(command, "--table takes a size such as 256M, not '%s'", optarg);
+        return -1;
+    case 'h':
+        fputs(usage, stdout);
+        return EXIT_OK;
+    default:
+        return EXIT_USAGE; /* getopt has said what */
+    }
+}
+
+static int parse(struct watch *w, int argc, char **argv, const char *command)
+{
+    int option, status = -1;
+    optind = 1;
+    while (status < 0 && (option = getopt_long(argc, argv, "+e:qh", long_options, NULL)) != -1)
+        status = take_option(w, option, command);
+    if (status < 0 && w->json && w->text)
+        return cli_usage(command, "--json and --text exclude each other");
+    return status;
+}
+
+/* --- running --------------------------------------------------------------------------------- */
+
+static void on_end(void *ctx, enum moonwatch_end why)
+{
+    struct watch *w = ctx;
+    if (why == MOONWATCH_OUTPUT_LOST || why == MOONWATCH_WORKER_DIED)
+        w->status = EXIT_FAILED;
+    ev_break(w->loop, EVBREAK_ALL);
+}
+
+static void on_signal(struct ev_loop *loop, ev_signal *watcher, int events)
+{
+    (void)watcher, (void)events;
+    ev_break(loop, EVBREAK_ALL);
+}
+
+static void on_time(struct ev_loop *loop, ev_timer *watcher, int events)
+{
+    (void)watcher, (void)events;
+    ev_break(loop, EVBREAK_ALL);
+}
+
+/* 1234567 -> "1,234,567"; one of four buffers in turn. */
+static const char *grouped(uint64_t number)
+{
+    static char texts[4][32];
+    static int turn;
+    char digits[24], *to = texts[turn = (turn + 1) % 4];
+    int len = snprintf(digits, sizeof digits, "%llu", (unsigned long long)number), at = 0;
+    for (int i = 0; i < len; i++) {
+        if (i && (len - i) % 3 == 0)
+            to[at++] = ',';
+        to[at++] = digits[i];
+    }
+    to[at] = '\0';
+    return to;
+}
+
+static double percent(uint64_t part, uint64_t whole)
+{
+    return whole ? 100.0 * (double)part / (double)whole : 100.0;
+}
+
+static void summarize(struct moonwatch *m, double seconds)
+{
+    struct moonwatch_summary s;
+    moonwatch_summarize(m, &s);
+    fprintf(stderr, "moonwatch: %s events in %.1f s, %s lost (proved)", grouped(s.events), seconds,
+            grouped(s.lost));
+    if (s.execs)
+        fprintf(stderr, "; %s execs named: exe %.1f %%, args %.1f %%, comm %.1f %%", grouped(s.execs),
+                percent(s.exe, s.execs), percent(s.args, s.execs), percent(s.comm, s.execs));
+    if (s.inferred)
+        fprintf(stderr, "; %s inferred from /proc", grouped(s.inferred));
+    if (s.missed)
+        fprintf(stderr, "; %s missed by slow scripts", grouped(s.missed));
+    if (s.forged)
+        fprintf(stderr, "; %s forged, rejected", grouped(s.forged));
+    if (s.evicted)
+        fprintf(stderr, "; %s dropped from the full table", grouped(s.evicted));
+    fprintf(stderr, "; priority %s\n", s.priority);
+
+    for (int i = 0; i < s.scripts_len; i++) {
+        const struct moonwatch_script_summary *script = &s.scripts[i];
+        fprintf(stderr, "moonwatch: %s: %s events, %s alerts, %s errors", script->name,
+                grouped(script->events), grouped(script->alerts), grouped(script->errors));
+        if (script->undecided)
+            fprintf(stderr, ", %s undecided", grouped(script->undecided));
+        fputc('\n', stderr);
+    }
+}
+
+static int start_status(int error)
+{
+    switch (error) {
+    case -EINVAL:
+        return EXIT_SCRIPT;
+    case -EPERM:
+    case -EACCES:
+    case -ENOTSUP:
+        return EXIT_REFUSED;
+    default:
+        return EXIT_FAILED;
+    }
+}
+
+static int fail(struct moonwatch *m, int status)
+{
+    fprintf(stderr, "moonwatch: %s\n", moonwatch_error(m));
+    moonwatch_free(m);
+    return status;
+}
+
+static void say_small_buffer(struct moonwatch *m, size_t asked)
+{
+    struct moonwatch_summary s;
+    moonwatch_summarize(m, &s);
+    if (s.buffer_bytes < asked) /* the kernel reports twice what it was asked for */
+        fprintf(stderr, "moonwatch: the kernel grants a receive buffer of %zu KiB instead of %zu KiB: "
+                        "give CAP_NET_ADMIN, or raise net.core.rmem_max\n",
+                s.buffer_bytes >> 10, asked >> 10);
+}
+
+static int watch(struct watch *w, struct moonwatch *m)
+{
+    static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
+    ev_signal on[3];
+    ev_timer end;
+
+    int result = moonwatch_start(m, w->loop);
+    if (result < 0)
+        return fail(m, start_status(result));
+    say_small_buffer(m, w->options.buffer_bytes);
+
+    for (int i = 0; i < 3; i++) {
+        ev_signal_init(&on[i], on_signal, signals[i]);
+        ev_signal_start(w->loop, &on[i]);
+    }
+    ev_timer_init(&end, on_time, w->seconds, 0);
+    if (w->seconds > 0)
+        ev_timer_start(w->loop, &end);
+    ev_tstamp began = ev_time();
+    ev_run(w->loop, 0);
+    double seconds = ev_time() - began;
+
+    moonwatch_stop(m);
+    if (*moonwatch_error(m) && w->status != EXIT_OK)
+        fprintf(stderr, "moonwatch: %s\n", moonwatch_error(m));
+    if (!w->quiet)
+        summarize(m, seconds);
+    moonwatch_free(m);
+    return w->status;
+}
+
+static int add_scripts(struct watch *w, struct moonwatch *m, int argc, char **argv)
+{
+    int result = 0;
+    for (int i = 0; i < w->lines_len && !result; i++)
+        result = moonwatch_add_line(m, w->lines[i]);
+    for (int i = 0; i < argc && !result; i++)
+        result = moonwatch_add_path(m, argv[i]);
+    return result;
+}
+
+static int begin(int argc, char **argv, bool scripts)
+{
+    struct watch w = { 0 };
+    const char *command = scripts ? "run" : "";
+    moonwatch_options_init(&w.options);
+    w.options.worker = true;
+    w.options.on_end = on_end;
+    w.options.ctx = &w;
+
+    int status = parse(&w, argc, argv, command);
+    if (status >= 0)
+        return status;
+    if (scripts && optind == argc && !w.lines_len)
+        return cli_usage(command, "no script is named");
+    if (!scripts && optind < argc)
+        return cli_usage(command, "'%s' is no option; scripts are given to `moonwatch run`",
+                         argv[optind]);
+
+    w.options.realtime = w.options.worker;
+    w.options.print = !scripts && !w.lines_len;
+    w.options.json = w.json || (!w.text && !isatty(STDOUT_FILENO));
+    signal(SIGPIPE, SIG_IGN);
+    w.loop = ev_default_loop(0);
+    struct moonwatch *m = moonwatch_new(&w.options);
+    if (!w.loop || !m) {
+        fputs("moonwatch: not enough memory\n", stderr);
+        return EXIT_FAILED;
+    }
+    if (add_scripts(&w, m, argc - optind, argv + optind) < 0)
+        return fail(m, EXIT_SCRIPT);
+    return watch(&w, m);
+}
+
+int cli_watch(int argc, char **argv)
+{
+    return begin(argc, argv, false);
+}
+
+int cli_run(int argc, char **argv)
+{
+    return begin(argc, argv, true);
+}

@@ -1,0 +1,59 @@
+/* collector.h - joins socket, /proc, process table and loss ledger to a libev loop.
+ *
+ * From start to stop it hands every event, whole, to one sink, in the order of the kernel. It
+ * waits for nobody. Needs no privilege by itself; what it was not permitted to do it says. */
+#ifndef COLLECT_COLLECTOR_H
+#define COLLECT_COLLECTOR_H
+
+#include "collect/complete.h"
+#include "collect/ledger.h"
+#include "collect/netlink.h"
+
+struct ev_loop;
+struct collector; /* opaque */
+
+struct collector_options {
+    int buffer_bytes;   /* receive buffer, as setsockopt takes it */
+    size_t table_bytes; /* bound of the process table */
+    const char *proc;   /* "/proc" */
+    uint32_t kinds;     /* as collector_subscribe takes them */
+    bool threads;
+};
+
+/* Ends a batch: what the sink got so far should be passed on now. */
+typedef void collector_flush(void *ctx);
+
+/* Open everything and shake hands with the kernel. 0, or -errno with one sentence in *why (static
+ * text). Events are queued by the kernel from now on. `ctx` goes to both callbacks. */
+int collector_open(struct collector **out, const struct collector_options *options,
+                   complete_sink *sink, collector_flush *flush, void *ctx, const char **why);
+
+/* Tell of every living process as a snapshot, then of all that happens. Call once. */
+void collector_start(struct collector *c, struct ev_loop *loop);
+
+/* What the kernel should send, besides what the process table needs; may change any time. */
+void collector_subscribe(struct collector *c, uint32_t kinds, bool threads);
+
+/* Tell of every living process again, for a reader that missed records. */
+void collector_retell(struct collector *c);
+
+/* Take in what is queued, tell the kernel goodbye, stop the watchers. The counters stay. */
+void collector_stop(struct collector *c);
+
+void collector_free(struct collector *c);
+
+struct collector_counters {
+    struct netlink_counters netlink;
+    struct complete_counters complete;
+    struct tracker_counters tracker;
+    uint64_t lost, episodes, scans;
+    int buffer_bytes;
+    double fill; /* of the receive buffer, 0..1, at the last look */
+};
+struct collector_counters collector_count(struct collector *c);
+
+/* The tables, for who shares the process (--single): borrowed, read only. */
+struct tracker *collector_tracker(struct collector *c);
+const struct procfs *collector_procfs(const struct collector *c);
+
+#endif

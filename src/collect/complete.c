@@ -1,0 +1,445 @@
+/* complete.c - turns what the kernel said into events that are whole. See complete.h. */
+#include "collect/complete.h"
+
+#include "base/clock.h"
+
+#include <string.h>
+
+/* What an exec can change, and what /proc tells about a process that the table knows. The ids
+ * are not among them: the connector tells of every change. */
+#define READ_AT_EXEC                                                                               \
+    (FIELD(ARGS) | FIELD(EXE) | FIELD(DELETED) | FIELD(COMM) | FIELD(CWD) | FIELD(TTY) |           \
+     FIELD(SID) | FIELD(LOGINUID) | FIELD(CGROUP) | FIELD(CONTAINER))
+
+/* These belong to one exec: what an earlier image had is no answer. */
+#define OF_ONE_IMAGE (FIELD(ARGS) | FIELD(EXE) | FIELD(DELETED) | FIELD(COMM))
+
+void complete_init(struct completer *c, struct tracker *tracker, const struct procfs *fs,
+                   complete_sink *sink, void *ctx)
+{
+    *c = (struct completer){ .tracker = tracker, .fs = fs, .sink = sink, .ctx = ctx };
+    complete_clocks(c);
+}
+
+void complete_clocks(struct completer *c)
+{
+    int64_t mono = clock_mono_ns();
+    c->real_minus_mono = clock_real_ns() - mono;
+    c->boot_minus_mono = clock_boot_ns() - mono;
+}
+
+/* --- parts ---------------------------------------------------------------------------- */
+
+static void stamp(struct completer *c, int64_t mono_ns)
+{
+    event_set(&c->box, F_MONO, mono_ns, WHY_KERNEL);
+    event_set(&c->box, F_TIME, mono_ns + c->real_minus_mono, WHY_KERNEL);
+}
+
+static void begin(struct completer *c, enum event_kind kind, const struct kernel_event *kev)
+{
+    event_begin(&c->box, kind);
+    stamp(c, kev->mono_ns);
+    event_set(&c->box, F_CPU, kev->cpu, WHY_KERNEL);
+}
+
+static void set_ids(struct completer *c, const struct kernel_event *kev)
+{
+    event_set(&c->box, F_PID, kev->pid, WHY_KERNEL);
+    event_set(&c->box, F_TID, kev->tid, WHY_KERNEL);
+}
+
+/* Hand on, and fold into the table. */
+static void tell(struct completer *c)
+{
+    tracker_apply(c->tracker, &c->box.ev);
+    c->sink(c->ctx, &c->box);
+}
+
+static void all_state_missing(struct completer *c, enum event_why why)
+{
+    for (int f = EVENT_FIRST_STATE; f <= EVENT_LAST_STATE; f++)
+        event_set_missing(&c->box, f, why);
+}
+
+static void copy_node_field(struct completer *c, tracker_ref ref, enum event_field field,
+                            enum event_field to)
+{
+    size_t len;
+    if (!event_is_text(field)) {
+        int64_t value = tracker_int(c->tracker, ref, field, INT64_MIN);
+        if (value != INT64_MIN)
+            event_set(&c->box, to, value, WHY_KEPT);
+        return;
+    }
+    const char *text = tracker_text(c->tracker, ref, field, &len);
+    if (text)
+        event_set_text(&c->box, to, text, len, WHY_KEPT);
+}
+
+/* State of a process that is not being exec'ed: from the table, else from /proc. */
+static tracker_ref fill_known(struct completer *c, const struct kernel_event *kev)
+{
+    tracker_ref ref = tracker_alive(c->tracker, kev->pid);
+    if (!tracker_copy_state(c->tracker, ref, &c->box, WHY_KEPT)) {
+        all_state_missing(c, WHY_UNSEEN);
+        procfs_fill(c->fs, kev->pid, -1, PROCFS_FIELDS, &c->box);
+    }
+    set_ids(c, kev);
+    return ref;
+}
+
+/* --- fork ----------------------------------------------------------------------------- */
+
+static void await_late_exit(struct completer *c, tracker_ref ref)
+{
+    if (c->awaited_len == COMPLETE_AWAITED)
+        complete_awaited(c);
+    c->awaited[c->awaited_len++] = ref;
+}
+
+static void set_birth(struct completer *c, int64_t mono_ns)
+{
+    event_set(&c->box, F_START, mono_ns + c->real_minus_mono, WHY_KERNEL);
+    event_set(&c->box, F_STARTTIME, (mono_ns + c->boot_minus_mono) / NS_PER_TICK, WHY_COMPUTED);
+    event_set(&c->box, F_EXECS, 0, WHY_COMPUTED);
+}
+
+static void complete_process_fork(struct completer *c, const struct kernel_event *kev)
+{
+    struct event_box *box = &c->box;
+    int64_t starttime = (kev->mono_ns + c->boot_minus_mono) / NS_PER_TICK;
+    tracker_ref old = tracker_alive(c->tracker, kev->pid);
+
+    if (old && !tracker_forked_at(c->tracker, old) &&
+        tracker_same_start(tracker_int(c->tracker, old, F_STARTTIME, -9), starttime))
+        return; /* a scan of /proc was faster than this message */
+
+    tracker_ref parent = tracker_alive(c->tracker, kev->parent.ppid);
+    if (!tracker_copy_state(c->tracker, parent, box, WHY_INHERITED)) {
+        all_state_missing(c, WHY_UNSEEN);
+        procfs_fill(c->fs, kev->pid, starttime, PROCFS_FIELDS, box);
+    }
+    set_ids(c, kev);
+    event_set(box, F_PPID, kev->parent.ppid, WHY_KERNEL);
+    set_birth(c, kev->mono_ns);
+    if (old)
+        await_late_exit(c, old);
+    tell(c);
+}
+
+static void complete_fork(struct completer *c, const struct kernel_event *kev)
+{
+    begin(c, EVENT_FORK, kev);
+    if (kev->pid == kev->tid) {
+        complete_process_fork(c, kev);
+    } else {
+        fill_known(c, kev);
+        tell(c);
+    }
+}
+
+/* --- exec ----------------------------------------------------------------------------- */
+
+/* What was not read, or could not be, stays as it was before, unless it belongs to one image. */
+static void keep_unread(struct completer *c, tracker_ref ref, uint64_t read)
+{
+    for (int f = EVENT_FIRST_STATE; f <= EVENT_LAST_STATE; f++) {
+        uint64_t bit = UINT64_C(1) << f;
+        bool missing = c->box.ev.why[f] >= WHY_MISSING;
+        if (!(read & bit) || (missing && !(OF_ONE_IMAGE & bit)))
+            copy_node_field(c, ref, f, f);
+    }
+}
+
+static void count_names(struct completer *c)
+{
+    c->count.execs++;
+    c->count.exe += event_has(&c->box.ev, F_EXE);
+    c->count.args += event_has(&c->box.ev, F_ARGS);
+    c->count.comm += event_has(&c->box.ev, F_COMM);
+}
+
+static void complete_exec(struct completer *c, const struct kernel_event *kev)
+{
+    tracker_ref ref = tracker_alive(c->tracker, kev->pid);
+    int64_t starttime = tracker_int(c->tracker, ref, F_STARTTIME, -1);
+    int64_t execs = tracker_int(c->tracker, ref, F_EXECS, 0);
+    uint64_t wanted = ref ? READ_AT_EXEC : PROCFS_FIELDS;
+
+    begin(c, EVENT_EXEC, kev);
+    if (!ref)
+        all_state_missing(c, WHY_UNSEEN);
+    procfs_fill(c->fs, kev->pid, starttime, wanted, &c->box);
+    if (ref) {
+        keep_unread(c, ref, wanted);
+        copy_node_field(c, ref, F_COMM, F_WAS_COMM);
+        copy_node_field(c, ref, F_EXE, F_WAS_EXE);
+    }
+    set_ids(c, kev);
+    event_set(&c->box, F_EXECS, execs + 1, WHY_COMPUTED);
+    count_names(c);
+    tell(c);
+}
+
+/* --- exit ----------------------------------------------------------------------------- */
+
+static void set_wait_status(struct event_box *box, uint32_t status)
+{
+    if ((status & 0x7f) == 0) {
+        event_set(box, F_CODE, status >> 8 & 0xff, WHY_KERNEL);
+        return;
+    }
+    event_set(box, F_SIGNAL, status & 0x7f, WHY_KERNEL);
+    if (status & 0x80)
+        event_set(box, F_CORE, 1, WHY_KERNEL);
+}
+
+static void set_duration(struct completer *c, tracker_ref ref)
+{
+    int64_t mono = c->box.ev.cell[F_MONO].num;
+    int64_t forked_at = tracker_forked_at(c->tracker, ref);
+    if (forked_at)
+        event_set(&c->box, F_DURATION, mono - forked_at, WHY_COMPUTED);
+    else if (event_has(&c->box.ev, F_STARTTIME))
+        event_set(&c->box, F_DURATION,
+                  mono + c->boot_minus_mono - c->box.ev.cell[F_STARTTIME].num * NS_PER_TICK,
+                  WHY_COMPUTED);
+}
+
+static void forget_awaited(struct completer *c, int at)
+{
+    c->awaited[at] = c->awaited[--c->awaited_len];
+}
+
+/* The pid was given out again before this exit was read: it is about the owner before. */
+static bool complete_late_exit(struct completer *c, const struct kernel_event *kev)
+{
+    for (int i = 0; i < c->awaited_len; i++) {
+        tracker_ref ref = c->awaited[i];
+        if (tracker_int(c->tracker, ref, F_PID, -1) != kev->pid)
+            continue;
+        tracker_copy_state(c->tracker, ref, &c->box, WHY_KEPT);
+        set_ids(c, kev);
+        set_wait_status(&c->box, kev->exit_code);
+        set_duration(c, ref);
+        forget_awaited(c, i);
+        c->sink(c->ctx, &c->box); /* the table knows already */
+        return true;
+    }
+    return false;
+}
+
+static void complete_exit(struct completer *c, const struct kernel_event *kev)
+{
+    begin(c, EVENT_EXIT, kev);
+    tracker_ref now = tracker_alive(c->tracker, kev->pid);
+    if (kev->pid == kev->tid && now && tracker_forked_at(c->tracker, now) > kev->mono_ns &&
+        complete_late_exit(c, kev))
+        return;
+
+    tracker_ref ref = fill_known(c, kev);
+    if (kev->parent.ppid && !event_has(&c->box.ev, F_PPID))
+        event_set(&c->box, F_PPID, kev->parent.ppid, WHY_KERNEL);
+    set_wait_status(&c->box, kev->exit_code);
+    if (kev->pid == kev->tid)
+        set_duration(c, ref);
+    tell(c);
+}
+
+/* --- changes -------------------------------------------------------------------------- */
+
+static void complete_ids(struct completer *c, const struct kernel_event *kev)
+{
+    bool user = kev->kind == EVENT_UID;
+    enum event_field real = user ? F_UID : F_GID, effective = user ? F_EUID : F_EGID;
+
+    begin(c, kev->kind, kev);
+    tracker_ref ref = fill_known(c, kev);
+    copy_node_field(c, ref, real, user ? F_WAS_UID : F_WAS_GID);
+    copy_node_field(c, ref, effective, user ? F_WAS_EUID : F_WAS_EGID);
+    event_set(&c->box, real, kev->id.real, WHY_KERNEL);
+    event_set(&c->box, effective, kev->id.effective, WHY_KERNEL);
+    tell(c);
+}
+
+/* setsid(2) makes a process the leader of a session that has no terminal yet. */
+static void complete_sid(struct completer *c, const struct kernel_event *kev)
+{
+    begin(c, EVENT_SID, kev);
+    tracker_ref ref = fill_known(c, kev);
+    copy_node_field(c, ref, F_SID, F_WAS_SID);
+    event_set(&c->box, F_SID, kev->pid, WHY_KERNEL);
+    event_set(&c->box, F_TTY, 0, WHY_ABSENT);
+    tell(c);
+}
+
+static void complete_comm(struct completer *c, const struct kernel_event *kev)
+{
+    begin(c, EVENT_COMM, kev);
+    tracker_ref ref = fill_known(c, kev);
+    if (kev->pid == kev->tid)
+        copy_node_field(c, ref, F_COMM, F_WAS_COMM);
+    event_set_text(&c->box, F_COMM, kev->comm, strnlen(kev->comm, sizeof kev->comm), WHY_KERNEL);
+    tell(c);
+}
+
+static void complete_ptrace(struct completer *c, const struct kernel_event *kev)
+{
+    begin(c, EVENT_PTRACE, kev);
+    fill_known(c, kev);
+    event_set(&c->box, F_TRACER, kev->tracer.pid, WHY_KERNEL);
+    tell(c);
+}
+
+static void complete_coredump(struct completer *c, const struct kernel_event *kev)
+{
+    begin(c, EVENT_COREDUMP, kev);
+    fill_known(c, kev);
+    tell(c);
+}
+
+void complete_event(struct completer *c, const struct kernel_event *kev)
+{
+    switch (kev->kind) {
+    case EVENT_FORK:
+        complete_fork(c, kev);
+        break;
+    case EVENT_EXEC:
+        complete_exec(c, kev);
+        break;
+    case EVENT_EXIT:
+        complete_exit(c, kev);
+        break;
+    case EVENT_UID:
+    case EVENT_GID:
+        complete_ids(c, kev);
+        break;
+    case EVENT_SID:
+        complete_sid(c, kev);
+        break;
+    case EVENT_COMM:
+        complete_comm(c, kev);
+        break;
+    case EVENT_PTRACE:
+        complete_ptrace(c, kev);
+        break;
+    case EVENT_COREDUMP:
+        complete_coredump(c, kev);
+        break;
+    case EVENT_NONE:
+    case EVENT_SNAPSHOT:
+    case EVENT_LOST:
+    case EVENT_RELOAD:
+    case EVENT_KINDS:
+        break;
+    }
+}
+
+/* --- what /proc shows ----------------------------------------------------------------- */
+
+static bool same_text(const struct completer *c, tracker_ref ref, enum event_field field)
+{
+    size_t a_len, b_len;
+    const char *a = event_text(&c->box.ev, field, &a_len);
+    const char *b = tracker_text(c->tracker, ref, field, &b_len);
+    return !a || (b && a_len == b_len && !memcmp(a, b, a_len));
+}
+
+static bool same_int(const struct completer *c, tracker_ref ref, enum event_field field)
+{
+    int64_t now = event_int(&c->box.ev, field, INT64_MIN);
+    return now == INT64_MIN || now == tracker_int(c->tracker, ref, field, INT64_MIN);
+}
+
+static bool as_known(const struct completer *c, tracker_ref ref)
+{
+    static const enum event_field texts[] = { F_COMM, F_EXE, F_ARGS };
+    static const enum event_field ints[] = { F_UID, F_EUID, F_GID, F_EGID, F_SID };
+
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        if (!same_text(c, ref, texts[i]))
+            return false;
+    for (size_t i = 0; i < sizeof ints / sizeof *ints; i++)
+        if (!same_int(c, ref, ints[i]))
+            return false;
+    return true;
+}
+
+void complete_from_proc(struct completer *c, int pid, bool inferred)
+{
+    event_begin(&c->box, EVENT_SNAPSHOT);
+    if (procfs_fill(c->fs, pid, -1, PROCFS_FIELDS, &c->box) < 0)
+        return;
+    if (c->box.ev.why[F_ARGS] == WHY_ZOMBIE || c->box.ev.why[F_EXE] == WHY_ZOMBIE)
+        return;
+
+    tracker_ref ref = tracker_alive(c->tracker, pid);
+    bool same = ref && tracker_same_start(tracker_int(c->tracker, ref, F_STARTTIME, -9),
+                                          event_int(&c->box.ev, F_STARTTIME, 0));
+    if (ref && !same)
+        complete_vanished(c, ref); /* makes another event in the box: start again */
+    if (ref && !same) {
+        event_begin(&c->box, EVENT_SNAPSHOT);
+        if (procfs_fill(c->fs, pid, -1, PROCFS_FIELDS, &c->box) < 0)
+            return;
+    }
+    if (same && as_known(c, ref)) {
+        tracker_mark(c->tracker, ref);
+        return;
+    }
+
+    stamp(c, clock_mono_ns());
+    event_set(&c->box, F_PID, pid, WHY_PROC);
+    event_set(&c->box, F_TID, pid, WHY_PROC);
+    event_set(&c->box, F_EXECS, 0, WHY_COMPUTED);
+    if (same) /* the birth is known better, and the parent as of then */
+        for (int f = F_PPID; f <= F_EXECS; f++)
+            if (f == F_PPID || f == F_START || f == F_STARTTIME || f == F_EXECS)
+                copy_node_field(c, ref, f, f);
+    if (inferred) {
+        event_set(&c->box, F_INFERRED, 1, WHY_COMPUTED);
+        c->count.inferred++;
+    }
+    tell(c);
+    tracker_mark(c->tracker, tracker_alive(c->tracker, pid));
+}
+
+static bool begin_inferred_exit(struct completer *c, tracker_ref ref)
+{
+    event_begin(&c->box, EVENT_EXIT);
+    stamp(c, clock_mono_ns());
+    if (!tracker_copy_state(c->tracker, ref, &c->box, WHY_KEPT))
+        return false;
+    event_copy_field(&c->box, F_TID, &c->box.ev, F_PID, WHY_KEPT);
+    event_set_missing(&c->box, F_CODE, WHY_UNSEEN);
+    event_set(&c->box, F_INFERRED, 1, WHY_COMPUTED);
+    c->count.inferred++;
+    return true;
+}
+
+void complete_vanished(struct completer *c, tracker_ref ref)
+{
+    if (begin_inferred_exit(c, ref))
+        tell(c);
+}
+
+void complete_awaited(struct completer *c)
+{
+    while (c->awaited_len) {
+        tracker_ref ref = c->awaited[0];
+        forget_awaited(c, 0);
+        if (begin_inferred_exit(c, ref))
+            c->sink(c->ctx, &c->box); /* the table knows already */
+    }
+}
+
+void complete_lost(struct completer *c, uint64_t lost, int64_t from_ns, int64_t until_ns)
+{
+    event_begin(&c->box, EVENT_LOST);
+    stamp(c, until_ns);
+    event_set(&c->box, F_LOST, (int64_t)lost, WHY_KERNEL);
+    event_set(&c->box, F_FROM, from_ns + c->real_minus_mono, WHY_COMPUTED);
+    event_set(&c->box, F_UNTIL, until_ns + c->real_minus_mono, WHY_COMPUTED);
+    c->sink(c->ctx, &c->box);
+}

@@ -1,0 +1,61 @@
+/* complete.h - turns what the kernel said into events that are whole.
+ *
+ * The connector names pids and codes. Here each message gets what the process table knows and what
+ * /proc still shows, and every field gets the reason why it is believed. Folds each event into the
+ * table as it goes. Knows no loop and no socket. */
+#ifndef COLLECT_COMPLETE_H
+#define COLLECT_COMPLETE_H
+
+#include "collect/netlink.h"
+#include "collect/procfs.h"
+#include "collect/tracker.h"
+
+/* A whole event, borrowed for the call; the receiver may set F_SEQ. */
+typedef void complete_sink(void *ctx, struct event_box *box);
+
+/* How many execs were seen, and how many of them with each of the names. */
+struct complete_counters {
+    uint64_t execs, exe, args, comm;
+    uint64_t inferred; /* events made by comparing with /proc */
+};
+
+/* A pid that the kernel gave out again before the exit of its last owner was read. */
+#define COMPLETE_AWAITED 16
+
+struct completer {
+    struct tracker *tracker; /* borrowed */
+    const struct procfs *fs; /* borrowed */
+    complete_sink *sink;
+    void *ctx;
+    int64_t real_minus_mono; /* ns; see complete_clocks */
+    int64_t boot_minus_mono;
+    struct complete_counters count;
+    tracker_ref awaited[COMPLETE_AWAITED];
+    int awaited_len;
+    struct event_box box; /* the event being made */
+};
+
+void complete_init(struct completer *c, struct tracker *tracker, const struct procfs *fs,
+                   complete_sink *sink, void *ctx);
+
+/* Take the differences of the clocks anew: they change when somebody sets the time. */
+void complete_clocks(struct completer *c);
+
+/* Complete and hand on. An EXIT must be the end of the process, not just of its main thread. */
+void complete_event(struct completer *c, const struct kernel_event *kev);
+
+/* The process as /proc shows it now: tells of it as a snapshot when the table did not know it or
+ * knew something else (with `inferred` when this repairs a loss), and marks it as seen in this
+ * round. Zombies are no processes here. */
+void complete_from_proc(struct completer *c, int pid, bool inferred);
+
+/* It lives in the table but no longer in /proc: tell of its end as inferred. */
+void complete_vanished(struct completer *c, tracker_ref ref);
+
+/* After a loss: whose late exit is still awaited has ended without one. */
+void complete_awaited(struct completer *c);
+
+/* `lost` events went missing between the two stamps (CLOCK_MONOTONIC). */
+void complete_lost(struct completer *c, uint64_t lost, int64_t from_ns, int64_t until_ns);
+
+#endif

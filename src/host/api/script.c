@@ -1,0 +1,410 @@
+/* script.c - the functions of `mw` that reach into the host: subscribe, time, write, ask.
+ *
+ * The Lua half is lua/moonwatch/init.lua, which wraps what begins with an underscore. */
+#include "host/state.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static struct policy *current(lua_State *L, const char *what)
+{
+    struct host *h = host_of(L);
+    if (!h->current)
+        luaL_error(L, "mw.%s: no script is running", what);
+    return h->current;
+}
+
+/* --- subscribing -------------------------------------------------------------------------- */
+
+/* Add the function on top of the stack for this kind; pops it.  [-1, +0, m] */
+static void add_handler(lua_State *L, struct handler **list, const struct where *where, int where_ref)
+{
+    struct handler *handler = calloc(1, sizeof *handler);
+    if (!handler)
+        luaL_error(L, "not enough memory");
+    *handler = (struct handler){ .policy = host_of(L)->current, .where = where,
+                                 .where_ref = where_ref,
+                                 .function_ref = luaL_ref(L, LUA_REGISTRYINDEX) };
+    while (*list)
+        list = &(*list)->next;
+    *list = handler;
+}
+
+/* Subscribe what is on top of the stack (a function, or { where, handler }) to `kinds`.
+ * [-0, +0, e] */
+static void subscribe(lua_State *L, uint32_t kinds, const char *key)
+{
+    struct host *h = host_of(L);
+    int value = lua_gettop(L);
+    const struct where *where = NULL;
+
+    if (lua_istable(L, value)) {
+        lua_getfield(L, value, "where");
+        where = where_at(L, -1);
+        lua_getfield(L, value, "handler");
+        if (!where && !lua_isnil(L, -2))
+            luaL_error(L, "on.%s: `where` must come from mw.where { ... }", key);
+    } else {
+        lua_pushnil(L);
+        lua_pushvalue(L, value);
+    }
+    if (!lua_isfunction(L, -1))
+        luaL_error(L, "on.%s must be a function, mw.where { ... } (function), or a list of these; "
+                      "it is a %s", key, luaL_typename(L, value));
+
+    for (int kind = 1; kind < EVENT_KINDS; kind++) {
+        if (!(kinds & (UINT32_C(1) << kind)))
+            continue;
+        lua_pushvalue(L, -2);
+        int where_ref = where ? luaL_ref(L, LUA_REGISTRYINDEX) : LUA_NOREF;
+        if (!where)
+            lua_pop(L, 1);
+        lua_pushvalue(L, -1);
+        add_handler(L, &h->handlers[kind], where, where_ref);
+    }
+    h->kinds |= kinds;
+    lua_settop(L, value);
+}
+
+static uint32_t kinds_of_key(lua_State *L)
+{
+    const char *key = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "?";
+    if (!strcmp(key, "any"))
+        return ON_ALL & ~ON(NONE);
+    enum event_kind kind = event_kind_named(key);
+    if (kind == EVENT_NONE)
+        luaL_error(L, "on.%s: no event is named so; there are fork exec exit uid gid sid ptrace comm "
+                      "coredump snapshot lost reload, and any", key);
+    return UINT32_C(1) << kind;
+}
+
+static bool is_list(lua_State *L)
+{
+    return lua_istable(L, -1) && lua_objlen(L, -1) > 0;
+}
+
+/* _subscribe(name, on, threads) */
+static int script_subscribe(lua_State *L)
+{
+    struct policy *policy = current(L, "script");
+    const char *name = luaL_checkstring(L, 1);
+    luaL_checktype(L, 2, LUA_TTABLE);
+
+    for (size_t i = 0; name[i]; i++)
+        if ((unsigned char)name[i] < ' ' || name[i] == 0x7f)
+            return luaL_error(L, "mw.script: a name has no control characters");
+    strncpy(policy->name, name, sizeof policy->name - 1);
+    policy->name[sizeof policy->name - 1] = '\0';
+    policy->threads = lua_toboolean(L, 3);
+
+    lua_settop(L, 2);
+    for (lua_pushnil(L); lua_next(L, 2); lua_pop(L, 1)) {
+        uint32_t kinds = kinds_of_key(L);
+        const char *key = lua_tostring(L, -2);
+        if (!is_list(L)) {
+            subscribe(L, kinds, key);
+            continue;
+        }
+        for (int i = 1, n = (int)lua_objlen(L, -1); i <= n; i++) {
+            lua_rawgeti(L, -1, i);
+            subscribe(L, kinds, key);
+            lua_pop(L, 1);
+        }
+    }
+    return 0;
+}
+
+/* mw.at_exit(function) */
+static int script_at_exit(lua_State *L)
+{
+    current(L, "at_exit");
+    luaL_checktype(L, 1, LUA_TFUNCTION);
+    lua_settop(L, 1);
+    add_handler(L, &host_of(L)->at_exit, NULL, LUA_NOREF);
+    return 0;
+}
+
+/* --- time --------------------------------------------------------------------------------- */
+
+static int free_timer(lua_State *L)
+{
+    struct host *h = host_of(L);
+    for (int id = 0; id < h->timers_len; id++)
+        if (h->timers[id].function_ref == LUA_NOREF)
+            return id;
+    int len = h->timers_len ? h->timers_len * 2 : 16;
+    struct timer *more = realloc(h->timers, (size_t)len * sizeof *more);
+    if (!more)
+        luaL_error(L, "not enough memory");
+    for (int id = h->timers_len; id < len; id++)
+        more[id] = (struct timer){ .function_ref = LUA_NOREF };
+    int id = h->timers_len;
+    h->timers = more;
+    h->timers_len = len;
+    return id;
+}
+
+static int start_timer(lua_State *L, const char *what, bool repeats)
+{
+    struct host *h = host_of(L);
+    struct policy *policy = current(L, what);
+    lua_Number seconds = luaL_checknumber(L, 1);
+    luaL_checktype(L, 2, LUA_TFUNCTION);
+    luaL_argcheck(L, seconds >= (repeats ? 0.001 : 0) && seconds < 1e9, 1,
+                  "seconds, at least 0.001 to repeat");
+    lua_settop(L, 2);
+    int id = free_timer(L);
+    h->timers[id] = (struct timer){ .policy = policy, .repeats = repeats,
+                                    .function_ref = luaL_ref(L, LUA_REGISTRYINDEX) };
+    h->options.world.timer_start(h->options.world.ctx, id, seconds, repeats ? seconds : 0);
+    lua_pushinteger(L, id);
+    return 1;
+}
+
+/* mw.every(seconds, function) -> timer */
+static int script_every(lua_State *L)
+{
+    return start_timer(L, "every", true);
+}
+
+/* mw.after(seconds, function) -> timer */
+static int script_after(lua_State *L)
+{
+    return start_timer(L, "after", false);
+}
+
+/* mw.cancel(timer) */
+static int script_cancel(lua_State *L)
+{
+    struct host *h = host_of(L);
+    lua_Integer id = luaL_checkinteger(L, 1);
+    if (id < 0 || id >= h->timers_len || h->timers[id].function_ref == LUA_NOREF ||
+        h->timers[id].policy != h->current)
+        return 0;
+    h->options.world.timer_stop(h->options.world.ctx, (int)id);
+    luaL_unref(L, LUA_REGISTRYINDEX, h->timers[id].function_ref);
+    h->timers[id].function_ref = LUA_NOREF;
+    return 0;
+}
+
+/* mw.now() -> seconds since the epoch: of the event that is handled, else of the clock */
+static int script_now(lua_State *L)
+{
+    const struct event *ev = host_of(L)->event;
+    int64_t now = ev ? event_int(ev, F_TIME, 0) : clock_real_ns();
+    lua_pushnumber(L, (lua_Number)now / 1e9);
+    return 1;
+}
+
+/* --- writing ------------------------------------------------------------------------------ */
+
+static struct output_context context_of(struct host *h, const struct event *ev)
+{
+    struct output_context context = { .boot = h->options.boot };
+    if (!ev || !event_has(ev, F_PID) || !event_has(ev, F_STARTTIME))
+        return context;
+    tracker_ref ref =
+        tracker_find(h->tracker, ev->cell[F_PID].num, ev->cell[F_STARTTIME].num);
+    tracker_ref parent = tracker_parent(h->tracker, ref);
+    event_begin(&h->parent_box, EVENT_SNAPSHOT);
+    if (tracker_copy_state(h->tracker, parent, &h->parent_box, WHY_ABSENT))
+        context.parent = &h->parent_box.ev;
+    context.depth = tracker_depth(h->tracker, ref);
+    return context;
+}
+
+void api_write_event(struct host *h, const struct event *ev)
+{
+    struct output_context context = context_of(h, ev);
+    output_event(&h->output, ev, &context);
+}
+
+/* mw.emit(event or any table or string) */
+static int script_emit(lua_State *L)
+{
+    struct host *h = host_of(L);
+    luaL_checkany(L, 1);
+    if (api_event_record(L, 1, &h->box)) {
+        api_write_event(h, &h->box.ev);
+        return 0;
+    }
+    if (lua_type(L, 1) == LUA_TSTRING) {
+        size_t len;
+        const char *text = lua_tolstring(L, 1, &len);
+        output_text(&h->output, text, len);
+        return 0;
+    }
+    buf_clear(&h->scratch);
+    api_json(L, 1, &h->scratch);
+    output_raw(&h->output, h->scratch.data, h->scratch.len);
+    return 0;
+}
+
+#define TAGS_MAX 32
+
+/* The strings of the list at `index`; borrowed from it.  [-0, +0, -] */
+static int collect_tags(lua_State *L, int index, const char **tags)
+{
+    int n = 0;
+    if (!lua_istable(L, index))
+        return 0;
+    for (int i = 1; n < TAGS_MAX && i <= (int)lua_objlen(L, index); i++) {
+        lua_rawgeti(L, index, i);
+        if (lua_type(L, -1) == LUA_TSTRING)
+            tags[n++] = lua_tostring(L, -1);
+        lua_pop(L, 1);
+    }
+    return n;
+}
+
+/* _alert(severity, text, event, tags, key, held) */
+static int script_alert(lua_State *L)
+{
+    struct host *h = host_of(L);
+    struct policy *policy = current(L, "alert");
+    const char *tags[TAGS_MAX];
+    struct json_alert alert = { .severity = luaL_checkstring(L, 1), .script = policy->name };
+    alert.text = luaL_optlstring(L, 2, NULL, &alert.text_len);
+    alert.tags_len = collect_tags(L, 4, tags);
+    alert.tags = tags;
+    alert.key = luaL_optlstring(L, 5, NULL, &alert.key_len);
+    alert.held = luaL_optinteger(L, 6, 0);
+
+    const struct event *ev = api_event_record(L, 3, &h->box) ? &h->box.ev : NULL;
+    struct output_context context = context_of(h, ev);
+    output_alert(&h->output, &alert, ev, &context);
+    policy->alerts++;
+    return 0;
+}
+
+/* tostring() of each argument, with tabs between, in h->scratch.  [-0, +0, e] */
+static struct buf *join_arguments(lua_State *L)
+{
+    struct buf *line = &host_of(L)->scratch;
+    int n = lua_gettop(L);
+    buf_clear(line);
+    for (int i = 1; i <= n; i++) {
+        size_t len;
+        lua_getglobal(L, "tostring");
+        lua_pushvalue(L, i);
+        lua_call(L, 1, 1);
+        const char *text = lua_tolstring(L, -1, &len);
+        if (!text)
+            luaL_error(L, "'tostring' must return a string");
+        if (i > 1)
+            buf_putc(line, '\t');
+        buf_add(line, text, len);
+        lua_pop(L, 1);
+    }
+    return line;
+}
+
+/* print(...): a line of the output */
+static int script_print(lua_State *L)
+{
+    struct buf *line = join_arguments(L);
+    output_text(&host_of(L)->output, buf_str(line), line->len);
+    return 0;
+}
+
+/* mw.log(...): a line to the operator */
+static int script_log(lua_State *L)
+{
+    struct host *h = host_of(L);
+    struct buf *line = join_arguments(L);
+    log_warn("%s: %s", h->current ? h->current->name : "script", buf_str(line));
+    return 0;
+}
+
+/* --- asking -------------------------------------------------------------------------------- */
+
+/* mw.proc(pid) -> the living process, or nil */
+static int script_proc(lua_State *L)
+{
+    return api_process_push(L, tracker_alive(host_of(L)->tracker, luaL_checkinteger(L, 1)));
+}
+
+struct gathering {
+    lua_State *L;
+    int n;
+};
+
+static void gather(void *ctx, tracker_ref ref)
+{
+    struct gathering *g = ctx;
+    lua_pushnumber(g->L, (lua_Number)tracker_int(host_of(g->L)->tracker, ref, F_PID, 0));
+    lua_rawseti(g->L, -2, ++g->n);
+}
+
+/* mw.pids() -> the pids of all living processes */
+static int script_pids(lua_State *L)
+{
+    struct gathering g = { .L = L };
+    lua_newtable(L);
+    tracker_each(host_of(L)->tracker, gather, &g);
+    return 1;
+}
+
+/* mw.json(value) -> one line of JSON */
+static int script_json(lua_State *L)
+{
+    struct buf *out = &host_of(L)->scratch;
+    luaL_checkany(L, 1);
+    buf_clear(out);
+    api_json(L, 1, out);
+    lua_pushlstring(L, out->data, out->len);
+    return 1;
+}
+
+/* mw.stop(): end the watch */
+static int script_stop(lua_State *L)
+{
+    struct host *h = host_of(L);
+    if (h->options.world.stop)
+        h->options.world.stop(h->options.world.ctx);
+    return 0;
+}
+
+/* _undecided(): the event lacked what the expression looked at */
+static int script_undecided(lua_State *L)
+{
+    current(L, "undecided")->undecided++;
+    return 0;
+}
+
+/* --- opening ------------------------------------------------------------------------------- */
+
+static const luaL_Reg functions[] = {
+    { "_subscribe", script_subscribe }, { "at_exit", script_at_exit }, { "every", script_every },
+    { "after", script_after },          { "cancel", script_cancel },   { "now", script_now },
+    { "emit", script_emit },            { "_alert", script_alert },    { "log", script_log },
+    { "print", script_print },          { "proc", script_proc },       { "pids", script_pids },
+    { "json", script_json },            { "stop", script_stop },       { "where", where_new },
+    { "_undecided", script_undecided }, { NULL, NULL },
+};
+
+void api_script_open(lua_State *L)
+{
+    for (const luaL_Reg *f = functions; f->name; f++) {
+        lua_pushcfunction(L, f->func);
+        lua_setfield(L, -2, f->name);
+    }
+    lua_getfield(L, -1, "print");
+    lua_setglobal(L, "print");
+
+    lua_newtable(L); /* mw._fields: name -> true, for the one-liners */
+    for (int f = 0; f < EVENT_FIELDS; f++) {
+        lua_pushboolean(L, 1);
+        lua_setfield(L, -2, event_fields[f].name);
+    }
+    for (int d = 0; d < EVENT_DERIVED; d++) {
+        lua_pushboolean(L, 1);
+        lua_setfield(L, -2, event_derived[d].name);
+    }
+    lua_setfield(L, -2, "_fields");
+    api_event_push_methods(L);
+    lua_setfield(L, -2, "_methods");
+}

@@ -1,0 +1,394 @@
+/* host.c - one lua_State, the scripts in it, and the events that they get. See host.h.
+ *
+ * Budgets belong into host_call, the profiles of the sandbox into open_state, a new generation of a
+ * script into load: each has one place. */
+#include "host/state.h"
+
+#include "base/log.h"
+#include "host/library.h"
+
+#include <errno.h>
+#include <lualib.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char host_key;
+
+struct host *host_of(lua_State *L)
+{
+    lua_pushlightuserdata(L, (void *)&host_key);
+    lua_rawget(L, LUA_REGISTRYINDEX);
+    struct host *h = lua_touserdata(L, -1);
+    lua_pop(L, 1);
+    return h;
+}
+
+static void set_error(struct host *h, const char *text)
+{
+    buf_clear(&h->error);
+    buf_puts(&h->error, text);
+}
+
+const char *host_error(const struct host *h)
+{
+    return buf_str((struct buf *)&h->error);
+}
+
+/* --- calling ------------------------------------------------------------------------------ */
+
+/* Message handler: text with a traceback, whatever was thrown. */
+static int add_traceback(lua_State *L)
+{
+    const char *text = lua_type(L, 1) == LUA_TSTRING ? lua_tostring(L, 1) : NULL;
+    if (!text)
+        text = lua_pushfstring(L, "(the error is a %s)", luaL_typename(L, 1));
+    luaL_traceback(L, L, text, 1);
+    return 1;
+}
+
+bool host_call(struct host *h, struct policy *policy, int args, int results)
+{
+    lua_State *L = h->L;
+    int base = lua_gettop(L) - args;
+    struct policy *outer = h->current;
+
+    lua_rawgeti(L, LUA_REGISTRYINDEX, h->traceback);
+    lua_insert(L, base);
+    h->current = policy;
+    int failed = lua_pcall(L, args, results, base);
+    h->current = outer;
+    lua_remove(L, base);
+    if (!failed)
+        return true;
+
+    const char *text = lua_tostring(L, -1);
+    set_error(h, text ? text : "not enough memory for the message");
+    lua_pop(L, 1);
+    return false;
+}
+
+/* The first error of a script is shown, all are counted. */
+static void count_error(struct host *h, struct policy *policy)
+{
+    if (!policy->errors++)
+        log_error("%s: %s", policy->name, host_error(h));
+}
+
+/* --- events ------------------------------------------------------------------------------- */
+
+static bool about_thread(const struct event *ev)
+{
+    enum event_kind kind = event_kind(ev);
+    return kind != EVENT_PTRACE && kind != EVENT_COREDUMP && event_has(ev, F_TID) &&
+           ev->cell[F_TID].num != event_int(ev, F_PID, 0);
+}
+
+static bool wanted(const struct handler *handler, const struct event *ev, bool thread)
+{
+    if (thread && !handler->policy->threads)
+        return false;
+    return !handler->where || where_matches(handler->where, ev);
+}
+
+/* The table is built when the first handler wants it, and shared. */
+static void deliver(struct host *h, const struct event *ev)
+{
+    lua_State *L = h->L;
+    int base = lua_gettop(L);
+    bool thread = about_thread(ev);
+
+    h->event = ev;
+    for (struct handler *handler = h->handlers[event_kind(ev)]; handler; handler = handler->next) {
+        if (!wanted(handler, ev, thread))
+            continue;
+        if (lua_gettop(L) == base)
+            api_event_push(L, ev);
+        handler->policy->events++;
+        lua_rawgeti(L, LUA_REGISTRYINDEX, handler->function_ref);
+        lua_pushvalue(L, base + 1);
+        if (!host_call(h, handler->policy, 1, 0))
+            count_error(h, handler->policy);
+    }
+    h->event = NULL;
+    lua_settop(L, base);
+}
+
+static bool shown(const struct event *ev)
+{
+    return event_kind(ev) != EVENT_SNAPSHOT || event_has(ev, F_INFERRED);
+}
+
+void host_event(struct host *h, const struct event *ev)
+{
+    if (!h->options.tracker)
+        tracker_apply(h->tracker, ev);
+    if (h->options.print_all && shown(ev) && !about_thread(ev))
+        api_write_event(h, ev);
+    if (h->handlers[event_kind(ev)])
+        deliver(h, ev);
+}
+
+void host_missed(struct host *h, uint64_t records)
+{
+    struct event_box *box = calloc(1, sizeof *box);
+    if (!box)
+        return;
+    event_begin(box, EVENT_LOST);
+    event_set(box, F_LOST, (int64_t)records, WHY_COMPUTED);
+    host_event(h, &box->ev);
+    free(box);
+}
+
+void host_timer(struct host *h, int id)
+{
+    if (id < 0 || id >= h->timers_len || h->timers[id].function_ref == LUA_NOREF)
+        return;
+    struct timer timer = h->timers[id]; /* the call may move the array, or start anew in its place */
+    lua_rawgeti(h->L, LUA_REGISTRYINDEX, timer.function_ref);
+    if (!timer.repeats) {
+        luaL_unref(h->L, LUA_REGISTRYINDEX, timer.function_ref);
+        h->timers[id].function_ref = LUA_NOREF;
+    }
+    if (!host_call(h, timer.policy, 0, 0))
+        count_error(h, timer.policy);
+}
+
+void host_finish(struct host *h)
+{
+    while (h->at_exit) {
+        struct handler *handler = h->at_exit;
+        h->at_exit = handler->next;
+        lua_rawgeti(h->L, LUA_REGISTRYINDEX, handler->function_ref);
+        if (!host_call(h, handler->policy, 0, 0))
+            count_error(h, handler->policy);
+        free(handler);
+    }
+    host_flush(h);
+}
+
+int host_flush(struct host *h)
+{
+    return output_flush(&h->output);
+}
+
+/* --- loading ------------------------------------------------------------------------------ */
+
+static void remove_handlers(struct host *h, struct handler **list, const struct policy *policy)
+{
+    while (*list) {
+        struct handler *handler = *list;
+        if (handler->policy != policy) {
+            list = &handler->next;
+            continue;
+        }
+        *list = handler->next;
+        luaL_unref(h->L, LUA_REGISTRYINDEX, handler->function_ref);
+        luaL_unref(h->L, LUA_REGISTRYINDEX, handler->where_ref);
+        free(handler);
+    }
+}
+
+/* Everything that a script registered goes with it. */
+static void unload(struct host *h, struct policy *policy)
+{
+    for (int kind = 0; kind < EVENT_KINDS; kind++)
+        remove_handlers(h, &h->handlers[kind], policy);
+    remove_handlers(h, &h->at_exit, policy);
+    for (int id = 0; id < h->timers_len; id++) {
+        if (h->timers[id].function_ref == LUA_NOREF || h->timers[id].policy != policy)
+            continue;
+        h->options.world.timer_stop(h->options.world.ctx, id);
+        luaL_unref(h->L, LUA_REGISTRYINDEX, h->timers[id].function_ref);
+        h->timers[id].function_ref = LUA_NOREF;
+    }
+    luaL_unref(h->L, LUA_REGISTRYINDEX, policy->env);
+
+    struct policy **at = &h->policies;
+    while (*at != policy)
+        at = &(*at)->next;
+    *at = policy->next;
+    free(policy);
+}
+
+/* "@/etc/moonwatch/web-shell.lua" -> "web-shell" */
+static void name_after(struct policy *policy, const char *chunk)
+{
+    const char *slash = strrchr(chunk, '/');
+    const char *base = slash ? slash + 1 : chunk + (*chunk == '@' || *chunk == '=');
+    size_t len = strlen(base);
+    if (len > 4 && !strcmp(base + len - 4, ".lua"))
+        len -= 4;
+    if (len >= sizeof policy->name)
+        len = sizeof policy->name - 1;
+    memcpy(policy->name, base, len);
+    policy->name[len] = '\0';
+}
+
+static struct policy *new_policy(struct host *h, const char *chunk)
+{
+    struct policy *policy = calloc(1, sizeof *policy);
+    if (!policy)
+        return NULL;
+    name_after(policy, chunk);
+    struct policy **end = &h->policies;
+    while (*end)
+        end = &(*end)->next;
+    *end = policy;
+
+    lua_State *L = h->L;
+    lua_newtable(L); /* its environment: reads fall through to the globals, writes stay */
+    lua_newtable(L);
+    lua_pushvalue(L, LUA_GLOBALSINDEX);
+    lua_setfield(L, -2, "__index");
+    lua_setmetatable(L, -2);
+    policy->env = luaL_ref(L, LUA_REGISTRYINDEX);
+    return policy;
+}
+
+/* Run the chunk below its `args` arguments on the stack as the new policy.  [-(args + 1), +0, -] */
+static int run_chunk(struct host *h, struct policy *policy, int args)
+{
+    if (host_call(h, policy, args, 0))
+        return 0;
+    unload(h, policy);
+    return -EINVAL;
+}
+
+int host_load(struct host *h, const char *name, const char *text, size_t len)
+{
+    struct policy *policy = new_policy(h, name);
+    if (!policy) {
+        set_error(h, "not enough memory");
+        return -ENOMEM;
+    }
+    if (luaL_loadbufferx(h->L, text, len, name, "t")) {
+        set_error(h, lua_tostring(h->L, -1));
+        lua_pop(h->L, 1);
+        unload(h, policy);
+        return -EINVAL;
+    }
+    lua_rawgeti(h->L, LUA_REGISTRYINDEX, policy->env);
+    lua_setfenv(h->L, -2);
+    return run_chunk(h, policy, 0);
+}
+
+/* [-0, +1, e] */
+static int push_oneliner(lua_State *L)
+{
+    lua_getglobal(L, "require");
+    lua_pushliteral(L, "moonwatch.oneliner");
+    lua_call(L, 1, 1);
+    return 1;
+}
+
+int host_load_line(struct host *h, const char *line)
+{
+    char name[24] = "=-e";
+    if (h->lines++)
+        snprintf(name, sizeof name, "=-e #%d", h->lines);
+    struct policy *policy = new_policy(h, name);
+    if (!policy) {
+        set_error(h, "not enough memory");
+        return -ENOMEM;
+    }
+    lua_pushcfunction(h->L, push_oneliner);
+    if (!host_call(h, policy, 0, 1)) {
+        unload(h, policy);
+        return -EINVAL;
+    }
+    lua_pushstring(h->L, policy->name);
+    lua_pushstring(h->L, line);
+    lua_rawgeti(h->L, LUA_REGISTRYINDEX, policy->env);
+    return run_chunk(h, policy, 3);
+}
+
+uint32_t host_kinds(const struct host *h)
+{
+    return h->options.print_all ? ON_ALL : h->kinds;
+}
+
+bool host_threads(const struct host *h)
+{
+    for (const struct policy *policy = h->policies; policy; policy = policy->next)
+        if (policy->threads)
+            return true;
+    return false;
+}
+
+int host_scripts(const struct host *h, struct host_script *to, int cap)
+{
+    int n = 0;
+    for (const struct policy *p = h->policies; p; p = p->next, n++) {
+        if (n >= cap)
+            continue;
+        to[n] = (struct host_script){ .events = p->events, .errors = p->errors, .alerts = p->alerts,
+                                      .undecided = p->undecided };
+        memcpy(to[n].name, p->name, sizeof to[n].name);
+    }
+    return n;
+}
+
+/* --- life --------------------------------------------------------------------------------- */
+
+/* Fill the state; called protected, with the host as light userdata. */
+static int open_state(lua_State *L)
+{
+    struct host *h = lua_touserdata(L, 1);
+    lua_pushlightuserdata(L, (void *)&host_key);
+    lua_pushlightuserdata(L, h);
+    lua_rawset(L, LUA_REGISTRYINDEX);
+    lua_pushcfunction(L, add_traceback);
+    h->traceback = luaL_ref(L, LUA_REGISTRYINDEX);
+
+    luaL_openlibs(L);
+    library_open(L);
+    where_open(L);
+    api_event_open(L);
+    lua_newtable(L);
+    api_script_open(L);
+    lua_setfield(L, LUA_REGISTRYINDEX, "moonwatch"); /* lua/moonwatch/init.lua takes it from here */
+    lua_getglobal(L, "require");
+    lua_pushliteral(L, "moonwatch");
+    lua_call(L, 1, 0);
+    return 0;
+}
+
+int host_new(struct host **out, const struct host_options *options)
+{
+    struct host *h = calloc(1, sizeof *h);
+    if (!h)
+        return -ENOMEM;
+    h->options = *options;
+    h->tracker = options->tracker ? options->tracker : tracker_new(options->table_bytes);
+    h->L = luaL_newstate();
+    output_init(&h->output, options->fd, options->json);
+    if (!h->tracker || !h->L || lua_cpcall(h->L, open_state, h)) {
+        if (h->L && lua_isstring(h->L, -1))
+            log_error("%s", lua_tostring(h->L, -1));
+        host_free(h);
+        return -ENOMEM;
+    }
+    if (options->print_all)
+        output_heading(&h->output);
+    *out = h;
+    return 0;
+}
+
+void host_free(struct host *h)
+{
+    if (!h)
+        return;
+    while (h->L && h->policies)
+        unload(h, h->policies);
+    if (h->L)
+        lua_close(h->L);
+    if (!h->options.tracker)
+        tracker_free(h->tracker);
+    output_free(&h->output);
+    buf_free(&h->answer);
+    buf_free(&h->scratch);
+    buf_free(&h->error);
+    free(h->timers);
+    free(h);
+}

@@ -1,0 +1,84 @@
+/* host.h - one lua_State, the scripts in it, and the events that they get.
+ *
+ * Takes whole records, keeps its own process table from them, and calls what the scripts
+ * subscribed to: first `where` in C, then one table per event, shared by all who want it. A
+ * script's error costs one event and one tick of its counter. Knows no /proc, no ring and no
+ * loop: timers and questions go through the functions that it is given. */
+#ifndef HOST_HOST_H
+#define HOST_HOST_H
+
+#include "collect/answers.h"
+#include "collect/tracker.h"
+#include "event/event.h"
+#include "sink/output.h"
+
+struct host; /* opaque */
+
+/* What the host needs of the world around it. */
+struct host_world {
+    void *ctx;
+
+    /* Answer a question about a process: answers_read's contract. */
+    int (*ask)(void *ctx, int pid, int64_t starttime, enum topic topic, struct buf *out);
+
+    /* Call host_timer(id) after `after` seconds and then each `every` seconds (0: once). */
+    void (*timer_start)(void *ctx, int id, double after, double every);
+    void (*timer_stop)(void *ctx, int id);
+
+    /* A script called mw.stop(): end the watch soon. */
+    void (*stop)(void *ctx);
+};
+
+struct host_options {
+    struct host_world world;
+    struct tracker *tracker; /* borrowed: kept by somebody else from the same records; or NULL */
+    size_t table_bytes;      /* bound of an own table, when tracker is NULL */
+    uint64_t boot;           /* event_boot_id() of the machine that the events come from */
+    int fd;                  /* where lines go; borrowed */
+    bool json;
+    bool print_all; /* write every event that is told, scripts or not */
+};
+
+/* 0, or -errno. */
+int host_new(struct host **out, const struct host_options *options);
+void host_free(struct host *h);
+
+/* Load one script; `name` is for messages ("@" and the path, or "=" and a word, as in Lua). 0; or
+ * -EINVAL with the message in host_error(), and nothing of it left but what it printed. */
+int host_load(struct host *h, const char *name, const char *text, size_t len);
+
+/* Load a one-liner: "exec: comm == 'curl'", "exec,exit: uid == 0 => print(cmdline)". */
+int host_load_line(struct host *h, const char *line);
+
+/* The last failure: one sentence, with the traceback below it where there is one. */
+const char *host_error(const struct host *h);
+
+/* What the loaded scripts subscribed to. */
+uint32_t host_kinds(const struct host *h);
+bool host_threads(const struct host *h);
+
+/* Deliver one record; borrowed for the call. */
+void host_event(struct host *h, const struct event *ev);
+
+/* This many records never reached the host; scripts get a `lost` event. */
+void host_missed(struct host *h, uint64_t records);
+
+/* A timer is due. */
+void host_timer(struct host *h, int id);
+
+/* Run all functions given to mw.at_exit, once. */
+void host_finish(struct host *h);
+
+/* Pass on what was written during a batch. 0, or -errno: nobody reads the output any more. */
+int host_flush(struct host *h);
+
+/* One script's figures. */
+struct host_script {
+    char name[64];
+    uint64_t events, errors, alerts, undecided;
+};
+
+/* Copy at most `cap`; returns how many scripts there are. */
+int host_scripts(const struct host *h, struct host_script *to, int cap);
+
+#endif

@@ -1,0 +1,105 @@
+/* state.h - what host/ and host/api/ share: the insides of struct host.
+ *
+ * Private to these two folders. Stack comments are the Lua manual's: [-popped, +pushed, throws]. */
+#ifndef HOST_STATE_H
+#define HOST_STATE_H
+
+#include "host/host.h"
+#include "host/where.h"
+
+#include <lauxlib.h>
+#include <lua.h>
+
+/* One `mw.script{}`: a name, what it subscribed to, its figures. */
+struct policy {
+    struct policy *next;
+    char name[64];
+    uint64_t events, errors, alerts, undecided;
+    bool threads; /* wants forks and exits of threads */
+    int env; /* registry reference of its environment */
+};
+
+/* One function of one policy for one kind of event. */
+struct handler {
+    struct policy *policy;
+    const struct where *where; /* NULL: every event; kept alive by where_ref */
+    int where_ref, function_ref;
+    struct handler *next;
+};
+
+struct timer {
+    struct policy *policy;
+    int function_ref; /* LUA_NOREF: the place is free */
+    bool repeats;
+};
+
+struct host {
+    lua_State *L; /* owned */
+    struct host_options options;
+    struct tracker *tracker; /* owned when options.tracker is NULL */
+    struct output output;
+    struct buf answer, scratch; /* owned: reused */
+    struct buf error;           /* owned */
+
+    struct policy *policies;           /* owned list, in the order of loading */
+    struct handler *handlers[EVENT_KINDS]; /* owned lists, in the order of loading */
+    struct handler *at_exit;
+    struct timer *timers; /* owned */
+    int timers_len;
+    int lines; /* one-liners loaded */
+    uint32_t kinds;
+
+    struct policy *current; /* whose code runs; NULL between calls */
+    const struct event *event; /* being delivered, or NULL */
+    int traceback;             /* registry reference of the message handler */
+
+    struct event_box box; /* for records made here */
+    struct event_box parent_box;
+};
+
+/* The host of a state.  [-0, +0, -] */
+struct host *host_of(lua_State *L);
+
+/* Call the function below its `args` arguments on the stack, as `policy`: time, errors and the
+ * first message are the policy's. Returns whether it went well; the stack is then as before the
+ * function was pushed, plus `results`.  [-(args + 1), +results or 0, -] */
+bool host_call(struct host *h, struct policy *policy, int args, int results);
+
+/* --- api/event.c ------------------------------------------------------------------------ */
+
+/* Metatables and constructors.  [-0, +0, m] */
+void api_event_open(lua_State *L);
+
+/* The table of a record.  [-0, +1, m] */
+void api_event_push(lua_State *L, const struct event *ev);
+
+/* The table of a process in the table; false and nothing pushed when it is gone.  [-0, +(0|1), m] */
+bool api_process_push(lua_State *L, tracker_ref ref);
+
+/* The table of methods that events and processes share.  [-0, +1, -] */
+void api_event_push_methods(lua_State *L);
+
+/* A record from an event's or a process's table, with what the script changed. False when the value
+ * is no such table.  [-0, +0, m] */
+bool api_event_record(lua_State *L, int index, struct event_box *box);
+
+/* --- api/topics.c ------------------------------------------------------------------------ */
+
+/* Put ev:fds() and the like into the table of methods on top of the stack.  [-0, +0, m] */
+void api_topics_open(lua_State *L);
+
+/* --- api/script.c ------------------------------------------------------------------------ */
+
+/* Write one event to the output, with its parent and depth.  */
+void api_write_event(struct host *h, const struct event *ev);
+
+/* Put script, where, alert, emit ... into the table on top of the stack.  [-0, +0, m] */
+void api_script_open(lua_State *L);
+
+/* --- api/json.c -------------------------------------------------------------------------- */
+
+/* Append any Lua value as JSON: sequences become arrays, other tables objects with sorted keys;
+ * functions, cycles and what is deeper than 16 become a string that says so.  [-0, +0, m] */
+void api_json(lua_State *L, int index, struct buf *out);
+
+#endif

@@ -1,0 +1,262 @@
+/* worker.c - the unprivileged process in which scripts run. See worker.h. */
+#include "host/worker.h"
+
+#include "base/log.h"
+#include "collect/prober.h"
+#include "host/world.h"
+
+#include <errno.h>
+#include <ev.h>
+#include <grp.h>
+#include <pwd.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define RECORDS_A_TURN 256
+
+struct worker {
+    const struct worker_options *options;
+    struct ev_loop *loop;
+    struct host *host;
+    struct world world;
+    ev_io readable, parent;
+    ev_idle more; /* runs while the ring is not empty, so that timers get their turn */
+    uint64_t missed;
+    bool stopping;
+    struct event_box box;
+};
+
+static struct worker worker;
+
+/* --- talking to the parent ---------------------------------------------------------------- */
+
+static void say(const struct worker_message *message)
+{
+    if (send(worker.options->control, message, sizeof *message, MSG_NOSIGNAL) < 0)
+        log_debug("worker: %s", strerror(errno)); /* the parent is gone: its hang-up ends us */
+}
+
+static int fail(const char *text)
+{
+    struct worker_message message = { .say = WORKER_FAILED };
+    snprintf(message.text, sizeof message.text, "%s", text);
+    say(&message);
+    return 1;
+}
+
+static void ask_to_stop(int error)
+{
+    if (worker.stopping)
+        return;
+    worker.stopping = true;
+    say(&(struct worker_message){ .say = WORKER_STOP, .error = error });
+}
+
+/* --- giving up ----------------------------------------------------------------------------- */
+
+static int compare_ints(const void *a, const void *b)
+{
+    return *(const int *)a - *(const int *)b;
+}
+
+/* Close every descriptor above standard error but these. */
+static void close_others(int *keep, size_t n)
+{
+    int from = 3;
+    qsort(keep, n, sizeof *keep, compare_ints);
+    for (size_t i = 0; i < n; i++) {
+        if (keep[i] > from)
+            syscall(SYS_close_range, from, keep[i] - 1, 0);
+        if (keep[i] >= from)
+            from = keep[i] + 1;
+    }
+    syscall(SYS_close_range, from, ~0U, 0);
+}
+
+/* 0, or -errno with one sentence in `why`. */
+static int become(const char *name, char *why, size_t cap)
+{
+    if (name && geteuid() == 0) {
+        const struct passwd *user = getpwnam(name);
+        if (!user) {
+            snprintf(why, cap, "there is no user '%s': create it, or name another with --user", name);
+            return -ENOENT;
+        }
+        gid_t gid = user->pw_gid;
+        uid_t uid = user->pw_uid;
+        if (setgroups(0, NULL) || setresgid(gid, gid, gid) || setresuid(uid, uid, uid)) {
+            snprintf(why, cap, "cannot become user '%s': %s", name, strerror(errno));
+            return -errno;
+        }
+    }
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)) {
+        snprintf(why, cap, "cannot give up privileges: %s", strerror(errno));
+        return -errno;
+    }
+    return 0;
+}
+
+/* --- the world of the host ------------------------------------------------------------------ */
+
+static int ask(void *ctx, int pid, int64_t starttime, enum topic topic, struct buf *out)
+{
+    (void)ctx;
+    return prober_ask(worker.options->questions, pid, starttime, topic, out);
+}
+
+static void stop(void *ctx)
+{
+    (void)ctx;
+    ask_to_stop(0);
+}
+
+/* --- the loop -------------------------------------------------------------------------------- */
+
+static void flush(void)
+{
+    int result = host_flush(worker.host);
+    if (result < 0)
+        ask_to_stop(-result);
+}
+
+static void missed(uint64_t records)
+{
+    worker.missed += records;
+    host_missed(worker.host, records);
+    say(&(struct worker_message){ .say = WORKER_RETELL });
+}
+
+/* Read for a turn. Returns 1 when there is more, 0 when not, -EPIPE at the end. */
+static int read_some(void)
+{
+    for (int i = 0; i < RECORDS_A_TURN; i++) {
+        uint64_t lost = 0;
+        int got = ring_read(worker.options->ring, worker.options->reader, &worker.box, &lost);
+        if (got == -EOVERFLOW)
+            missed(lost);
+        else if (got == 1)
+            host_event(worker.host, &worker.box.ev);
+        else
+            return got;
+    }
+    return 1;
+}
+
+static void turn(struct ev_loop *loop)
+{
+    int got = read_some();
+    flush();
+    if (got == 1) {
+        ev_idle_start(loop, &worker.more);
+        return;
+    }
+    ev_idle_stop(loop, &worker.more);
+    if (got < 0) {
+        if (got != -EPIPE)
+            log_error("the ring holds no record where one should be");
+        ev_break(loop, EVBREAK_ALL);
+    }
+}
+
+static void on_readable(struct ev_loop *loop, ev_io *watcher, int events)
+{
+    (void)watcher, (void)events;
+    turn(loop);
+}
+
+static void on_more(struct ev_loop *loop, ev_idle *watcher, int events)
+{
+    (void)watcher, (void)events;
+    turn(loop);
+}
+
+/* The parent says nothing; when it hangs up it is gone, and nothing more will be written. */
+static void on_parent(struct ev_loop *loop, ev_io *watcher, int events)
+{
+    (void)watcher, (void)events;
+    while (read_some() == 1)
+        ;
+    ev_break(loop, EVBREAK_ALL);
+}
+
+static void report(void)
+{
+    struct host_script scripts[64];
+    int n = host_scripts(worker.host, scripts, 64);
+    say(&(struct worker_message){ .say = WORKER_MISSED, .missed = worker.missed });
+    for (int i = 0; i < n && i < 64; i++)
+        say(&(struct worker_message){ .say = WORKER_SCRIPT, .script = scripts[i] });
+}
+
+int worker_load(struct host *h, const struct worker_script *scripts, int len)
+{
+    for (int i = 0; i < len; i++) {
+        const struct worker_script *s = &scripts[i];
+        int result = s->name ? host_load(h, s->name, s->text, s->len) : host_load_line(h, s->text);
+        if (result < 0)
+            return result;
+    }
+    return 0;
+}
+
+static void run_loop(void)
+{
+    int fd = ring_reader_fd(worker.options->ring, worker.options->reader);
+    ev_io_init(&worker.readable, on_readable, fd, EV_READ);
+    ev_io_init(&worker.parent, on_parent, worker.options->control, EV_READ);
+    ev_idle_init(&worker.more, on_more);
+    ev_io_start(worker.loop, &worker.readable);
+    ev_io_start(worker.loop, &worker.parent);
+    ev_idle_start(worker.loop, &worker.more); /* look once; an empty ring puts us to sleep */
+    ev_run(worker.loop, 0);
+}
+
+int worker_run(const struct worker_options *options)
+{
+    char why[256];
+    worker.options = options;
+
+    /* the terminal's Ctrl-C goes to the whole group; the parent says when to end */
+    signal(SIGINT, SIG_IGN);
+    signal(SIGTERM, SIG_IGN);
+    signal(SIGHUP, SIG_IGN);
+    signal(SIGPIPE, SIG_IGN);
+    prctl(PR_SET_NAME, "moonwatch-lua");
+
+    int keep[] = { options->control, options->questions, options->host.fd,
+                   ring_reader_fd(options->ring, options->reader) };
+    if (ring_read_only(options->ring) < 0)
+        return fail("cannot map the ring for reading");
+    close_others(keep, sizeof keep / sizeof *keep);
+    if (become(options->user, why, sizeof why) < 0)
+        return fail(why);
+
+    worker.loop = ev_loop_new(EVFLAG_AUTO);
+    worker.world.loop = worker.loop;
+    struct host_options host = options->host;
+    host.world = (struct host_world){ .ctx = &worker.world, .ask = ask, .stop = stop,
+                                      .timer_start = world_timer_start,
+                                      .timer_stop = world_timer_stop };
+    if (!worker.loop || host_new(&worker.host, &host) < 0)
+        return fail("not enough memory for the script host");
+    worker.world.host = worker.host;
+    if (worker_load(worker.host, options->scripts, options->scripts_len) < 0)
+        return fail(host_error(worker.host));
+    flush();
+
+    say(&(struct worker_message){ .say = WORKER_READY, .kinds = host_kinds(worker.host),
+                                  .threads = host_threads(worker.host) });
+    run_loop();
+    world_fini(&worker.world);
+    host_finish(worker.host);
+    report();
+    host_free(worker.host);
+    ev_loop_destroy(worker.loop);
+    return 0;
+}

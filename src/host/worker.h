@@ -1,0 +1,58 @@
+/* worker.h - the unprivileged process in which scripts run.
+ *
+ * Forked by the process that owns the sockets. Keeps the ring's reading end, one socket for
+ * questions, one to talk to its parent, and the output; everything else it gives up: user,
+ * capabilities, descriptors, the right to gain any of them back. */
+#ifndef HOST_WORKER_H
+#define HOST_WORKER_H
+
+#include "host/host.h"
+#include "ring/ring.h"
+
+/* One script, read while there were privileges to read it. */
+struct worker_script {
+    char *name; /* owned: "@path"; NULL for a one-liner */
+    char *text; /* owned */
+    size_t len;
+};
+
+struct worker_options {
+    struct ring *ring;
+    int reader;         /* its cursor in the ring */
+    int control;        /* SOCK_SEQPACKET to the parent */
+    int questions;      /* stream to the prober */
+    const char *user;   /* run as; NULL: stay who we are */
+    const struct worker_script *scripts;
+    int scripts_len;
+    struct host_options host; /* world is filled in here */
+};
+
+/* What goes over the control socket. */
+enum worker_say {
+    WORKER_READY,  /* loaded: kinds and threads are set */
+    WORKER_FAILED, /* a script could not be loaded, or privileges not be dropped: text */
+    WORKER_RETELL, /* records were missed: tell of all processes again */
+    WORKER_STOP,   /* a script asked for the end, or nobody reads the output */
+    WORKER_SCRIPT, /* at the end, one per script: its figures */
+    WORKER_MISSED, /* at the end: records that it missed in all */
+};
+
+#define WORKER_TEXT 4000
+
+struct worker_message {
+    uint32_t say; /* enum worker_say */
+    uint32_t kinds;
+    uint32_t threads;
+    int32_t error; /* STOP: errno of the output, or 0 */
+    uint64_t missed;
+    struct host_script script;
+    char text[WORKER_TEXT];
+};
+
+/* The worker's life, after the fork. Returns its exit status: 0, or 1 with WORKER_FAILED said. */
+int worker_run(const struct worker_options *options);
+
+/* Load scripts into a host, the one-liners too. 0, or -EINVAL with host_error(). */
+int worker_load(struct host *h, const struct worker_script *scripts, int len);
+
+#endif

@@ -1,0 +1,178 @@
+/* moonwatch.h - watch every process on this Linux host, decide in Lua or in C what matters.
+ *
+ * The embedding API and the only installed header. One struct moonwatch is one watch: it owns the
+ * process-connector socket, reads /proc, and hands events to Lua scripts (in this process, or in an
+ * unprivileged worker) and to a C function. It runs on the caller's libev loop and starts no loop
+ * of its own. Not thread-safe: use one watch from one thread.
+ *
+ * Functions that can fail return 0 or a negative errno; moonwatch_error() has the sentence.
+ * Link with `pkg-config --cflags --libs moonwatch` and -lev. */
+#ifndef MOONWATCH_H
+#define MOONWATCH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define MOONWATCH_API __attribute__((visibility("default")))
+
+struct ev_loop;
+struct moonwatch;       /* a watch */
+struct moonwatch_event; /* one event; borrowed for the call that gives it */
+
+/* --- watching ------------------------------------------------------------------------- */
+
+/* Called for each event, in the order of the kernel. */
+typedef void moonwatch_handler(void *ctx, const struct moonwatch_event *event);
+
+enum moonwatch_end {
+    MOONWATCH_STOPPED,     /* a script called mw.stop() */
+    MOONWATCH_READER_GONE, /* nobody reads the output any more (a closed pipe) */
+    MOONWATCH_OUTPUT_LOST, /* the output cannot be written: disk full or worse */
+    MOONWATCH_WORKER_DIED, /* the scripts' process ended by itself */
+};
+
+/* The watch wants to end: break the loop, then call moonwatch_stop. */
+typedef void moonwatch_ending(void *ctx, enum moonwatch_end why);
+
+struct moonwatch_options {
+    size_t size; /* sizeof(struct moonwatch_options), set by moonwatch_options_init */
+    bool worker; /* scripts in an unprivileged process; else in this one */
+    bool realtime; /* raise this process's priority and lock its memory: worker only */
+    bool print;  /* write every event to `output` */
+    bool json;   /* as JSON lines; else as text */
+    int output;  /* descriptor, 1; borrowed */
+    const char *user;    /* the worker's user: "nobody" */
+    size_t buffer_bytes; /* receive buffer: 32 MiB */
+    size_t ring_bytes;   /* between collector and worker: 8 MiB */
+    size_t table_bytes;  /* bound of the process table: 256 MiB */
+    moonwatch_handler *on_event; /* or NULL; in this process */
+    moonwatch_ending *on_end;    /* or NULL */
+    void *ctx;                   /* for both */
+};
+
+/* Fill in the defaults. */
+MOONWATCH_API void moonwatch_options_init(struct moonwatch_options *options);
+
+/* Make a watch; nothing is opened yet. NULL when there is no memory. */
+MOONWATCH_API struct moonwatch *moonwatch_new(const struct moonwatch_options *options);
+
+/* Add scripts, before the start: a file, or each *.lua in a directory in the order of their
+ * names; a script's text under a name; a one-liner ("exec: comm == 'curl'"). Files are read now,
+ * run at the start. */
+MOONWATCH_API int moonwatch_add_path(struct moonwatch *m, const char *path);
+MOONWATCH_API int moonwatch_add_text(struct moonwatch *m, const char *name, const char *text);
+MOONWATCH_API int moonwatch_add_line(struct moonwatch *m, const char *line);
+
+/* Shake hands with the kernel, load the scripts, start watching on `loop`: snapshots of the
+ * running processes come first. -EPERM and -ENOTSUP: the kernel refused; -EINVAL: a script is
+ * wrong. */
+MOONWATCH_API int moonwatch_start(struct moonwatch *m, struct ev_loop *loop);
+
+/* Take in what is queued, let the scripts finish, stop. Waits for the worker, ten seconds at most. */
+MOONWATCH_API void moonwatch_stop(struct moonwatch *m);
+
+MOONWATCH_API void moonwatch_free(struct moonwatch *m);
+
+/* The last failure: one sentence, maybe a traceback below. "" when there was none. */
+MOONWATCH_API const char *moonwatch_error(const struct moonwatch *m);
+
+struct moonwatch_script_summary {
+    char name[64];
+    uint64_t events, errors, alerts;
+    uint64_t undecided; /* events that lacked what a one-liner looked at */
+};
+
+struct moonwatch_summary {
+    uint64_t events;   /* told by the kernel */
+    uint64_t lost;     /* by the kernel, proved by its counters */
+    uint64_t missed;   /* records that the scripts were too slow for */
+    uint64_t forged;   /* messages rejected because the kernel did not send them */
+    uint64_t inferred; /* events made by comparing with /proc after a loss */
+    uint64_t execs, exe, args, comm; /* execs seen, and how many of them with each name */
+    uint64_t processes;              /* alive now */
+    uint64_t evicted;                /* table entries dropped to stay inside the bound */
+    size_t buffer_bytes;             /* receive buffer granted by the kernel */
+    const char *priority;            /* "SCHED_FIFO 1", ... */
+    const struct moonwatch_script_summary *scripts; /* known after the stop in a worker */
+    int scripts_len;
+};
+MOONWATCH_API void moonwatch_summarize(struct moonwatch *m, struct moonwatch_summary *out);
+
+/* --- events --------------------------------------------------------------------------- */
+
+/* "exec"; see moonwatch_fields for what each kind carries. */
+MOONWATCH_API const char *moonwatch_type(const struct moonwatch_event *event);
+
+/* The number of a field, for the functions below; -1 when there is none of that name. */
+MOONWATCH_API int moonwatch_field(const char *name);
+
+/* False when the event does not have it. Times and spans in nanoseconds. */
+MOONWATCH_API bool moonwatch_int(const struct moonwatch_event *event, int field, int64_t *value);
+
+/* NULL when the event does not have it. Not NUL-terminated; args are NUL-ended strings in a row. */
+MOONWATCH_API const char *moonwatch_text(const struct moonwatch_event *event, int field, size_t *len);
+
+/* "proc", "inherited", "missing: gone before read", ... */
+MOONWATCH_API const char *moonwatch_why(const struct moonwatch_event *event, int field);
+
+/* A copy to keep, to be freed by the caller with free(); NULL when there is no memory. */
+MOONWATCH_API struct moonwatch_event *moonwatch_copy(const struct moonwatch_event *event);
+
+enum moonwatch_format {
+    MOONWATCH_JSON,    /* one object, ECS names */
+    MOONWATCH_LINE,    /* as the live view shows it */
+    MOONWATCH_PROCESS, /* as ps shows it */
+};
+
+/* One line without newline, to be freed by the caller; NULL when there is no memory. `event` NULL:
+ * the heading. `branch` goes before the command (tree); `columns` 0: any width. */
+MOONWATCH_API char *moonwatch_format(const struct moonwatch_event *event,
+                                     enum moonwatch_format format, const char *branch, int columns,
+                                     bool colour);
+
+/* Every process that runs now, in the order of pids, from /proc; no privilege needed, but what may
+ * not be read is missing. */
+MOONWATCH_API int moonwatch_processes(moonwatch_handler *handler, void *ctx);
+
+/* --- what there is to know ------------------------------------------------------------- */
+
+struct moonwatch_field_info {
+    const char *name, *type, *unit;         /* type: string integer boolean number string[] */
+    const char *kinds;                      /* "exec exit", or "all" */
+    const char *ecs, *sigma, *ocsf, *falco; /* names elsewhere, "" where there is none */
+    const char *doc;
+    bool computed; /* made when asked for: not among pairs(ev) */
+};
+
+/* The field number `index`, counted from 0; false after the last. */
+MOONWATCH_API bool moonwatch_field_at(int index, struct moonwatch_field_info *out);
+
+/* The questions that ev:NAME() answers, and the columns of an answer; false after the last. */
+struct moonwatch_topic_info {
+    const char *name, *doc;
+    bool rows; /* an array of tables; else one table */
+};
+MOONWATCH_API bool moonwatch_topic_at(int index, struct moonwatch_topic_info *out);
+MOONWATCH_API bool moonwatch_column_at(int topic, int index, struct moonwatch_field_info *out);
+
+/* One test of moonwatch_doctor. */
+enum moonwatch_health { MOONWATCH_GOOD, MOONWATCH_LIMITED, MOONWATCH_BROKEN };
+typedef void moonwatch_finding(void *ctx, const char *name, enum moonwatch_health health,
+                               const char *text, const char *mend);
+
+/* Try each source of events for real and say what works, what does not, and the mend. Returns how
+ * many are broken. */
+MOONWATCH_API int moonwatch_doctor(moonwatch_finding *finding, void *ctx);
+
+MOONWATCH_API const char *moonwatch_version(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,283 @@
+/* ring.c - carries records from the one writer to its readers. See ring.h.
+ *
+ * The data area is mapped twice in a row, so that a record that runs over the end is still one
+ * run of addresses. Positions are byte counts that only grow; `at % size` is the place. */
+#include "ring/ring.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+/* Each on its own cache line: the writer polls `asleep`, the reader writes `at`. */
+struct reader {
+    _Alignas(64) _Atomic uint64_t at;
+    uint64_t seq; /* expected next; the reader's own */
+    _Alignas(64) _Atomic uint32_t asleep;
+};
+
+/* Written by the writer alone; readers map it read-only. */
+struct written {
+    _Alignas(64) _Atomic uint64_t head; /* after the newest record */
+    _Atomic uint64_t next_seq;
+    _Alignas(64) _Atomic uint64_t tail; /* the oldest record that is surely whole */
+    _Atomic uint32_t finished;
+};
+
+struct ring {
+    struct written *written; /* owned mapping */
+    char *data;              /* owned mapping, twice `size` */
+    struct reader *readers;  /* owned mapping: the only part that a reader can write */
+    size_t size;
+    int fd;                 /* owned: the memory, sealed against new writable mappings */
+    int wake[RING_READERS]; /* owned eventfds */
+};
+
+static size_t page_round(size_t n)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    return (n + page - 1) & ~(page - 1);
+}
+
+static void unmap_records(struct ring *r)
+{
+    if (r->data)
+        munmap(r->data, 2 * r->size);
+    if (r->written)
+        munmap(r->written, page_round(sizeof *r->written));
+    r->data = NULL;
+    r->written = NULL;
+}
+
+static int map_records(struct ring *r, int protection)
+{
+    size_t head = page_round(sizeof *r->written);
+    void *written = mmap(NULL, head, protection, MAP_SHARED, r->fd, 0);
+    if (written == MAP_FAILED)
+        return -errno;
+    r->written = written;
+
+    char *place = mmap(NULL, 2 * r->size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (place == MAP_FAILED)
+        return -errno;
+    r->data = place;
+    for (int half = 0; half < 2; half++)
+        if (mmap(place + (size_t)half * r->size, r->size, protection, MAP_SHARED | MAP_FIXED, r->fd,
+                 (off_t)head) == MAP_FAILED)
+            return -errno;
+    return 0;
+}
+
+static int make_memory(struct ring *r)
+{
+    r->fd = memfd_create("moonwatch-ring", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (r->fd < 0 || ftruncate(r->fd, (off_t)(page_round(sizeof *r->written) + r->size)) < 0)
+        return -errno;
+    int result = map_records(r, PROT_READ | PROT_WRITE);
+    if (result)
+        return result;
+    /* before 5.1 there is no such seal: the reader's read-only mapping is then all there is */
+    if (fcntl(r->fd, F_ADD_SEALS, F_SEAL_FUTURE_WRITE | F_SEAL_SHRINK | F_SEAL_GROW) < 0 &&
+        errno != EINVAL)
+        return -errno;
+
+    void *readers = mmap(NULL, page_round(RING_READERS * sizeof *r->readers),
+                         PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (readers == MAP_FAILED)
+        return -errno;
+    r->readers = readers;
+    for (int i = 0; i < RING_READERS; i++)
+        if ((r->wake[i] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) < 0)
+            return -errno;
+    return 0;
+}
+
+int ring_new(struct ring **out, size_t bytes)
+{
+    struct ring *r = calloc(1, sizeof *r);
+    if (!r)
+        return -ENOMEM;
+    r->fd = -1;
+    for (int i = 0; i < RING_READERS; i++)
+        r->wake[i] = -1;
+    r->size = 4 * EVENT_MAX;
+    while (r->size < bytes)
+        r->size *= 2;
+
+    int result = make_memory(r);
+    if (result) {
+        ring_free(r);
+        return result;
+    }
+    atomic_store(&r->written->next_seq, 1);
+    for (int i = 0; i < RING_READERS; i++)
+        ring_reader_start(r, i);
+    *out = r;
+    return 0;
+}
+
+int ring_read_only(struct ring *r)
+{
+    unmap_records(r);
+    return map_records(r, PROT_READ);
+}
+
+void ring_free(struct ring *r)
+{
+    if (!r)
+        return;
+    unmap_records(r);
+    if (r->readers)
+        munmap(r->readers, page_round(RING_READERS * sizeof *r->readers));
+    for (int i = 0; i < RING_READERS; i++)
+        if (r->wake[i] >= 0)
+            close(r->wake[i]);
+    if (r->fd >= 0)
+        close(r->fd);
+    free(r);
+}
+
+/* --- writing -------------------------------------------------------------------------- */
+
+static const struct event *record_at(const struct ring *r, uint64_t at)
+{
+    return (const struct event *)(r->data + at % r->size);
+}
+
+/* Give up the oldest records until `bytes` fit. Readers see the new tail before the bytes change. */
+static void retire(struct ring *r, uint64_t head, size_t bytes)
+{
+    uint64_t tail = atomic_load_explicit(&r->written->tail, memory_order_relaxed);
+    if (head + bytes - tail <= r->size)
+        return;
+    while (head + bytes - tail > r->size)
+        tail += record_at(r, tail)->size;
+    atomic_store_explicit(&r->written->tail, tail, memory_order_relaxed);
+    atomic_thread_fence(memory_order_seq_cst);
+}
+
+void ring_write(struct ring *r, struct event_box *box)
+{
+    struct written *s = r->written;
+    uint64_t head = atomic_load_explicit(&s->head, memory_order_relaxed);
+    uint64_t seq = atomic_load_explicit(&s->next_seq, memory_order_relaxed);
+
+    event_set(box, F_SEQ, (int64_t)seq, WHY_COMPUTED);
+    retire(r, head, box->ev.size);
+    memcpy(r->data + head % r->size, &box->ev, box->ev.size);
+    atomic_store_explicit(&s->next_seq, seq + 1, memory_order_relaxed);
+    atomic_store_explicit(&s->head, head + box->ev.size, memory_order_release);
+}
+
+void ring_flush(struct ring *r)
+{
+    atomic_thread_fence(memory_order_seq_cst);
+    for (int i = 0; i < RING_READERS; i++) {
+        struct reader *reader = &r->readers[i];
+        if (!atomic_load_explicit(&reader->asleep, memory_order_relaxed))
+            continue;
+        if (atomic_load(&reader->at) == atomic_load(&r->written->head) &&
+            !atomic_load(&r->written->finished))
+            continue;
+        atomic_store_explicit(&reader->asleep, 0, memory_order_relaxed);
+        /* fails only when 2^64-2 wake-ups are unread: the reader is awake then */
+        if (write(r->wake[i], &(uint64_t){ 1 }, sizeof(uint64_t)) < 0)
+            continue;
+    }
+}
+
+void ring_finish(struct ring *r)
+{
+    atomic_store(&r->written->finished, 1);
+    ring_flush(r);
+}
+
+uint64_t ring_next_seq(const struct ring *r)
+{
+    return atomic_load_explicit(&r->written->next_seq, memory_order_relaxed);
+}
+
+struct ring_counters ring_count(const struct ring *r)
+{
+    return (struct ring_counters){ ring_next_seq(r) - 1, atomic_load(&r->written->head) };
+}
+
+/* --- reading -------------------------------------------------------------------------- */
+
+int ring_reader_fd(const struct ring *r, int reader)
+{
+    return r->wake[reader];
+}
+
+void ring_reader_start(struct ring *r, int reader)
+{
+    struct reader *me = &r->readers[reader];
+    atomic_store(&me->at, atomic_load(&r->written->head));
+    me->seq = ring_next_seq(r);
+    atomic_store(&me->asleep, 0);
+}
+
+/* Announce sleep, then look again: a record written in between is either seen here or its flush
+ * sees us asleep. */
+static int fall_asleep(struct ring *r, struct reader *me, int reader, uint64_t at)
+{
+    uint64_t drained;
+    if (read(r->wake[reader], &drained, sizeof drained) < 0 && errno != EAGAIN)
+        return -errno;
+    atomic_store(&me->asleep, 1);
+    atomic_thread_fence(memory_order_seq_cst);
+    if (atomic_load(&r->written->head) != at) {
+        atomic_store(&me->asleep, 0);
+        return 1;
+    }
+    return atomic_load(&r->written->finished) ? -EPIPE : 0;
+}
+
+/* Copy the record at `at`; false when the writer has overtaken it meanwhile. */
+static bool copy_whole(const struct ring *r, uint64_t at, struct event_box *box, uint32_t *size)
+{
+    const struct event *from = record_at(r, at);
+    *size = from->size;
+    if (*size >= sizeof(struct event) && *size <= EVENT_MAX)
+        memcpy(&box->ev, from, *size);
+    atomic_thread_fence(memory_order_seq_cst);
+    return atomic_load_explicit(&r->written->tail, memory_order_relaxed) <= at;
+}
+
+int ring_read(struct ring *r, int reader, struct event_box *box, uint64_t *missed)
+{
+    struct reader *me = &r->readers[reader];
+    uint64_t at = atomic_load_explicit(&me->at, memory_order_relaxed);
+
+    if (at == atomic_load_explicit(&r->written->head, memory_order_acquire)) {
+        int asleep = fall_asleep(r, me, reader, at);
+        if (asleep <= 0)
+            return asleep;
+    }
+
+    uint32_t size;
+    while (!copy_whole(r, at, box, &size)) /* overtaken: go on at the oldest whole record */
+        at = atomic_load_explicit(&r->written->tail, memory_order_acquire);
+
+    if (size < sizeof(struct event) || size > EVENT_MAX || !event_valid(&box->ev, size))
+        return -EBADMSG;
+    uint64_t seq = (uint64_t)box->ev.cell[F_SEQ].num;
+    if (seq != me->seq) {
+        *missed = seq - me->seq;
+        me->seq = seq;
+        atomic_store_explicit(&me->at, at, memory_order_release);
+        return -EOVERFLOW;
+    }
+    me->seq = seq + 1;
+    atomic_store_explicit(&me->at, at + size, memory_order_release);
+    return 1;
+}
+
+uint64_t ring_waiting(const struct ring *r, int reader)
+{
+    return atomic_load(&r->written->head) - atomic_load(&r->readers[reader].at);
+}

@@ -1,0 +1,62 @@
+/* ring.h - carries records from the one writer to its readers through shared memory.
+ *
+ * The writer never waits: what a reader does not take in time is overwritten, and that reader is
+ * told exactly how many records it missed. A reader's cursor lives in the shared memory, so a
+ * process that takes a dead reader's place goes on at the next record. The memory is shared by
+ * fork: create before, use after. Knows nothing of where records come from. */
+#ifndef RING_RING_H
+#define RING_RING_H
+
+#include "event/event.h"
+
+#define RING_READERS 8
+
+struct ring; /* opaque */
+
+struct ring_counters {
+    uint64_t records, bytes; /* written in all */
+};
+
+/* `bytes` of room, rounded up to a power of two of at least 4 * EVENT_MAX. 0, or -errno. */
+int ring_new(struct ring **out, size_t bytes);
+
+/* In a process that only reads, after the fork: give up writing the records for good (the memory
+ * is sealed, so it cannot be taken back). Cursors stay writable. 0, or -errno: stop then. */
+int ring_read_only(struct ring *r);
+
+/* Unmap; the memory goes with the last process that has it. */
+void ring_free(struct ring *r);
+
+/* --- writing -------------------------------------------------------------------------- */
+
+/* Append one record; numbers it (F_SEQ, gap-free from 1). Readers see it at once. */
+void ring_write(struct ring *r, struct event_box *box);
+
+/* Wake the readers that sleep. Once per batch. */
+void ring_flush(struct ring *r);
+
+/* No record will follow; readers drain and then get -EPIPE. */
+void ring_finish(struct ring *r);
+
+/* The record that the next ring_write will number. */
+uint64_t ring_next_seq(const struct ring *r);
+
+struct ring_counters ring_count(const struct ring *r);
+
+/* --- reading -------------------------------------------------------------------------- */
+
+/* Descriptor that becomes readable after ring_flush while `reader` slept; borrowed. */
+int ring_reader_fd(const struct ring *r, int reader);
+
+/* Start `reader` (0..RING_READERS-1) at the next record that is written. */
+void ring_reader_start(struct ring *r, int reader);
+
+/* Take the next record into the box. Returns 1; 0 when there is none (the reader now counts as
+ * asleep: wait for its descriptor); -EOVERFLOW when records were overwritten, *missed says how
+ * many (call again); -EPIPE at the end; -EBADMSG when what is there is no record. */
+int ring_read(struct ring *r, int reader, struct event_box *box, uint64_t *missed);
+
+/* How many bytes wait for this reader; for back-pressure figures. */
+uint64_t ring_waiting(const struct ring *r, int reader);
+
+#endif

@@ -1,0 +1,128 @@
+/* output.c - where lines go. See output.h. */
+#include "sink/output.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#define FLUSH_AT ((size_t)64 * 1024)
+
+void output_init(struct output *o, int fd, bool json)
+{
+    struct winsize size = { 0 };
+    const char *no_color = getenv("NO_COLOR");
+    bool terminal = isatty(fd);
+
+    *o = (struct output){ .fd = fd, .json = json, .terminal = terminal };
+    if (terminal && ioctl(fd, TIOCGWINSZ, &size) == 0)
+        o->view.columns = size.ws_col;
+    o->view.colour = terminal && !(no_color && *no_color);
+}
+
+void output_free(struct output *o)
+{
+    output_flush(o);
+    buf_free(&o->lines);
+}
+
+static void added(struct output *o)
+{
+    if (o->lines.len >= FLUSH_AT)
+        output_flush(o);
+}
+
+void output_heading(struct output *o)
+{
+    if (!o->json)
+        view_heading(&o->lines, &o->view);
+}
+
+void output_event(struct output *o, const struct event *ev, const struct output_context *context)
+{
+    if (o->json) {
+        struct json_context json = { .boot = context->boot, .parent = context->parent };
+        json_event(&o->lines, ev, &json);
+        buf_putc(&o->lines, '\n');
+    } else {
+        view_event(&o->lines, &o->view, ev, context->depth, context->parent);
+    }
+    added(o);
+}
+
+void output_alert(struct output *o, const struct json_alert *alert, const struct event *ev,
+                  const struct output_context *context)
+{
+    if (o->json) {
+        struct json_context json = { .boot = context->boot, .parent = context->parent,
+                                     .alert = alert };
+        json_event(&o->lines, ev, &json);
+        buf_putc(&o->lines, '\n');
+    } else {
+        view_alert(&o->lines, &o->view, alert->severity, alert->script, alert->text,
+                   alert->text_len, ev);
+    }
+    added(o);
+}
+
+void output_text(struct output *o, const char *text, size_t len)
+{
+    const char *end = text + len;
+    while (o->terminal && text < end) { /* line by line, each made safe */
+        const char *newline = memchr(text, '\n', (size_t)(end - text));
+        const char *stop = newline ? newline : end;
+        view_text(&o->lines, text, (size_t)(stop - text), 0);
+        if (!newline)
+            break;
+        buf_putc(&o->lines, '\n');
+        text = newline + 1;
+    }
+    if (!o->terminal)
+        buf_add(&o->lines, text, len);
+    buf_putc(&o->lines, '\n');
+    added(o);
+}
+
+void output_raw(struct output *o, const char *bytes, size_t len)
+{
+    buf_add(&o->lines, bytes, len);
+    buf_putc(&o->lines, '\n');
+    added(o);
+}
+
+static int write_all(int fd, const char *bytes, size_t len)
+{
+    while (len) {
+        ssize_t done = write(fd, bytes, len);
+        if (done >= 0) {
+            bytes += done;
+            len -= (size_t)done;
+        } else if (errno == EAGAIN) {
+            struct pollfd room = { .fd = fd, .events = POLLOUT };
+            poll(&room, 1, -1);
+        } else if (errno != EINTR) {
+            return -errno;
+        }
+    }
+    return 0;
+}
+
+static uint64_t count_lines(const struct buf *b)
+{
+    uint64_t lines = 0;
+    for (size_t i = 0; i < b->len; i++)
+        lines += b->data[i] == '\n';
+    return lines;
+}
+
+int output_flush(struct output *o)
+{
+    if (o->lines.len && !o->error)
+        o->error = -write_all(o->fd, o->lines.data, o->lines.len);
+    if (o->error)
+        o->unwritten += count_lines(&o->lines);
+    buf_clear(&o->lines);
+    return -o->error;
+}

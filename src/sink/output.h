@@ -1,0 +1,50 @@
+/* output.h - where lines go: one descriptor, JSON for programs or text for people.
+ *
+ * Collects the lines of a batch and writes them at its end, so that a pipe sees an event at once
+ * and a terminal is not written to byte by byte. */
+#ifndef SINK_OUTPUT_H
+#define SINK_OUTPUT_H
+
+#include "base/buf.h"
+#include "event/event.h"
+#include "event/json.h"
+#include "sink/view.h"
+
+struct output {
+    int fd; /* borrowed */
+    bool json;
+    bool terminal; /* somebody looks at it: what scripts print is made safe */
+    struct view view;
+    struct buf lines; /* owned */
+    int error;        /* errno of the write that failed; then nothing is written any more */
+    uint64_t unwritten; /* lines given up because of it */
+};
+
+/* What surrounds an event. */
+struct output_context {
+    uint64_t boot;
+    const struct event *parent; /* or NULL */
+    int depth;                  /* ancestors known */
+};
+
+/* `json` or text; text takes the width and the colour from the descriptor and from NO_COLOR. */
+void output_init(struct output *o, int fd, bool json);
+void output_free(struct output *o);
+
+void output_heading(struct output *o);
+void output_event(struct output *o, const struct event *ev, const struct output_context *context);
+
+/* An alert about `ev` (NULL: about none). */
+void output_alert(struct output *o, const struct json_alert *alert, const struct event *ev,
+                  const struct output_context *context);
+
+/* A script's own line: made safe when it goes to a terminal. The newline is added. */
+void output_text(struct output *o, const char *text, size_t len);
+
+/* A ready line of JSON; the newline is added. */
+void output_raw(struct output *o, const char *bytes, size_t len);
+
+/* Write what was collected. 0, or -errno (-EPIPE: the reader has gone), now and ever after. */
+int output_flush(struct output *o);
+
+#endif
