@@ -19,7 +19,8 @@ PREFIX   := /usr/local
 CFLAGS   ?= -O2 -g
 LUAJIT   := luajit
 BUSTED   := busted --lua=/usr/bin/luajit
-SECONDS_FUZZ := 10
+FUZZ_SECONDS := 5
+SUDO     := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
 ifeq ($(origin CC),default)
 CC := gcc
@@ -31,13 +32,20 @@ BUILD   := $(BUILD)/san
 SANFLAGS := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 endif
 
+# FUZZ=1: instrumented for libFuzzer, with both sanitizers; needs clang.
+ifeq ($(FUZZ),1)
+CC      := clang
+BUILD   := $(BUILD)/fuzz
+SANFLAGS := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
+endif
+
 # WERROR=1: warnings are errors, as in `make test`.
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
         -Wvla -Wformat=2 -Wundef $(if $(WERROR),-Werror)
 
 PKGS_BUILD := gcc make pkg-config libluajit-5.1-dev luajit libev-dev libmd-dev
-PKGS_TEST  := clang cppcheck lua-check lua-busted libcmocka-dev libclang-rt-14-dev jq tmux python3 gdb strace
-PKGS_BENCH := forkstat extrace bpftrace linux-perf
+PKGS_TEST  := clang libclang-rt-14-dev cppcheck lua-check lua-busted libcmocka-dev jq python3
+PKGS_BENCH := python3 forkstat extrace bpftrace
 
 LUA_CFLAGS = $(shell pkg-config --cflags luajit 2>/dev/null || echo -I/usr/include/luajit-2.1)
 LUA_LIBS   = $(shell pkg-config --libs luajit 2>/dev/null || echo -lluajit-5.1)
@@ -89,8 +97,13 @@ $(BUILD)/libmoonwatch.a: $(LIB_OBJ) $(LUA_OBJ)
 	ar rcs $@ $(BUILD)/whole.o
 	@rm -f $(BUILD)/whole.o
 
-$(BUILD)/libmoonwatch.so: $(LIB_OBJ) $(LUA_OBJ)
-	$(CC) -shared $(SANFLAGS) $(LDFLAGS) -Wl,-soname,libmoonwatch.so.0 -o $@ $^ $(LDLIBS)
+$(BUILD)/gen/exports.map:
+	@mkdir -p $(@D)
+	echo '{ global: moonwatch_*; local: *; };' > $@
+
+$(BUILD)/libmoonwatch.so: $(LIB_OBJ) $(LUA_OBJ) $(BUILD)/gen/exports.map
+	$(CC) -shared $(SANFLAGS) $(LDFLAGS) -Wl,-soname,libmoonwatch.so.0 \
+	  -Wl,--version-script=$(BUILD)/gen/exports.map -o $@ $(LIB_OBJ) $(LUA_OBJ) $(LDLIBS)
 
 # -E: Lua modules written in C take lua_* from the program that loads them.
 $(BUILD)/moonwatch: $(CLI_OBJ) $(BUILD)/libmoonwatch.a
@@ -102,5 +115,104 @@ $(BUILD)/moonwatch.pc: Makefile
 	  'Description: watch every process, decide in Lua what matters' 'Version: $(VERSION)' \
 	  'Requires: luajit' 'Cflags: -I$${prefix}/include' \
 	  'Libs: -L$${prefix}/lib -lmoonwatch' 'Libs.private: -lev -lmd -lm -lpthread -ldl' > $@
+
+# --- what is tested -------------------------------------------------------------------
+
+UNIT := $(patsubst tests/%.c,$(BUILD)/test/%,$(wildcard tests/unit/*.c))
+E2E  := $(patsubst tests/%.c,$(BUILD)/test/%,$(wildcard tests/e2e/*.c))
+FUZZERS := $(patsubst tests/%.c,$(BUILD)/test/%,$(wildcard tests/fuzz/*.c))
+BENCH := $(patsubst tests/%.c,$(BUILD)/test/%,$(wildcard tests/bench/bench_*.c))
+
+.PHONY: unit e2e fuzzers benches
+unit: $(UNIT)
+e2e: $(E2E)
+fuzzers: $(FUZZERS)
+benches: $(BENCH)
+
+$(UNIT) $(E2E): $(BUILD)/test/%: tests/%.c $(BUILD)/libinternal.a
+	@mkdir -p $(@D)
+	$(COMPILE) -Wno-missing-prototypes -o $@ $< $(BUILD)/libinternal.a -lcmocka $(LDLIBS)
+
+$(FUZZERS): $(BUILD)/test/%: tests/%.c $(BUILD)/libinternal.a
+	@mkdir -p $(@D)
+	$(COMPILE) -Wno-missing-prototypes -fsanitize=fuzzer -o $@ $< $(BUILD)/libinternal.a $(LDLIBS)
+
+$(BENCH): $(BUILD)/test/%: tests/%.c $(BUILD)/libinternal.a
+	@mkdir -p $(@D)
+	$(COMPILE) -o $@ $< $(BUILD)/libinternal.a $(LDLIBS)
+
+# An embedder sees what is installed: one header, one archive.
+$(BUILD)/embed: examples/embed.c src/moonwatch.h $(BUILD)/libmoonwatch.a
+	$(CC) -std=c11 -D_GNU_SOURCE $(CFLAGS) $(SANFLAGS) $(WARN) -Isrc -o $@ $< $(BUILD)/libmoonwatch.a $(LDLIBS)
+
+# --- for people -----------------------------------------------------------------------
+
+# Install those of $(1) that are missing. Elsewhere than on Debian, the names are a hint.
+install_missing = @missing=""; \
+	if command -v dpkg-query >/dev/null; then \
+	  for p in $(1); do \
+	    dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$p"; \
+	  done; \
+	  if [ -n "$$missing" ]; then \
+	    echo "installing$$missing"; \
+	    $(SUDO) apt-get update -qq && \
+	    $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $$missing >/dev/null; \
+	  fi; \
+	else \
+	  echo "no dpkg here: these must be installed by hand, as their Debian names say: $(1)"; \
+	fi
+
+.PHONY: run test bench install generate rooms clean help deps
+deps:
+	$(call install_missing,$(PKGS_BUILD))
+
+# A second make: what pkg-config says is known only after the installation.
+run: deps
+	@$(MAKE) --no-print-directory -s all
+	@$(SUDO) $(BUILD)/moonwatch
+
+test: deps
+	$(call install_missing,$(PKGS_TEST))
+	@FUZZ_SECONDS=$(FUZZ_SECONDS) tests/run
+
+bench: deps
+	$(call install_missing,$(PKGS_BENCH))
+	@$(MAKE) --no-print-directory -s all benches
+	@$(SUDO) tests/bench/run
+
+LIBDIR := $(DESTDIR)$(PREFIX)/lib
+install: all
+	install -D -m 755 $(BUILD)/moonwatch $(DESTDIR)$(PREFIX)/bin/moonwatch
+	install -D -m 644 src/moonwatch.h $(DESTDIR)$(PREFIX)/include/moonwatch.h
+	install -D -m 644 $(BUILD)/libmoonwatch.a $(LIBDIR)/libmoonwatch.a
+	install -D -m 755 $(BUILD)/libmoonwatch.so $(LIBDIR)/libmoonwatch.so.0
+	ln -sf libmoonwatch.so.0 $(LIBDIR)/libmoonwatch.so
+	install -D -m 644 $(BUILD)/moonwatch.pc $(LIBDIR)/pkgconfig/moonwatch.pc
+	for f in lua/meta/*.lua; do install -D -m 644 $$f $(DESTDIR)$(PREFIX)/share/moonwatch/meta/$${f##*/}; done
+	for f in examples/*.lua scripts/*.lua; do install -D -m 644 $$f $(DESTDIR)$(PREFIX)/share/moonwatch/$${f%/*}/$${f##*/}; done
+
+# What is written from the field list: the definitions for editors, the README's table.
+generate: $(BUILD)/moonwatch
+	$(BUILD)/moonwatch fields --luals > lua/meta/event.lua
+	tests/generated README.md $(BUILD)/moonwatch
+
+# The include graph by rooms, from the sources.
+rooms:
+	@for f in src/*/*.[ch] src/*/*/*.[ch]; do \
+	  sed -n 's|^#include "\([a-z]*\)/.*|\1|p' $$f | sed "s|^|$$(echo $$f | cut -d/ -f2) -> |"; \
+	done | awk '$$1 != $$3' | sort | uniq -c
+
+clean:
+	rm -rf build
+
+help:
+	@sed -n '3,8s/^# *//p' Makefile
+	@echo 'make generate    write lua/meta/event.lua and the README table anew from the field list'
+	@echo 'make rooms       which room of src/ includes which'
+	@echo 'make clean       remove build/'
+	@echo
+	@echo 'CC=clang  CFLAGS="-O3"  PREFIX=/usr  DESTDIR=/tmp/x  LDFLAGS=...  as ever'
+	@echo 'SAN=1     AddressSanitizer and UBSan, below build/san     WERROR=1  warnings are errors'
+	@echo 'FUZZ=1    instrumented for libFuzzer, below build/fuzz    FUZZ_SECONDS=5  per fuzzer in make test'
 
 -include $(LIB_OBJ:.o=.d) $(CLI_OBJ:.o=.d)

@@ -3,6 +3,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 static log_sink *current_sink;
@@ -20,16 +21,35 @@ void log_level(enum log_level most)
     current_most = most;
 }
 
+/* Bytes of the UTF-8 sequence at `s` (beyond ASCII), or 0 when there is no whole one or it is a C1
+ * control: terminals take U+009B for the beginning of an escape sequence. Stops at the NUL. */
+static size_t sequence_length(const unsigned char *s)
+{
+    size_t len = s[0] >= 0xf0 ? 4 : s[0] >= 0xe0 ? 3 : 2;
+    if (s[0] < 0xc2 || s[0] > 0xf4)
+        return 0;
+    for (size_t i = 1; i < len; i++)
+        if ((s[i] & 0xc0) != 0x80)
+            return 0;
+    if ((s[0] == 0xc2 && s[1] < 0xa0) || (s[0] == 0xe0 && s[1] < 0xa0) ||
+        (s[0] == 0xed && s[1] > 0x9f) || (s[0] == 0xf0 && s[1] < 0x90) ||
+        (s[0] == 0xf4 && s[1] > 0x8f))
+        return 0;
+    return len;
+}
+
 /* Script errors carry newlines (tracebacks): those stay. The rest cannot reach a terminal. */
 static void copy_harmless(char *to, size_t cap, const char *from)
 {
     size_t len = 0;
-    for (; *from && len + 5 < cap; from++) {
+    while (*from && len + 5 < cap) {
         unsigned char c = (unsigned char)*from;
-        if ((c >= 0x20 && c != 0x7f) || c == '\n' || c == '\t')
-            to[len++] = *from;
-        else
-            len += (size_t)snprintf(to + len, cap - len, "\\x%02x", c);
+        size_t whole = c >= 0x80 ? sequence_length((const unsigned char *)from)
+                                 : (c >= 0x20 && c != 0x7f) || c == '\n' || c == '\t';
+        if (whole)
+            memcpy(to + len, from, whole);
+        len += whole ? whole : (size_t)snprintf(to + len, cap - len, "\\x%02x", c);
+        from += whole ? whole : 1;
     }
     to[len] = '\0';
 }

@@ -185,9 +185,6 @@ static void summarize(struct moonwatch *m, double seconds)
     moonwatch_summarize(m, &s);
     fprintf(stderr, "moonwatch: %s events in %.1f s, %s lost (proved)", grouped(s.events), seconds,
             grouped(s.lost));
-    if (s.execs)
-        fprintf(stderr, "; %s execs named: exe %.1f %%, args %.1f %%, comm %.1f %%", grouped(s.execs),
-                percent(s.exe, s.execs), percent(s.args, s.execs), percent(s.comm, s.execs));
     if (s.inferred)
         fprintf(stderr, "; %s inferred from /proc", grouped(s.inferred));
     if (s.missed)
@@ -197,6 +194,10 @@ static void summarize(struct moonwatch *m, double seconds)
     if (s.evicted)
         fprintf(stderr, "; %s dropped from the full table", grouped(s.evicted));
     fprintf(stderr, "; priority %s\n", s.priority);
+    if (s.execs)
+        fprintf(stderr, "moonwatch: named: exe %.1f %%, args %.1f %%, comm %.1f %% of %s execs\n",
+                percent(s.exe, s.execs), percent(s.args, s.execs), percent(s.comm, s.execs),
+                grouped(s.execs));
 
     for (int i = 0; i < s.scripts_len; i++) {
         const struct moonwatch_script_summary *script = &s.scripts[i];

@@ -40,10 +40,16 @@ void output_heading(struct output *o)
         view_heading(&o->lines, &o->view);
 }
 
+static struct json_context json_context(const struct output_context *context)
+{
+    return (struct json_context){ .boot = context->boot, .parent = context->parent,
+                                  .labels = context->labels, .labels_len = context->labels_len };
+}
+
 void output_event(struct output *o, const struct event *ev, const struct output_context *context)
 {
     if (o->json) {
-        struct json_context json = { .boot = context->boot, .parent = context->parent };
+        struct json_context json = json_context(context);
         json_event(&o->lines, ev, &json);
         buf_putc(&o->lines, '\n');
     } else {
@@ -56,8 +62,8 @@ void output_alert(struct output *o, const struct json_alert *alert, const struct
                   const struct output_context *context)
 {
     if (o->json) {
-        struct json_context json = { .boot = context->boot, .parent = context->parent,
-                                     .alert = alert };
+        struct json_context json = json_context(context);
+        json.alert = alert;
         json_event(&o->lines, ev, &json);
         buf_putc(&o->lines, '\n');
     } else {

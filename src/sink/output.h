@@ -25,6 +25,8 @@ struct output_context {
     uint64_t boot;
     const struct event *parent; /* or NULL */
     int depth;                  /* ancestors known */
+    const char *labels;         /* a script's own values, a JSON object; or NULL */
+    size_t labels_len;
 };
 
 /* `json` or text; text takes the width and the colour from the descriptor and from NO_COLOR. */

@@ -222,13 +222,53 @@ void api_write_event(struct host *h, const struct event *ev)
     output_event(&h->output, ev, &context);
 }
 
+/* Is the key on top of the stack one that events have by themselves?  [-0, +0, -] */
+static bool own_key(lua_State *L)
+{
+    const char *key = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "";
+    if (!*key || !strcmp(key, "was") || !strcmp(key, "parent") || event_field_named(key) >= 0)
+        return true;
+    for (int d = 0; d < EVENT_DERIVED; d++)
+        if (!strcmp(key, event_derived[d].name))
+            return true;
+    return false;
+}
+
+/* What scripts added to the event at `index`, as a JSON object in h->scratch; nothing when they
+ * added nothing.  [-0, +0, m] */
+static void add_labels(lua_State *L, int index, struct output_context *context)
+{
+    struct buf *out = &host_of(L)->scratch;
+    lua_newtable(L);
+    bool any = false;
+    for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1)) {
+        lua_pushvalue(L, -2);
+        if (!own_key(L)) {
+            lua_pushvalue(L, -2);
+            lua_rawset(L, -5);
+            any = true;
+        } else {
+            lua_pop(L, 1);
+        }
+    }
+    if (any) {
+        buf_clear(out);
+        api_json(L, -1, out);
+        context->labels = out->data;
+        context->labels_len = out->len;
+    }
+    lua_pop(L, 1);
+}
+
 /* mw.emit(event or any table or string) */
 static int script_emit(lua_State *L)
 {
     struct host *h = host_of(L);
     luaL_checkany(L, 1);
     if (api_event_record(L, 1, &h->box)) {
-        api_write_event(h, &h->box.ev);
+        struct output_context context = context_of(h, &h->box.ev);
+        add_labels(L, 1, &context);
+        output_event(&h->output, &h->box.ev, &context);
         return 0;
     }
     if (lua_type(L, 1) == LUA_TSTRING) {
@@ -275,6 +315,8 @@ static int script_alert(lua_State *L)
 
     const struct event *ev = api_event_record(L, 3, &h->box) ? &h->box.ev : NULL;
     struct output_context context = context_of(h, ev);
+    if (ev)
+        add_labels(L, 3, &context);
     output_alert(&h->output, &alert, ev, &context);
     policy->alerts++;
     return 0;

@@ -1,0 +1,137 @@
+---@meta moonwatch
+-- Definitions of the library for the Lua language server. The fields of events are in event.lua.
+
+---@alias moonwatch.Kind
+---| "fork" # a process was made; pid is the child's
+---| "exec" # a process runs another program
+---| "exit" # a process ended
+---| "uid" # user ids changed
+---| "gid" # group ids changed
+---| "sid" # a new session
+---| "ptrace" # a debugger attached or let go
+---| "comm" # a process renamed itself
+---| "coredump" # a process dumps core
+---| "snapshot" # was running when the watch began, or was found after a loss
+---| "lost" # events were lost
+---| "reload" # scripts were loaded anew
+---| "any"
+
+---@alias moonwatch.Handler fun(ev: moonwatch.Event)
+
+---@class moonwatch.Script
+---@field name string for messages, alerts and the summary
+---@field tags? string[] for people and tools, such as ATT&CK ids: "attack.t1505.003"
+---@field threads? boolean also forks and exits of threads (then tid differs from pid)
+---@field on? table<moonwatch.Kind, moonwatch.Handler|table> what to call; a value of mw.where{...}(f), or a list
+
+---@class moonwatch.Alert
+---@field severity? "low"|"medium"|"high"|"critical" "medium" when not given
+---@field text? string what to tell
+---@field event? moonwatch.Event|moonwatch.Process what it is about
+---@field key? any what makes two alerts equal
+---@field dedup? string|number hold equal alerts back for this span: "5m"
+---@field tags? string[] go into rule.tags
+
+---How a field is known: "connector", "proc", "inherited", "kept", "computed", "absent", or
+---"missing: " and the reason.
+---@param field string
+---@return string
+function Process:why(field) end
+
+---The value under any ECS, Sysmon/Sigma, OCSF, Falco or own name.
+---@param name string
+---@return any
+function Process:get(name) end
+
+---The nearest ancestor that fits, as it was when it forked.
+---@param what table<string, any>|fun(process: moonwatch.Process): boolean fields and their values, or lists of values
+---@return moonwatch.Process?
+function Process:ancestor(what) end
+
+---The parent, its parent, and so on.
+---@return fun(): moonwatch.Process?
+function Process:ancestors() end
+
+local mw = {}
+
+---Describe this script. Returns its argument, so that a script can end in `return mw.script {...}`.
+---@param script moonwatch.Script
+---@return moonwatch.Script
+function mw.script(script) end
+
+---A test in C, made before a table is: all fields must have one of the values. Call the result with
+---a handler.
+---@param tests table<string, any> value, list of values, or mw.prefix(...), mw.suffix, mw.contains, mw.none
+---@return fun(handler: moonwatch.Handler): table
+function mw.where(tests) end
+
+---@param ... string|string[]
+function mw.prefix(...) end
+---@param ... string|string[]
+function mw.suffix(...) end
+---@param ... string|string[]
+function mw.contains(...) end
+---None of these, or no value at all.
+---@param ... any
+function mw.none(...) end
+
+---Tell of something that matters.
+---@param alert moonwatch.Alert
+---@return boolean told false when it was held back
+function mw.alert(alert) end
+
+---Write an event (with what scripts changed in it), any other table as JSON, or a string as a line.
+---@param value any
+function mw.emit(value) end
+
+---A line to the operator, on standard error.
+---@param ... any
+function mw.log(...) end
+
+---A set, to ask `set[value]`.
+---@param list any[]
+---@return table<any, true>
+function mw.set(list) end
+
+---@param seconds number at least 0.001
+---@param f fun()
+---@return integer timer
+function mw.every(seconds, f) end
+
+---@param seconds number
+---@param f fun()
+---@return integer timer
+function mw.after(seconds, f) end
+
+---@param timer integer
+function mw.cancel(timer) end
+
+---@param f fun() called when the watch ends
+function mw.at_exit(f) end
+
+---Seconds since the epoch: of the event that is handled, else of the clock.
+---@return number
+function mw.now() end
+
+---Seconds in "90s", "5m", "250ms", or a number as it is.
+---@param span string|number
+---@return number
+function mw.seconds(span) end
+
+---The living process of this pid.
+---@param pid integer
+---@return moonwatch.Process?
+function mw.proc(pid) end
+
+---All living processes.
+---@return fun(): moonwatch.Process?
+function mw.processes() end
+
+---@param value any
+---@return string
+function mw.json(value) end
+
+---End the watch.
+function mw.stop() end
+
+return mw

@@ -1,0 +1,323 @@
+/* bench_host.c - what the parts behind the socket cost: an event to scripts, a record through the
+ * ring, a process through the table.
+ *
+ *   bench_host [RUNS]
+ *
+ * Feeds made-up exec records of 8192 processes, each with a parent, all different. Prints one line
+ * for each figure: NAME MEDIAN MIN MAX, in nanoseconds of CPU time (of wall time for two threads). */
+#include "base/buf.h"
+#include "base/clock.h"
+#include "collect/tracker.h"
+#include "host/host.h"
+#include "ring/ring.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PROCESSES  8192
+#define PARENTS    64
+#define FIRST_PID  10000
+#define RUNS_MAX   99
+
+static struct event *forks[PROCESSES], *execs[PROCESSES], *exits[PROCESSES], *parents[PARENTS];
+static int runs = 5;
+
+/* --- records ------------------------------------------------------------------------------ */
+
+static struct event_box box;
+
+static void text(enum event_field field, const char *format, int number)
+{
+    char bytes[128];
+    int len = snprintf(bytes, sizeof bytes, format, number);
+    event_set_text(&box, field, bytes, (size_t)len, WHY_PROC);
+}
+
+static void begin(enum event_kind kind, int pid, int ppid, int number)
+{
+    event_begin(&box, kind);
+    event_set(&box, F_SEQ, number + 1, WHY_COMPUTED);
+    event_set(&box, F_TIME, INT64_C(1700000000000000000) + number * INT64_C(1000), WHY_KERNEL);
+    event_set(&box, F_MONO, INT64_C(500000000000) + number * INT64_C(1000), WHY_KERNEL);
+    event_set(&box, F_CPU, number % 2, WHY_KERNEL);
+    event_set(&box, F_PID, pid, WHY_KERNEL);
+    event_set(&box, F_TID, pid, WHY_KERNEL);
+    event_set(&box, F_PPID, ppid, WHY_KERNEL);
+    for (enum event_field f = F_UID; f <= F_EGID; f++)
+        event_set(&box, f, 1000, WHY_PROC);
+    event_set(&box, F_SID, ppid, WHY_PROC);
+    event_set(&box, F_LOGINUID, 1000, WHY_PROC);
+    event_set(&box, F_START, INT64_C(1700000000000000000) + number, WHY_KERNEL);
+    event_set(&box, F_STARTTIME, 50000, WHY_COMPUTED);
+    event_set(&box, F_EXECS, kind == EVENT_EXEC, WHY_COMPUTED);
+    text(F_CWD, "/home/user/src/project-%d", number % 16);
+    text(F_TTY, "pts/%d", number % 4);
+    text(F_CGROUP, "/user.slice/user-1000.slice/session-%d.scope", number % 4);
+    text(F_COMM, "program-%d", number % 256);
+    text(F_EXE, "/usr/bin/program-%d", number % 256);
+}
+
+static void set_args(int number)
+{
+    char bytes[256];
+    int len = snprintf(bytes, sizeof bytes, "program-%d%c--option%c%d%c--output=build/obj/%d.o%cfile.c",
+                       number % 256, 0, 0, number, 0, number, 0);
+    event_set_text(&box, F_ARGS, bytes, (size_t)len + 1, WHY_PROC);
+}
+
+static struct event *kept(void)
+{
+    struct event *copy = malloc(box.ev.size);
+    if (!copy)
+        exit(1);
+    memcpy(copy, &box.ev, box.ev.size);
+    return copy;
+}
+
+static void make_records(void)
+{
+    for (int i = 0; i < PARENTS; i++) {
+        begin(EVENT_SNAPSHOT, 1000 + i, 1, i);
+        set_args(i);
+        parents[i] = kept();
+    }
+    for (int i = 0; i < PROCESSES; i++) {
+        int pid = FIRST_PID + i, ppid = 1000 + i % PARENTS;
+        begin(EVENT_FORK, pid, ppid, i);
+        forks[i] = kept();
+        begin(EVENT_EXEC, pid, ppid, i);
+        set_args(i);
+        text(F_WAS_COMM, "parent-%d", i % PARENTS);
+        text(F_WAS_EXE, "/usr/bin/parent-%d", i % PARENTS);
+        execs[i] = kept();
+        begin(EVENT_EXIT, pid, ppid, i);
+        set_args(i);
+        event_set(&box, F_CODE, 0, WHY_KERNEL);
+        event_set(&box, F_DURATION, 1000000, WHY_COMPUTED);
+        exits[i] = kept();
+    }
+}
+
+/* --- figures ------------------------------------------------------------------------------ */
+
+static int by_size(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static void print(const char *name, double *ns)
+{
+    qsort(ns, (size_t)runs, sizeof *ns, by_size);
+    printf("%s %.0f %.0f %.0f\n", name, ns[runs / 2], ns[0], ns[runs - 1]);
+    fflush(stdout);
+}
+
+/* --- an event to scripts ------------------------------------------------------------------ */
+
+static const char filter_script[] =
+    "local mw = require 'moonwatch'\n"
+    "local hits = 0\n"
+    "return mw.script { name = 'filter', on = { exec = function(ev)\n"
+    "  if ev.uid == 1000 and ev.comm == 'program-7' and ev.ppid > 1 then hits = hits + 1 end\n"
+    "end } }\n";
+
+static const char touch_script[] =
+    "local mw = require 'moonwatch'\n"
+    "local sum = 0\n"
+    "return mw.script { name = 'touch', on = { exec = function(ev)\n"
+    "  local n = 0\n"
+    "  for key, value in pairs(ev) do n = n + #key end\n"
+    "  for _, arg in ipairs(ev.args) do n = n + #arg end\n"
+    "  local parent = ev.parent\n"
+    "  if parent then n = n + parent.pid + #parent.comm end\n"
+    "  sum = sum + n\n"
+    "end } }\n";
+
+static int no_answer(void *ctx, int pid, int64_t starttime, enum topic topic, struct buf *out)
+{
+    (void)ctx, (void)pid, (void)starttime, (void)topic, (void)out;
+    return -ESRCH;
+}
+
+static void no_timer(void *ctx, int id, double after, double every)
+{
+    (void)ctx, (void)id, (void)after, (void)every;
+}
+
+static void no_timer_stop(void *ctx, int id)
+{
+    (void)ctx, (void)id;
+}
+
+static void no_stop(void *ctx)
+{
+    (void)ctx;
+}
+
+static struct host *new_host(const char *script, int scripts)
+{
+    struct host_options options = {
+        .world = { .ask = no_answer, .timer_start = no_timer, .timer_stop = no_timer_stop,
+                   .stop = no_stop },
+        .table_bytes = 64 << 20,
+        .fd = open("/dev/null", O_WRONLY),
+    };
+    struct host *h;
+    if (host_new(&h, &options))
+        exit(1);
+    for (int i = 0; i < scripts; i++)
+        if (host_load(h, "=bench", script, strlen(script))) {
+            fprintf(stderr, "bench_host: %s\n", host_error(h));
+            exit(1);
+        }
+    for (int i = 0; i < PARENTS; i++)
+        host_event(h, parents[i]);
+    for (int i = 0; i < PROCESSES; i++)
+        host_event(h, forks[i]);
+    return h;
+}
+
+static void measure_host(const char *name, const char *script, int scripts, int laps)
+{
+    double ns[RUNS_MAX];
+    char title[64];
+    struct host *h = new_host(script, scripts);
+
+    for (int i = 0; i < PROCESSES; i++) /* warm: traces are compiled, strings interned */
+        host_event(h, execs[i]);
+    for (int run = 0; run < runs; run++) {
+        int64_t began = clock_cpu_ns();
+        for (int lap = 0; lap < laps; lap++)
+            for (int i = 0; i < PROCESSES; i++)
+                host_event(h, execs[i]);
+        ns[run] = (double)(clock_cpu_ns() - began) / laps / PROCESSES;
+    }
+    host_free(h);
+    snprintf(title, sizeof title, "%s-%d", name, scripts);
+    print(title, ns);
+}
+
+/* --- a record through the ring ------------------------------------------------------------ */
+
+static struct event_box written, got;
+
+static void ring_exec(struct ring *r, int i)
+{
+    memcpy(&written.ev, execs[i], execs[i]->size);
+    ring_write(r, &written);
+}
+
+/* As in the collector: a batch is written, then the reader takes it. */
+static void measure_ring(void)
+{
+    double ns[RUNS_MAX];
+    struct ring *r;
+    uint64_t missed;
+
+    if (ring_new(&r, 8 << 20))
+        exit(1);
+    for (int run = 0; run < runs; run++) {
+        int64_t began = clock_cpu_ns();
+        for (int lap = 0; lap < 8; lap++)
+            for (int i = 0; i < PROCESSES; i += 32) {
+                for (int j = 0; j < 32; j++)
+                    ring_exec(r, i + j);
+                ring_flush(r);
+                while (ring_read(r, 0, &got, &missed) == 1)
+                    ;
+            }
+        ns[run] = (double)(clock_cpu_ns() - began) / 8 / PROCESSES;
+    }
+    ring_free(r);
+    print("ring-same-thread", ns);
+}
+
+static void *write_all(void *ctx)
+{
+    struct ring *r = ctx;
+    for (int lap = 0; lap < 8; lap++)
+        for (int i = 0; i < PROCESSES; i++) {
+            while (ring_waiting(r, 0) > 4 << 20)
+                sched_yield();
+            ring_exec(r, i);
+        }
+    ring_finish(r);
+    return NULL;
+}
+
+static void measure_ring_threads(void)
+{
+    double ns[RUNS_MAX];
+
+    for (int run = 0; run < runs; run++) {
+        struct ring *r;
+        pthread_t writer;
+        uint64_t missed;
+        int result;
+        if (ring_new(&r, 8 << 20))
+            exit(1);
+        int64_t began = clock_mono_ns();
+        if (pthread_create(&writer, NULL, write_all, r))
+            exit(1);
+        while ((result = ring_read(r, 0, &got, &missed)) >= 0)
+            if (!result)
+                sched_yield();
+        ns[run] = (double)(clock_mono_ns() - began) / 8 / PROCESSES;
+        pthread_join(writer, NULL);
+        ring_free(r);
+    }
+    print("ring-two-threads", ns);
+}
+
+/* --- a process through the table ---------------------------------------------------------- */
+
+static void measure_tracker(void)
+{
+    double ns[RUNS_MAX];
+    struct tracker *t = tracker_new(64 << 20);
+
+    if (!t)
+        exit(1);
+    for (int i = 0; i < PARENTS; i++)
+        tracker_apply(t, parents[i]);
+    for (int run = -1; run < runs; run++) {
+        int64_t began = clock_cpu_ns();
+        for (int lap = 0; lap < 4; lap++)
+            for (int i = 0; i < PROCESSES; i++) {
+                tracker_apply(t, forks[i]);
+                tracker_apply(t, execs[i]);
+                tracker_apply(t, exits[i]);
+            }
+        if (run >= 0)
+            ns[run] = (double)(clock_cpu_ns() - began) / 4 / PROCESSES;
+    }
+    tracker_free(t);
+    print("tracker-lifecycle", ns);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc > 1)
+        runs = atoi(argv[1]);
+    if (runs < 1 || runs > RUNS_MAX)
+        return 2;
+    make_records();
+    measure_host("filter", NULL, 0, 8);
+    measure_host("filter", filter_script, 1, 8);
+    measure_host("filter", filter_script, 10, 8);
+    measure_host("filter", filter_script, 100, 4);
+    measure_host("touch", touch_script, 1, 8);
+    measure_host("touch", touch_script, 10, 4);
+    measure_host("touch", touch_script, 100, 1);
+    measure_ring();
+    measure_ring_threads();
+    measure_tracker();
+    return 0;
+}
