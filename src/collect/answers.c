@@ -1067,20 +1067,26 @@ static int note_library(void *ctx, struct slice line)
     return list->rows.failed || list->text.failed ? -ENOMEM : 0;
 }
 
-static bool same_library(const char *text, const struct library *a, const struct library *b)
+/* 0: the same file under the same name. */
+static int compare_files(const struct library *a, const struct library *b, const char *text)
 {
-    return a->inode == b->inode && a->dev_len == b->dev_len && a->path_len == b->path_len &&
-           a->deleted == b->deleted &&
-           !memcmp(text + a->at, text + b->at, a->dev_len + a->path_len);
+    if (a->inode != b->inode)
+        return a->inode < b->inode ? -1 : 1;
+    if (a->dev_len != b->dev_len)
+        return a->dev_len < b->dev_len ? -1 : 1;
+    if (a->path_len != b->path_len)
+        return a->path_len < b->path_len ? -1 : 1;
+    if (a->deleted != b->deleted)
+        return a->deleted ? 1 : -1;
+    return memcmp(text + a->at, text + b->at, a->dev_len + a->path_len);
 }
 
-/* By inode, then by place: the same file's mappings come together, the first one first. */
-static int compare_libraries(const void *a, const void *b)
+/* Mappings of one file come together, the first one first. */
+static int compare_libraries(const void *a, const void *b, void *text)
 {
     const struct library *left = a, *right = b;
-    if (left->inode != right->inode)
-        return left->inode < right->inode ? -1 : 1;
-    return (left->order > right->order) - (left->order < right->order);
+    int files = compare_files(left, right, text);
+    return files ? files : (left->order > right->order) - (left->order < right->order);
 }
 
 static int compare_order(const void *a, const void *b)
@@ -1089,16 +1095,15 @@ static int compare_order(const void *a, const void *b)
     return (left->order > right->order) - (left->order < right->order);
 }
 
-/* An inode with several devices or paths is shown once for each stretch of them. */
 static void put_libraries(struct question *q, struct library_list *list)
 {
     struct library *rows = (void *)list->rows.data;
     size_t len = list->rows.len / sizeof *rows;
     if (!len)
         return;
-    qsort(rows, len, sizeof *rows, compare_libraries);
+    qsort_r(rows, len, sizeof *rows, compare_libraries, list->text.data);
     for (size_t i = 1; i < len; i++)
-        rows[i].again = same_library(list->text.data, &rows[i - 1], &rows[i]);
+        rows[i].again = !compare_files(&rows[i - 1], &rows[i], list->text.data);
     qsort(rows, len, sizeof *rows, compare_order);
 
     for (size_t i = 0; i < len; i++) {

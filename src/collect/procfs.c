@@ -781,7 +781,7 @@ static int visit_process(struct visit *v, const struct procfs *fs, int64_t start
     uint32_t size_before = v->box->ev.size;
     struct vanishing got = fill_vanishing(v);
 
-    struct procfs_stat st;
+    struct procfs_stat st = { 0 };
     int err = read_stat(v, starttime, &st);
     if (err && (v->alive || err != -ESRCH)) {
         /* Another process, or one that cannot be told: what was read may not be kept. */

@@ -82,8 +82,9 @@ void procfs_parse_cgroup(const char *bytes, size_t len, struct procfs_cgroup *ou
  * that vanish first: cmdline, exe, cwd, then stat, status, loginuid, cgroup.
  * `starttime` >= 0: the process must be that one, give or take one tick, else -ESRCH; -1: any.
  * stat is always read.
- * Returns 0 when stat could be read, -ESRCH when the process is gone or another: then all
- * wanted fields that were not read before are WHY_GONE, and nothing of the other one is kept. */
+ * Returns 0 when stat could be read; -ESRCH when the process is gone or another: then all
+ * wanted fields that were not read before are WHY_GONE, and nothing of the other one is kept;
+ * another -errno when stat itself was denied or unreadable: then they are WHY_DENIED. */
 int procfs_fill(const struct procfs *fs, int pid, int64_t starttime, uint64_t wanted,
                 struct event_box *box);
 

@@ -232,22 +232,39 @@ static void hash_remove(struct tracker *t, struct node *n)
     n->in_hash = false;
 }
 
-/* Chains stay short: grow when there are more nodes than buckets. On no memory they get longer. */
+/* The same chain, oldest first. */
+static uint32_t reversed(const struct tracker *t, uint32_t chain)
+{
+    uint32_t before = NONE;
+    while (chain != NONE) {
+        struct node *n = t->slots[chain].node;
+        uint32_t next = n->hash_next;
+        n->hash_next = before;
+        before = chain;
+        chain = next;
+    }
+    return before;
+}
+
+/* Chains stay short: grow when there are more nodes than buckets. On no memory they get longer.
+ * They stay newest first: what was in one bucket goes to two that nothing else goes to. */
 static void hash_grow(struct tracker *t)
 {
     size_t cap = (size_t)t->buckets_mask + 1;
     if (t->count.nodes <= cap)
         return;
-    uint32_t *more = malloc(cap * 2 * sizeof *more);
+    uint32_t *old = t->buckets, *more = malloc(cap * 2 * sizeof *more);
     if (!more)
         return;
-    free(t->buckets);
     t->buckets = more;
     t->buckets_mask = (uint32_t)(cap * 2 - 1);
     memset(more, 0xff, cap * 2 * sizeof *more);
-    for (uint32_t i = 0; i < t->slots_len; i++)
-        if (t->slots[i].node && t->slots[i].node->in_hash)
+    for (size_t b = 0; b < cap; b++)
+        for (uint32_t i = reversed(t, old[b]), next; i != NONE; i = next) {
+            next = t->slots[i].node->hash_next;
             hash_add(t, t->slots[i].node);
+        }
+    free(old);
 }
 
 static struct node *find_alive(const struct tracker *t, int64_t pid)
@@ -364,7 +381,7 @@ static void die(struct tracker *t, struct node *n)
 {
     t->count.alive--;
     list_append(t, n, n->children ? HELD : LOOSE);
-    if (t->loose.len > TRACKER_REMEMBERED)
+    while (t->loose.len > TRACKER_REMEMBERED) /* the last child of one may make its parent loose */
         node_free(t, t->slots[t->loose.head].node);
 }
 
@@ -512,9 +529,10 @@ tracker_ref tracker_dead(const struct tracker *t, int64_t pid)
 static void adopt(struct tracker *t, struct node *n)
 {
     struct node *parent = find_alive(t, node_int(n, F_PPID, 0));
-    if (!parent || parent == n || n->forked_at)
+    if (!parent || node_pid(parent) == node_pid(n) || n->forked_at)
         return;
-    if (node_int(parent, F_STARTTIME, 0) > node_int(n, F_STARTTIME, 0) + 1)
+    int64_t born = node_int(n, F_STARTTIME, 0), parent_born = node_int(parent, F_STARTTIME, 0);
+    if (parent_born > born && !tracker_same_start(parent_born, born))
         return;
     set_parent(n, parent, ref_of(t, parent));
 }

@@ -67,10 +67,11 @@ int64_t tracker_int(const struct tracker *t, tracker_ref ref, enum event_field f
 const char *tracker_text(const struct tracker *t, tracker_ref ref, enum event_field field,
                          size_t *len);
 
-/* Do two start times, in ticks, mean the same process? One was computed from a fork's stamp. */
+/* Do two start times, in ticks, mean the same process? One was computed from a fork's stamp. Any
+ * two numbers may be asked about: records come from outside, too. */
 static inline bool tracker_same_start(int64_t a, int64_t b)
 {
-    return a - b <= 1 && b - a <= 1;
+    return (a < b ? (uint64_t)b - (uint64_t)a : (uint64_t)a - (uint64_t)b) <= 1;
 }
 
 /* Marks for comparing with /proc: start a round, mark who was seen, visit living ones unseen. */

@@ -36,6 +36,7 @@ static void must(bool claim)
 static void ask_about(enum topic topic)
 {
     buf_clear(&answer);
+    must(buf_reserve(&answer, 1) != NULL);
     q.dir = -1;
     q.sheet = (struct sheet){ &answer, &topics[topic], 0 };
 }

@@ -38,7 +38,7 @@ static struct buf out;
 
 static const char *in_tree(const char *name)
 {
-    static char path[1024];
+    static char path[128];
     snprintf(path, sizeof path, "%s/%s", tree, name);
     return path;
 }
@@ -134,7 +134,7 @@ static struct answer_cell cell_at(int row, const char *column)
 {
     const struct topic_info *info = &topics[asked];
     const char *at = out.data;
-    struct answer_cell cell;
+    struct answer_cell cell = { .nil = true };
     for (int i = 0; i <= row; i++) {
         for (int c = 0; c < info->columns_len; c++) {
             assert_true(answer_next(&at, out.data + out.len, info->columns[c].type, &cell));
@@ -637,7 +637,7 @@ static void namespaces_have_numbers(void **state)
     "7f0000002000-7f0000003000 r-xp 00000000 fe:01 2474                     /usr/bin/head\n"       \
     "7f0000003000-7f0000004000 ---p 00000000 00:00 0 \n"                                           \
     "7ffc00000000-7ffc00001000 r-xp 00000000 00:00 0                        [vdso]\n"              \
-    "7f0000005000-7f0000006000 r-xp 00001000 fe:00 2474                     /usr/bin/head\n" \
+    "7f0000005000-7f0000006000 r-xp 00001000 fe:00 2474                     /usr/bin/head\n"       \
     "7f0000007000-7f0000008000 r--p 00000000 fe:00 2600 /usr/lib/locale/x\n"
 
 static void maps_show_files_memory_and_what_was_removed(void **state)
@@ -667,7 +667,7 @@ static void libraries_are_listed_once_in_order(void **state)
     put("7/maps", MAPS);
     assert_int_equal(ask(TOPIC_LIBRARIES, 7), 0);
     assert_int_equal(row_with_str("path", "/usr/lib/locale/x"), -1);
-    assert_int_equal(count_rows(), WANT);
+    assert_int_equal(count_rows(), 3); /* one number on two devices is two files */
     assert_str(0, "path", "/usr/bin/head");
     assert_nil(0, "deleted");
     assert_str(1, "path", "/lib/odd\nna\\040me.so");

@@ -33,7 +33,7 @@ static struct event_box box;
 
 static const char *in_tree(const char *name)
 {
-    static char path[1024];
+    static char path[128];
     snprintf(path, sizeof path, "%s/%s", tree, name);
     return path;
 }
@@ -471,6 +471,21 @@ static void args_are_cut_at_64_kib_and_say_so(void **state)
         if (cases[i].len > 10)
             assert_text(F_ARGS, big, EVENT_TEXT_MAX);
     }
+}
+
+static void a_missing_file_says_nothing_of_what_was_not_wanted(void **state)
+{
+    (void)state;
+    put_bytes("7/cmdline", "work\0-x", 8);
+    for (int field = F_PPID; field <= EVENT_LAST_STATE; field++)
+        event_set_missing(&box, (enum event_field)field, WHY_UNSEEN);
+    assert_int_equal(fill(FIELD(ARGS) | FIELD(PPID)), -ESRCH);
+    assert_all(FIELD(PPID), WHY_GONE);
+    assert_all(PROCFS_FIELDS & ~(FIELD(ARGS) | FIELD(PPID)), WHY_UNSEEN);
+    put("7/stat", stat_line("w", 'S', 0, 0, 1));
+    assert_int_equal(fill(FIELD(EGID) | FIELD(EXE)), 0);
+    assert_all(FIELD(EGID) | FIELD(EXE), WHY_GONE);
+    assert_all(FIELD(UID) | FIELD(EUID) | FIELD(GID) | FIELD(DELETED), WHY_UNSEEN);
 }
 
 static void malformed_status_and_loginuid_are_missing_not_zero(void **state)
@@ -913,8 +928,8 @@ static void a_removed_program_is_told_from_an_odd_name(void **state)
     }
 }
 
-/* Mounts proc with `options` in a mount namespace of its own and opens `root`. 0 or 1: is it hidden;
- * 2: mounting is not permitted. */
+/* Mounts proc with `options` in a mount namespace of its own and opens `root`. 0 or 1: is it
+ * hidden; 2: mounting is not permitted. */
 static int hidden_with(const char *options, const char *root)
 {
     pid_t pid = fork();
@@ -966,6 +981,7 @@ int main(int argc, char **argv)
         MADE_UP(a_zombies_image_that_was_read_in_time_is_kept),
         MADE_UP(args_of_any_bytes_are_kept),
         MADE_UP(args_are_cut_at_64_kib_and_say_so),
+        MADE_UP(a_missing_file_says_nothing_of_what_was_not_wanted),
         MADE_UP(malformed_status_and_loginuid_are_missing_not_zero),
         MADE_UP(another_start_time_discards_what_was_read),
         MADE_UP(a_start_time_may_differ_by_one_tick),
