@@ -123,9 +123,9 @@ static void complete_process_fork(struct completer *c, const struct kernel_event
     set_ids(c, kev);
     event_set(box, F_PPID, kev->parent.ppid, WHY_KERNEL);
     set_birth(c, kev->mono_ns);
-    if (old)
-        await_late_exit(c, old);
     tell(c);
+    if (old)
+        await_late_exit(c, old); /* may make other events in the box */
 }
 
 static void complete_fork(struct completer *c, const struct kernel_event *kev)
@@ -147,6 +147,8 @@ static void keep_unread(struct completer *c, tracker_ref ref, uint64_t read)
     for (int f = EVENT_FIRST_STATE; f <= EVENT_LAST_STATE; f++) {
         uint64_t bit = UINT64_C(1) << f;
         bool missing = c->box.ev.why[f] >= WHY_MISSING;
+        if (!(read & bit)) /* for when there is no value to copy */
+            event_set_missing(&c->box, f, tracker_why(c->tracker, ref, f));
         if (!(read & bit) || (missing && !(OF_ONE_IMAGE & bit)))
             copy_node_field(c, ref, f, f);
     }
@@ -212,8 +214,19 @@ static void forget_awaited(struct completer *c, int at)
     c->awaited[at] = c->awaited[--c->awaited_len];
 }
 
-/* The pid was given out again before this exit was read: it is about the owner before. */
-static bool complete_late_exit(struct completer *c, const struct kernel_event *kev)
+/* Did it begin after this moment? What happened then was about the owner of its pid before it. */
+static bool began_after(const struct completer *c, tracker_ref ref, int64_t mono_ns)
+{
+    int64_t forked_at = tracker_forked_at(c->tracker, ref);
+    if (forked_at)
+        return forked_at > mono_ns;
+    return tracker_int(c->tracker, ref, F_STARTTIME, -1) - 1 >
+           (mono_ns + c->boot_minus_mono) / NS_PER_TICK;
+}
+
+/* The pid was given out again before this exit was read. Who is not awaited (any more) has been told
+ * to have ended already. */
+static void complete_late_exit(struct completer *c, const struct kernel_event *kev)
 {
     for (int i = 0; i < c->awaited_len; i++) {
         tracker_ref ref = c->awaited[i];
@@ -225,18 +238,18 @@ static bool complete_late_exit(struct completer *c, const struct kernel_event *k
         set_duration(c, ref);
         forget_awaited(c, i);
         c->sink(c->ctx, &c->box); /* the table knows already */
-        return true;
+        return;
     }
-    return false;
 }
 
 static void complete_exit(struct completer *c, const struct kernel_event *kev)
 {
     begin(c, EVENT_EXIT, kev);
     tracker_ref now = tracker_alive(c->tracker, kev->pid);
-    if (kev->pid == kev->tid && now && tracker_forked_at(c->tracker, now) > kev->mono_ns &&
-        complete_late_exit(c, kev))
+    if (kev->pid == kev->tid && now && began_after(c, now, kev->mono_ns)) {
+        complete_late_exit(c, kev);
         return;
+    }
 
     tracker_ref ref = fill_known(c, kev);
     if (kev->parent.ppid && !event_has(&c->box.ev, F_PPID))

@@ -603,6 +603,12 @@ const char *tracker_text(const struct tracker *t, tracker_ref ref, enum event_fi
     return (const char *)n + n->cell[at].text.off;
 }
 
+enum event_why tracker_why(const struct tracker *t, tracker_ref ref, enum event_field field)
+{
+    const struct node *n = deref(t, ref);
+    return n ? (enum event_why)n->why[field - EVENT_FIRST_STATE] : WHY_ABSENT;
+}
+
 void tracker_round(struct tracker *t)
 {
     t->round++;

@@ -67,6 +67,9 @@ int64_t tracker_int(const struct tracker *t, tracker_ref ref, enum event_field f
 const char *tracker_text(const struct tracker *t, tracker_ref ref, enum event_field field,
                          size_t *len);
 
+/* How a state field is known, or why it is not; WHY_ABSENT when the node is gone. */
+enum event_why tracker_why(const struct tracker *t, tracker_ref ref, enum event_field field);
+
 /* Do two start times, in ticks, mean the same process? One was computed from a fork's stamp. Any
  * two numbers may be asked about: records come from outside, too. */
 static inline bool tracker_same_start(int64_t a, int64_t b)

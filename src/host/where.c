@@ -6,6 +6,7 @@
 
 #define METATABLE "moonwatch.where"
 #define CMDLINE EVENT_FIELDS /* stands for the derived cmdline */
+#define WHOLE_MAX 9007199254740992.0 /* beyond 2^53 not every whole number is one of Lua's */
 
 /* Everything is inside the userdata: tests, then values, then the bytes of the texts. */
 struct value {
@@ -136,19 +137,36 @@ static void check_value(lua_State *L, int field, const char *name, enum where_op
         return;
     if (number && type != LUA_TNUMBER)
         luaL_error(L, "where: '%s' is a number, but the value is a %s", name, luaL_typename(L, -1));
+    lua_Number value = number ? lua_tonumber(L, -1) : 0;
+    if (!(value >= -WHOLE_MAX && value <= WHOLE_MAX) || (lua_Number)(int64_t)value != value)
+        luaL_error(L, "where: '%s' is a whole number, which %f is not", name, value);
     if (!number && type != LUA_TSTRING)
         luaL_error(L, "where: '%s' is a string, but the value is a %s", name, luaL_typename(L, -1));
 }
 
-static enum where_op op_of(lua_State *L, int list, bool *negated)
+/* A field of the table at `list` as it is: a metamethod could change what is being read.
+ * [-0, +1, m] */
+static void raw_field(lua_State *L, int list, const char *key)
 {
-    static const char *const names[] = { "is", "prefix", "suffix", "contains", NULL };
-    lua_getfield(L, list, "op");
-    enum where_op op = (enum where_op)luaL_checkoption(L, -1, "is", names);
-    lua_getfield(L, list, "negated");
+    lua_pushstring(L, key);
+    lua_rawget(L, list);
+}
+
+/* [-0, +0, e] */
+static enum where_op op_of(lua_State *L, int list, const char *name, bool *negated)
+{
+    static const char *const ops[] = { "is", "prefix", "suffix", "contains" };
+    raw_field(L, list, "negated");
     *negated = lua_toboolean(L, -1);
+    raw_field(L, list, "op");
+    const char *op = lua_isnil(L, -1) ? "is" : lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "";
+    int found = WHERE_IS;
+    while (found <= WHERE_CONTAINS && strcmp(op, ops[found]) != 0)
+        found++;
+    if (found > WHERE_CONTAINS)
+        luaL_error(L, "where: '%s': the op is one of is, prefix, suffix, contains", name);
     lua_pop(L, 2);
-    return op;
+    return (enum where_op)found;
 }
 
 /* Count what the table at 1 needs, and refuse what is wrong with it.  [-0, +0, e] */
@@ -168,7 +186,7 @@ static struct counts count(lua_State *L)
             continue;
         }
         bool negated;
-        enum where_op op = op_of(L, lua_gettop(L), &negated);
+        enum where_op op = op_of(L, lua_gettop(L), name, &negated);
         if (lua_objlen(L, -1) == 0)
             luaL_error(L, "where: the list for '%s' is empty: it would match nothing", name);
         for (size_t i = 1; i <= lua_objlen(L, -1); i++) {
@@ -185,43 +203,56 @@ static struct counts count(lua_State *L)
 struct filling {
     struct where *w;
     uint32_t tests, values;
-    size_t at;
+    size_t at, end;
 };
 
-/* Store the value on top of the stack.  [-0, +0, -] */
-static void store_value(lua_State *L, struct filling *f, bool text)
+/* Finalizers run whenever memory is taken, and one may have grown a table since it was counted. */
+static void check_room(lua_State *L, bool room)
 {
+    if (!room)
+        luaL_error(L, "where: the table changed while it was read");
+}
+
+/* Store the value on top of the stack.  [-0, +0, e] */
+static void store_value(lua_State *L, struct filling *f, const struct test *t, const char *name)
+{
+    check_value(L, t->field, name, (enum where_op)t->op);
+    check_room(L, f->values < f->w->values_len);
     struct value *v = (struct value *)(f->w->tests + f->w->tests_len) + f->values++;
-    if (!text) {
+    if (!t->text) {
         v->num = lua_isboolean(L, -1) ? lua_toboolean(L, -1) : (int64_t)lua_tonumber(L, -1);
         return;
     }
     size_t len;
     const char *bytes = lua_tolstring(L, -1, &len);
+    check_room(L, len <= f->end - f->at);
     memcpy((char *)f->w + f->at, bytes, len);
     v->off = (uint32_t)f->at;
     v->len = (uint32_t)len;
     f->at += len;
 }
 
+/* Store the pair of key and value on top of the stack.  [-0, +0, e] */
 static void store_test(lua_State *L, struct filling *f)
 {
-    int field = named_field(L, lua_tostring(L, -2));
+    check_room(L, f->tests < f->w->tests_len && lua_type(L, -2) == LUA_TSTRING);
+    const char *name = lua_tostring(L, -2);
+    int field = named_field(L, name);
     struct test *t = &f->w->tests[f->tests++];
     *t = (struct test){ .field = (uint16_t)field, .text = takes_text(field), .first = f->values };
     if (!lua_istable(L, -1)) {
-        store_value(L, f, t->text);
+        store_value(L, f, t, name);
         if (lua_isboolean(L, -1) && !lua_toboolean(L, -1)) { /* false: it does not hold */
             ((struct value *)(f->w->tests + f->w->tests_len))[t->first].num = 1;
             t->negated = true;
         }
     } else {
         bool negated;
-        t->op = (uint8_t)op_of(L, lua_gettop(L), &negated);
+        t->op = (uint8_t)op_of(L, lua_gettop(L), name, &negated);
         t->negated = negated;
         for (size_t i = 1; i <= lua_objlen(L, -1); i++) {
             lua_rawgeti(L, -1, (int)i);
-            store_value(L, f, t->text);
+            store_value(L, f, t, name);
             lua_pop(L, 1);
         }
     }
@@ -241,7 +272,7 @@ int where_new(lua_State *L)
     luaL_getmetatable(L, METATABLE);
     lua_setmetatable(L, 2);
 
-    struct filling f = { .w = w, .at = fixed };
+    struct filling f = { .w = w, .at = fixed, .end = fixed + n.bytes };
     for (lua_pushnil(L); lua_next(L, 1); lua_pop(L, 1))
         store_test(L, &f);
     return 1;

@@ -16,7 +16,7 @@
 /* Each on its own cache line: the writer polls `asleep`, the reader writes `at`. */
 struct reader {
     _Alignas(64) _Atomic uint64_t at;
-    uint64_t seq; /* expected next; the reader's own */
+    _Atomic uint64_t seq; /* expected next; moved after `at` */
     _Alignas(64) _Atomic uint32_t asleep;
 };
 
@@ -217,12 +217,12 @@ void ring_reader_start(struct ring *r, int reader)
 {
     struct reader *me = &r->readers[reader];
     atomic_store(&me->at, atomic_load(&r->written->head));
-    me->seq = ring_next_seq(r);
+    atomic_store(&me->seq, ring_next_seq(r));
     atomic_store(&me->asleep, 0);
 }
 
 /* Announce sleep, then look again: a record written in between is either seen here or its flush
- * sees us asleep. */
+ * sees us asleep. The end is looked at first: when it was there, so was the last record. */
 static int fall_asleep(struct ring *r, struct reader *me, int reader, uint64_t at)
 {
     uint64_t drained;
@@ -230,11 +230,12 @@ static int fall_asleep(struct ring *r, struct reader *me, int reader, uint64_t a
         return -errno;
     atomic_store(&me->asleep, 1);
     atomic_thread_fence(memory_order_seq_cst);
+    bool finished = atomic_load(&r->written->finished);
     if (atomic_load(&r->written->head) != at) {
         atomic_store(&me->asleep, 0);
         return 1;
     }
-    return atomic_load(&r->written->finished) ? -EPIPE : 0;
+    return finished ? -EPIPE : 0;
 }
 
 /* Copy the record at `at`; false when the writer has overtaken it meanwhile. */
@@ -246,6 +247,15 @@ static bool copy_whole(const struct ring *r, uint64_t at, struct event_box *box,
         memcpy(&box->ev, from, *size);
     atomic_thread_fence(memory_order_seq_cst);
     return atomic_load_explicit(&r->written->tail, memory_order_relaxed) <= at;
+}
+
+/* A reader may be killed between the two: its successor then stands at `at` and expects a number
+ * from before, so it tells a loss that was not told yet, and never one that is none but the record
+ * that the dead one had in its hands. */
+static void move_to(struct reader *me, uint64_t at, uint64_t seq)
+{
+    atomic_store_explicit(&me->at, at, memory_order_release);
+    atomic_store_explicit(&me->seq, seq, memory_order_release);
 }
 
 int ring_read(struct ring *r, int reader, struct event_box *box, uint64_t *missed)
@@ -266,14 +276,13 @@ int ring_read(struct ring *r, int reader, struct event_box *box, uint64_t *misse
     if (size < sizeof(struct event) || size > EVENT_MAX || !event_valid(&box->ev, size))
         return -EBADMSG;
     uint64_t seq = (uint64_t)box->ev.cell[F_SEQ].num;
-    if (seq != me->seq) {
-        *missed = seq - me->seq;
-        me->seq = seq;
-        atomic_store_explicit(&me->at, at, memory_order_release);
+    uint64_t expected = atomic_load_explicit(&me->seq, memory_order_relaxed);
+    if (seq != expected) {
+        *missed = seq - expected;
+        move_to(me, at, seq);
         return -EOVERFLOW;
     }
-    me->seq = seq + 1;
-    atomic_store_explicit(&me->at, at + size, memory_order_release);
+    move_to(me, at + size, seq + 1);
     return 1;
 }
 

@@ -13,13 +13,9 @@ Which binary: $MOONWATCH, else build/moonwatch of this tree.
 """
 import base64
 import contextlib
-import ctypes
 import json
 import os
-import pwd
-import re
 import select
-import shutil
 import signal
 import socket
 import struct
@@ -246,6 +242,36 @@ class Act:
         self.process.stdout.close()
 
 
+class LeaderFirst:
+    """A process whose main thread ends before the rest of it: helpers/threads.c."""
+
+    def __init__(self, code):
+        self.process = subprocess.Popen([helper("threads"), "leader-first", str(code)], bufsize=0,
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.pid = self.process.pid
+
+    def end_main_thread(self):
+        self.process.stdin.write(b"\n")
+        equal(self.process.stdout.readline().split()[:2], [b"gone", b"%d" % self.pid], "the helper")
+
+    def end(self, by=None):
+        """By itself with its code, or by this signal; returns when it is reaped."""
+        if by:
+            self.process.send_signal(by)
+        else:
+            self.process.stdin.write(b"\n")
+        return self.process.wait(DEADLINE)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
+        self.process.stdin.close()
+        self.process.stdout.close()
+
+
 # --- a running moonwatch -----------------------------------------------------------------------
 
 MARKER = "moonwatch-e2e-marker"
@@ -271,7 +297,7 @@ class Watch:
     line of our own joins in, so that markers are told of too."""
 
     def __init__(self, *options, scripts=(), lines=(), env=None, ready=True, stdout=None, **popen):
-        self.lines, self.errors, self.events = [], [], []
+        self.lines, self.errors, self.events, self.invalid = [], [], [], []
         self._change = threading.Condition()
         self._markers = 0
         command = [MOONWATCH]
@@ -319,10 +345,12 @@ class Watch:
 
     def _line(self, line):
         self.lines.append(line)
-        if line.startswith(b"{"):
-            event = json.loads(line)  # every line must be whole and valid
-            event["line"] = len(self.lines) - 1
-            self.events.append(event)
+        if not line.startswith(b"{") or not line.endswith(b"\n"):  # the last one of a killed watch
+            return
+        try:
+            self.events.append(json.loads(line))
+        except ValueError as problem:
+            self.invalid.append(f"{problem} in {short(line)}")
 
     def _error(self, line):
         self.errors.append(line.decode(errors="replace"))
@@ -336,12 +364,15 @@ class Watch:
         until = time.monotonic() + seconds
         with self._change:
             while True:
+                equal(self.invalid, [], "lines that are no JSON")
                 result = ready()
                 if result:
                     return result
                 left = until - time.monotonic()
                 if left <= 0 or not any(r.is_alive() for r in self._readers):
+                    ended = self.process.poll()
                     raise Failed(f"{what} did not come within {seconds} s\n"
+                                 f"status of the binary: {ended}\n"
                                  f"stderr: {short(''.join(self.errors[-10:]))}\n"
                                  f"last: {short(self.lines[-1:])}")
                 self._change.wait(min(left, 0.5))
@@ -414,6 +445,7 @@ class Watch:
         status = self.process.wait(seconds)
         for reader in self._readers:
             reader.join(seconds)
+        equal(self.invalid, [], "lines that are no JSON")
         return status
 
     def close(self):

@@ -1,11 +1,12 @@
 """test_loss.py - what the kernel could not deliver is counted, told, and repaired from /proc."""
 import os
 import re
+import signal
 import subprocess
 import time
 from datetime import datetime
 
-from mwtest import (Act, Failed, Watch, at, check, equal, helper, kind, main, note, of, pid_of,
+from mwtest import (Act, Failed, LeaderFirst, Watch, at, check, equal, helper, kind, main, note, of,
                     proc_read, proc_stat, test)
 
 VIEW = """
@@ -199,7 +200,7 @@ def repaired():
                 renamed.said(), became.said()
                 with Act("say:x wait", "born-in-the-gap") as born:
                     born.said()
-                    os.kill(w.pid, 18)
+                    os.kill(w.pid, signal.SIGCONT)
                     lose(w)
                     tries, size = wait_for_equal_views(w)
                     note(f"equal after {tries} views of {size} processes")
@@ -216,7 +217,7 @@ def inferred():
             ended.process.wait()
             with Act("say:x wait", "born-in-the-gap") as born:
                 born.said()
-                os.kill(w.pid, 18)
+                os.kill(w.pid, signal.SIGCONT)
                 exited = w.wait_event(of(ended.pid, "exit"), "the exit")
                 equal(at(exited, "moonwatch.inferred"), True, "inferred")
                 equal(at(exited, "process.exit_code"), None, "code")
@@ -228,23 +229,23 @@ def inferred():
         check(re.search(r"[1-9]\d* inferred from /proc", w.stderr()), w.stderr())
 
 
-@test("a process whose main thread ended before a loss still lives after it")
+@test("a process whose main thread ended in the gap is told as ended when it ends, not before")
 def leader_first_and_loss():
-    with Watch("--json", "--buffer", "4096") as w:
-        with w.stopped():
-            storm(50)
-            p = subprocess.Popen([helper("threads"), "leader-first", "7"], stdin=subprocess.PIPE,
-                                 stdout=subprocess.PIPE, bufsize=0)
-            p.stdout.readline()
-        w.wait_event(lambda e: kind(e) == "lost", "a lost event")
-        # a process that comes after the next look at /proc
-        w.wait_event(lambda e: at(e, "moonwatch.inferred"), "something inferred")
+    with Watch("--json", "--buffer", "4096") as w, LeaderFirst(7) as p:
+        w.wait_event(of(p.pid, "exec"), "the exec")
+        with Act("wait exit:5") as other:
+            w.wait_event(of(other.pid, "exec"), "the exec")
+            with w.stopped():
+                storm(50)
+                p.end_main_thread()
+                other.go()
+                other.process.wait()
+            # by now /proc was looked at, and who was not there is told as ended
+            w.wait_event(of(other.pid, "exit"), "the inferred exit")
         w.marker()
-        equal([e for e in w.events if of(p.pid, "exit")(e)], [], "exits of a living process")
-        p.stdin.write(b"\n")
-        p.wait()
-        p.stdin.close()
-        p.stdout.close()
+        equal([kind(e) for e in w.events if of(p.pid, "exit")(e)], [], "exits of a living process")
+        p.end()
+        w.wait_event(of(p.pid, "exit"), "the exit", 8)
 
 
 @test("at the usual size of the buffer the same storm loses nothing")

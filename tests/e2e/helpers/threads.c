@@ -1,8 +1,8 @@
 /* threads.c - what only a process with several threads can do.
  *
  *   threads create N            start and join N threads, one after the other; exit status 0
- *   threads leader-first N      the main thread ends; once it has, "gone PID TID" is written, and the
- *                               other thread waits for a line, then exit(N)
+ *   threads leader-first N      waits for a line, then the main thread ends; once it has, "gone PID TID"
+ *                               is written, and the other thread waits for a line, then exit(N)
  *   threads exec PROGRAM ARG..  a thread that is not the main one execs PROGRAM with ARG... */
 #include <pthread.h>
 #include <stdio.h>
@@ -41,14 +41,19 @@ static int main_thread_lives(void)
     return close && close[2] != 'Z';
 }
 
-static void *outlive(void *arg)
+static void wait_for_line(void)
 {
     char c;
+    while (read(0, &c, 1) == 1 && c != '\n')
+        ;
+}
+
+static void *outlive(void *arg)
+{
     while (main_thread_lives())
         usleep(100);
     dprintf(1, "gone %d %ld\n", getpid(), (long)syscall(SYS_gettid));
-    while (read(0, &c, 1) == 1 && c != '\n')
-        ;
+    wait_for_line();
     exit(*(int *)arg);
 }
 
@@ -70,6 +75,7 @@ int main(int argc, char **argv)
         status = atoi(argv[2]);
         if (pthread_create(&thread, NULL, outlive, &status))
             return 98;
+        wait_for_line();
         pthread_exit(NULL);
     }
     if (argc > 3 && !strcmp(argv[1], "exec")) {

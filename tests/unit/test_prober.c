@@ -1,0 +1,235 @@
+/* test_prober.c - questions cross the socket and are answered or refused; whoever hangs up, nobody
+ * hangs. */
+#include "collect/prober.h"
+
+#include "base/clock.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+/* As it goes over the socket. */
+struct question {
+    int64_t starttime;
+    int32_t pid;
+    uint32_t topic;
+};
+
+struct reply {
+    int32_t result;
+    uint32_t len;
+};
+
+static struct procfs fs;
+static struct prober *prober;
+static struct buf answer, direct;
+static int ends[2]; /* we ask on ends[0]; ends[1] is the prober's */
+
+static int begin(void **state)
+{
+    (void)state;
+    signal(SIGPIPE, SIG_IGN);
+    if (procfs_open(&fs, "/proc") || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends))
+        return 1;
+    return prober_start(&prober, &fs, ends[1]);
+}
+
+static int end(void **state)
+{
+    (void)state;
+    prober_stop(prober);
+    prober = NULL;
+    close(ends[0]);
+    procfs_close(&fs);
+    buf_free(&answer);
+    buf_free(&direct);
+    return 0;
+}
+
+static int ask(int pid, int64_t starttime, enum topic topic)
+{
+    buf_clear(&answer);
+    return prober_ask(ends[0], pid, starttime, topic, &answer);
+}
+
+static void an_answer_crosses_the_socket_as_it_is(void **state)
+{
+    (void)state;
+    for (enum topic topic = 0; topic < TOPICS; topic++) {
+        buf_clear(&direct);
+        int want = answers_read(&fs, getpid(), -1, topic, &direct);
+        assert_int_equal(ask(getpid(), -1, topic), want);
+        if (topic != TOPIC_LIMITS && topic != TOPIC_NS && topic != TOPIC_ENVIRON)
+            continue; /* the others change between two looks */
+        assert_int_equal(want, 0);
+        assert_int_equal(answer.len, direct.len);
+        assert_memory_equal(answer.data, direct.data, answer.len);
+    }
+}
+
+static void an_answer_is_appended(void **state)
+{
+    (void)state;
+    buf_clear(&answer);
+    buf_puts(&answer, "before");
+    assert_int_equal(prober_ask(ends[0], getpid(), -1, TOPIC_NS, &answer), 0);
+    assert_memory_equal(answer.data, "before", 6);
+    assert_true(answer.len > 6);
+}
+
+static void a_process_that_is_gone_or_another_is_no_fault(void **state)
+{
+    (void)state;
+    pid_t pid = fork();
+    if (pid == 0)
+        _exit(0);
+    waitpid(pid, NULL, 0);
+    assert_int_equal(ask(pid, -1, TOPIC_FDS), -ESRCH);
+    assert_int_equal(ask(getpid(), 1, TOPIC_FDS), -ESRCH); /* not started then */
+    assert_int_equal(ask(-5, -1, TOPIC_FDS), -ESRCH);
+    assert_int_equal(ask(0, -1, TOPIC_FDS), -ESRCH);
+    assert_int_equal(answer.len, 0);
+    assert_int_equal(ask(getpid(), -1, TOPIC_STAT), 0); /* still in step */
+}
+
+static void a_question_about_no_topic_is_refused(void **state)
+{
+    (void)state;
+    assert_int_equal(ask(getpid(), -1, TOPICS), -EINVAL);
+    assert_int_equal(ask(getpid(), -1, (enum topic)UINT32_MAX), -EINVAL);
+    assert_int_equal(ask(getpid(), -1, TOPIC_STAT), 0);
+}
+
+/* Thousands of maps: an answer far larger than what a socket holds. */
+static void a_large_answer_arrives_whole(void **state)
+{
+    enum { MAPS = 8000 };
+    (void)state;
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    char *at = mmap(NULL, MAPS * page, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    assert_true(at != MAP_FAILED);
+    for (size_t i = 0; i < MAPS; i += 2)
+        mprotect(at + i * page, page, PROT_NONE);
+    assert_int_equal(ask(getpid(), -1, TOPIC_MAPS), 0);
+    munmap(at, MAPS * page);
+    assert_true(answer.len > 500000);
+
+    int cells = 0, columns = topics[TOPIC_MAPS].columns_len;
+    struct answer_cell cell;
+    const char *from = answer.data, *stop = from + answer.len;
+    while (answer_next(&from, stop, topics[TOPIC_MAPS].columns[cells % columns].type, &cell))
+        cells++;
+    assert_ptr_equal(from, stop);
+    assert_true(cells >= MAPS * columns && cells % columns == 0);
+}
+
+static void garbage_is_refused_and_does_not_stop_the_prober(void **state)
+{
+    (void)state;
+    for (uint32_t i = 1; i <= 2000; i++) {
+        struct question q = { (int64_t)(i * UINT64_C(0x9e3779b97f4a7c15)),
+                              (int32_t)(i * 2654435761u), TOPICS + i };
+        struct reply reply = { 0 };
+        assert_int_equal(send(ends[0], &q, sizeof q, 0), sizeof q);
+        assert_int_equal(recv(ends[0], &reply, sizeof reply, MSG_WAITALL), sizeof reply);
+        assert_int_equal(reply.result, -EINVAL);
+        assert_int_equal(reply.len, 0);
+    }
+    assert_int_equal(ask(getpid(), -1, TOPIC_STAT), 0);
+}
+
+static void half_a_question_waits_for_its_other_half(void **state)
+{
+    struct question q = { -1, getpid(), TOPIC_LIMITS };
+    struct reply reply = { 0 };
+    struct pollfd p = { .fd = ends[0], .events = POLLIN };
+    (void)state;
+
+    assert_int_equal(send(ends[0], &q, 5, 0), 5);
+    assert_int_equal(poll(&p, 1, 0), 0);
+    assert_int_equal(send(ends[0], (char *)&q + 5, sizeof q - 5, 0), (ssize_t)sizeof q - 5);
+    assert_int_equal(recv(ends[0], &reply, sizeof reply, MSG_WAITALL), sizeof reply);
+    assert_int_equal(reply.result, 0);
+    assert_true(reply.len > 0);
+}
+
+static void the_asker_may_hang_up_at_any_time(void **state)
+{
+    struct question q = { -1, getpid(), TOPIC_MAPS };
+    (void)state;
+
+    for (size_t sent = 0; sent <= sizeof q; sent += 4) {
+        prober_stop(prober);
+        close(ends[0]);
+        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+        assert_int_equal(prober_start(&prober, &fs, ends[1]), 0);
+        assert_int_equal(send(ends[0], &q, sent, 0), (ssize_t)sent);
+        close(ends[0]); /* the answer finds nobody */
+        prober_stop(prober);
+        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+        assert_int_equal(prober_start(&prober, &fs, ends[1]), 0);
+    }
+    assert_int_equal(ask(getpid(), -1, TOPIC_STAT), 0);
+}
+
+static void stopping_hangs_up_on_the_asker(void **state)
+{
+    (void)state;
+    prober_stop(prober);
+    prober = NULL;
+    assert_int_equal(ask(getpid(), -1, TOPIC_STAT), -EPIPE);
+    assert_int_equal(ask(getpid(), -1, TOPIC_STAT), -EPIPE);
+    assert_int_equal(answer.len, 0);
+    prober_stop(NULL);
+}
+
+static void nobody_is_waited_for_for_ever(void **state)
+{
+    int mute[2];
+    (void)state;
+
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, mute), 0);
+    int64_t from = clock_mono_ns();
+    assert_int_equal(prober_ask(mute[0], getpid(), -1, TOPIC_STAT, &answer), -ETIMEDOUT);
+    int64_t took = clock_mono_ns() - from;
+    assert_true(took > NS_PER_SECOND && took < 10 * NS_PER_SECOND);
+    /* a late answer must not be taken for that to the next question */
+    struct reply late = { 0, 0 };
+    assert_true(send(mute[1], &late, sizeof late, MSG_NOSIGNAL) < 0);
+    from = clock_mono_ns();
+    assert_true(prober_ask(mute[0], getpid(), -1, TOPIC_STAT, &answer) < 0);
+    assert_true(clock_mono_ns() - from < NS_PER_SECOND);
+    close(mute[0]);
+    close(mute[1]);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(an_answer_crosses_the_socket_as_it_is),
+        TEST(an_answer_is_appended),
+        TEST(a_process_that_is_gone_or_another_is_no_fault),
+        TEST(a_question_about_no_topic_is_refused),
+        TEST(a_large_answer_arrives_whole),
+        TEST(garbage_is_refused_and_does_not_stop_the_prober),
+        TEST(half_a_question_waits_for_its_other_half),
+        TEST(the_asker_may_hang_up_at_any_time),
+        TEST(stopping_hangs_up_on_the_asker),
+        TEST(nobody_is_waited_for_for_ever),
+    };
+    return cmocka_run_group_tests_name("prober", tests, NULL, NULL);
+}
