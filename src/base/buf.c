@@ -94,6 +94,17 @@ void buf_int(struct buf *b, int64_t number)
     buf_add(b, at, (size_t)(digits + sizeof digits - at));
 }
 
+void buf_harmless(struct buf *b, const char *bytes, size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        unsigned char c = (unsigned char)bytes[i];
+        if (c < 0x20 || c == 0x7f)
+            buf_printf(b, "\\x%02x", c);
+        else
+            buf_putc(b, bytes[i]);
+    }
+}
+
 const char *buf_str(struct buf *b)
 {
     char *end = buf_reserve(b, 1);

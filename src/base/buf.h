@@ -32,6 +32,9 @@ void buf_putc(struct buf *b, char c);
 void buf_printf(struct buf *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void buf_int(struct buf *b, int64_t number);
 
+/* Any bytes as printable text on one line: control characters become \xHH. */
+void buf_harmless(struct buf *b, const char *bytes, size_t len);
+
 /* NUL-terminate without counting the NUL. Returns the text, or "" when failed. */
 const char *buf_str(struct buf *b);
 

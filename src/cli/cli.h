@@ -18,7 +18,10 @@ typedef int cli_command(int argc, char **argv);
 
 cli_command cli_watch, cli_run, cli_ps, cli_tree, cli_fields, cli_doctor;
 
-/* "moonwatch: text" on stderr; returns EXIT_USAGE, adding where help is to be had. */
+/* "moonwatch: text" on stderr. Paths and names in it cannot steer a terminal or begin a line. */
+void cli_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* The same for a wrong command line; returns EXIT_USAGE, adding where help is to be had. */
 int cli_usage(const char *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* "10s", "5m", "1.5h", "250ms", "90": seconds, or -1. */

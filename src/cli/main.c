@@ -51,12 +51,40 @@ static int help(FILE *to)
     return EXIT_OK;
 }
 
+/* A traceback's newlines, which are followed by a tab or by "stack traceback:", stay. */
+static bool of_traceback(const char *newline)
+{
+    return newline[1] == '\t' || !strncmp(newline + 1, "stack traceback:", 16);
+}
+
+__attribute__((format(printf, 2, 0))) static void say(const char *end, const char *format, va_list args)
+{
+    char text[8192];
+    vsnprintf(text, sizeof text, format, args);
+    fputs("moonwatch: ", stderr);
+    for (const char *c = text; *c; c++) {
+        bool control = (unsigned char)*c < 0x20 || *c == 0x7f;
+        if (!control || *c == '\t' || (*c == '\n' && of_traceback(c)))
+            fputc(*c, stderr);
+        else
+            fprintf(stderr, "\\x%02x", (unsigned char)*c);
+    }
+    fputs(end, stderr);
+}
+
+void cli_say(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    say("\n", format, args);
+    va_end(args);
+}
+
 int cli_usage(const char *command, const char *format, ...)
 {
     va_list args;
-    fputs("moonwatch: ", stderr);
     va_start(args, format);
-    vfprintf(stderr, format, args);
+    say("", format, args);
     va_end(args);
     fprintf(stderr, "; see `moonwatch%s%s --help`\n", *command ? " " : "", command);
     return EXIT_USAGE;

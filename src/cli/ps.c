@@ -70,11 +70,11 @@ static void print(const struct list *list, const struct moonwatch_event *ev, con
     free(line);
 }
 
-static bool has_parent(const struct list *list, const struct process *p)
+static bool is_there(const struct list *list, int64_t pid)
 {
     for (int i = 0; i < list->len; i++)
-        if (list->all[i].pid == p->ppid)
-            return p->ppid != p->pid;
+        if (list->all[i].pid == pid)
+            return true;
     return false;
 }
 
@@ -100,7 +100,7 @@ static void print_below(const struct list *list, int64_t pid, char *bars, int de
             len += 3;
         }
         memcpy(branch + len, after < list->len ? "|- " : "`- ", 4);
-        print(list, list->all[i].event, branch);
+        print(list, list->all[i].event, list->format == MOONWATCH_PROCESS ? branch : "");
         bars[depth] = after < list->len ? '|' : ' ';
         if (depth + 1 < DEEPEST)
             print_below(list, list->all[i].pid, bars, depth + 1);
@@ -108,31 +108,30 @@ static void print_below(const struct list *list, int64_t pid, char *bars, int de
     }
 }
 
-static bool print_tree(const struct list *list, int64_t root)
+static void print_tree(const struct list *list, int64_t root)
 {
     char bars[DEEPEST];
-    bool found = false;
     for (int i = 0; i < list->len; i++) {
         const struct process *p = &list->all[i];
-        if (root ? p->pid != root : has_parent(list, p))
+        if (root ? p->pid != root : (p->ppid != p->pid && is_there(list, p->ppid)))
             continue;
         print(list, p->event, "");
         print_below(list, p->pid, bars, 0);
-        found = true;
     }
-    return found;
 }
 
 /* --- the commands ----------------------------------------------------------------------- */
 
 static int show(struct list *list, bool tree, int64_t root)
 {
-    if (list->format == MOONWATCH_PROCESS)
-        print(list, NULL, "");
-    if (tree && !print_tree(list, root)) {
-        fprintf(stderr, "moonwatch: there is no process %lld\n", (long long)root);
+    if (root && !is_there(list, root)) {
+        cli_say("there is no process %lld", (long long)root);
         return EXIT_FAILED;
     }
+    if (list->format == MOONWATCH_PROCESS)
+        print(list, NULL, "");
+    if (tree)
+        print_tree(list, root);
     for (int i = 0; i < list->len && !tree; i++)
         print(list, list->all[i].event, "");
     return EXIT_OK;
@@ -143,9 +142,9 @@ static int list_processes(struct list *list, bool tree, int64_t root)
     int result = moonwatch_processes(keep, list);
     int status = EXIT_FAILED;
     if (result < 0)
-        fprintf(stderr, "moonwatch: cannot read /proc: %s\n", strerror(-result));
+        cli_say("cannot read /proc: %s", strerror(-result));
     else if (list->failed)
-        fputs("moonwatch: not enough memory for the list\n", stderr);
+        cli_say("not enough memory for the list");
     else
         status = show(list, tree, root);
     for (int i = 0; i < list->len; i++)
@@ -193,7 +192,7 @@ static int begin(int argc, char **argv, bool tree)
     }
     if (optind < argc)
         return cli_usage(command, "'%s' is one too many", argv[optind]);
-    return list_processes(&list, tree && list.format == MOONWATCH_PROCESS, root);
+    return list_processes(&list, tree, root);
 }
 
 int cli_ps(int argc, char **argv)

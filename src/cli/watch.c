@@ -129,7 +129,7 @@ static int parse(struct watch *w, int argc, char **argv, const char *command)
 {
     int option, status = -1;
     optind = 1;
-    while (status < 0 && (option = getopt_long(argc, argv, "+e:qh", long_options, NULL)) != -1)
+    while (status < 0 && (option = getopt_long(argc, argv, "e:qh", long_options, NULL)) != -1)
         status = take_option(w, option, command);
     if (status < 0 && w->json && w->text)
         return cli_usage(command, "--json and --text exclude each other");
@@ -225,7 +225,7 @@ static int start_status(int error)
 
 static int fail(struct moonwatch *m, int status)
 {
-    fprintf(stderr, "moonwatch: %s\n", moonwatch_error(m));
+    cli_say("%s", moonwatch_error(m));
     moonwatch_free(m);
     return status;
 }
@@ -235,8 +235,8 @@ static void say_small_buffer(struct moonwatch *m, size_t asked)
     struct moonwatch_summary s;
     moonwatch_summarize(m, &s);
     if (s.buffer_bytes < asked) /* the kernel reports twice what it was asked for */
-        fprintf(stderr, "moonwatch: the kernel grants a receive buffer of %zu KiB instead of %zu KiB: "
-                        "give CAP_NET_ADMIN, or raise net.core.rmem_max\n",
+        cli_say("the kernel grants a receive buffer of %zu KiB instead of %zu KiB: give CAP_NET_ADMIN, or "
+                "raise net.core.rmem_max",
                 s.buffer_bytes >> 10, asked >> 10);
 }
 
@@ -246,15 +246,15 @@ static int watch(struct watch *w, struct moonwatch *m)
     ev_signal on[3];
     ev_timer end;
 
+    for (int i = 0; i < 3; i++) { /* before anything is written: who reads it may end us */
+        ev_signal_init(&on[i], on_signal, signals[i]);
+        ev_signal_start(w->loop, &on[i]);
+    }
     int result = moonwatch_start(m, w->loop);
     if (result < 0)
         return fail(m, start_status(result));
     say_small_buffer(m, w->options.buffer_bytes);
 
-    for (int i = 0; i < 3; i++) {
-        ev_signal_init(&on[i], on_signal, signals[i]);
-        ev_signal_start(w->loop, &on[i]);
-    }
     ev_timer_init(&end, on_time, w->seconds, 0);
     if (w->seconds > 0)
         ev_timer_start(w->loop, &end);
@@ -264,7 +264,7 @@ static int watch(struct watch *w, struct moonwatch *m)
 
     moonwatch_stop(m);
     if (*moonwatch_error(m) && w->status != EXIT_OK)
-        fprintf(stderr, "moonwatch: %s\n", moonwatch_error(m));
+        cli_say("%s", moonwatch_error(m));
     if (!w->quiet)
         summarize(m, seconds);
     moonwatch_free(m);

@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -90,13 +91,15 @@ static bool lingers(const struct collector *c, int pid)
     return false;
 }
 
+static bool linger(struct collector *c, const struct kernel_event *kev);
+
 static int scan_one(void *ctx, int pid)
 {
     struct collector *c = ctx;
-    if (lingers(c, pid))
+    struct kernel_event exit = { .kind = EVENT_EXIT, .pid = pid, .tid = pid };
+    if (lingers(c, pid) ||
+        (!complete_from_proc(&c->completer, pid, c->compare_infers) && linger(c, &exit)))
         tracker_mark(c->tracker, tracker_alive(c->tracker, pid));
-    else
-        complete_from_proc(&c->completer, pid, c->compare_infers);
     return 0;
 }
 
@@ -139,20 +142,40 @@ static int open_pidfd(int pid)
 }
 
 /* Field 52 of /proc/PID/stat: for a zombie the wait status of the whole group. */
-static void read_group_status(const struct collector *c, int pid, uint32_t *status)
+static bool stat_group_status(const struct collector *c, int pid, uint32_t *status)
 {
     char text[1024];
     int dir = procfs_pid_open(&c->fs, pid);
     if (dir < 0)
-        return;
+        return false;
     ssize_t len = procfs_read(dir, "stat", text, sizeof text - 1);
     close(dir);
     if (len <= 0)
-        return;
+        return false;
     text[len] = '\0';
     const char *last = strrchr(text, ' ');
     if (last)
         *status = (uint32_t)strtoul(last + 1, NULL, 10);
+    return last != NULL;
+}
+
+/* PIDFD_GET_INFO of Linux 6.13, whose exit status (6.15) is there once the process was reaped. Debian
+ * 12's headers have neither. */
+struct pidfd_info {
+    uint64_t mask, cgroup;
+    uint32_t ids[11];
+    int32_t exit_code;
+};
+#define PIDFD_GET_INFO _IOWR(0xFF, 11, struct pidfd_info)
+#define PIDFD_INFO_EXIT (UINT64_C(1) << 3)
+
+static bool pidfd_group_status(int fd, uint32_t *status)
+{
+    struct pidfd_info info = { .mask = PIDFD_INFO_EXIT };
+    if (ioctl(fd, PIDFD_GET_INFO, &info) < 0 || !(info.mask & PIDFD_INFO_EXIT))
+        return false;
+    *status = (uint32_t)info.exit_code;
+    return true;
 }
 
 static void stop_lingering(struct collector *c, struct lingering *l)
@@ -168,9 +191,11 @@ static void group_ended(struct ev_loop *loop, ev_io *watcher, int events)
     struct lingering *l = (struct lingering *)watcher;
     (void)loop, (void)events;
 
-    stop_lingering(c, l);
     l->exit.mono_ns = clock_mono_ns();
-    read_group_status(c, l->exit.pid, &l->exit.exit_code);
+    if (!stat_group_status(c, l->exit.pid, &l->exit.exit_code) &&
+        !pidfd_group_status(l->watcher.fd, &l->exit.exit_code))
+        l->exit.exit_code = KERNEL_EXIT_UNKNOWN;
+    stop_lingering(c, l);
     complete_event(&c->completer, &l->exit);
     c->flush(c->ctx);
 }
@@ -464,14 +489,4 @@ struct collector_counters collector_count(struct collector *c)
         .buffer_bytes = c->netlink.buffer_bytes,
         .fill = c->fill,
     };
-}
-
-struct tracker *collector_tracker(struct collector *c)
-{
-    return c->tracker;
-}
-
-const struct procfs *collector_procfs(const struct collector *c)
-{
-    return &c->fs;
 }

@@ -52,8 +52,4 @@ struct collector_counters {
 };
 struct collector_counters collector_count(struct collector *c);
 
-/* The tables, for who shares the process (--single): borrowed, read only. */
-struct tracker *collector_tracker(struct collector *c);
-const struct procfs *collector_procfs(const struct collector *c);
-
 #endif

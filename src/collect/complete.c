@@ -98,10 +98,17 @@ static void await_late_exit(struct completer *c, tracker_ref ref)
     c->awaited[c->awaited_len++] = ref;
 }
 
-static void set_birth(struct completer *c, int64_t mono_ns)
+/* The message is stamped a little after the start: right after a tick, the start may be before it. */
+#define STAMPED_LATE_NS (NS_PER_TICK / 50)
+
+static void set_birth(struct completer *c, const struct kernel_event *kev)
 {
-    event_set(&c->box, F_START, mono_ns + c->real_minus_mono, WHY_KERNEL);
-    event_set(&c->box, F_STARTTIME, (mono_ns + c->boot_minus_mono) / NS_PER_TICK, WHY_COMPUTED);
+    int64_t boot_ns = kev->mono_ns + c->boot_minus_mono, tick = boot_ns / NS_PER_TICK;
+    event_set(&c->box, F_START, kev->mono_ns + c->real_minus_mono, WHY_KERNEL);
+    if (boot_ns % NS_PER_TICK < STAMPED_LATE_NS)
+        procfs_fill(c->fs, kev->pid, tick, FIELD(STARTTIME), &c->box);
+    if (boot_ns % NS_PER_TICK >= STAMPED_LATE_NS || !event_has(&c->box.ev, F_STARTTIME))
+        event_set(&c->box, F_STARTTIME, tick, WHY_COMPUTED);
     event_set(&c->box, F_EXECS, 0, WHY_COMPUTED);
 }
 
@@ -122,7 +129,7 @@ static void complete_process_fork(struct completer *c, const struct kernel_event
     }
     set_ids(c, kev);
     event_set(box, F_PPID, kev->parent.ppid, WHY_KERNEL);
-    set_birth(c, kev->mono_ns);
+    set_birth(c, kev);
     tell(c);
     if (old)
         await_late_exit(c, old); /* may make other events in the box */
@@ -188,6 +195,10 @@ static void complete_exec(struct completer *c, const struct kernel_event *kev)
 
 static void set_wait_status(struct event_box *box, uint32_t status)
 {
+    if (status == KERNEL_EXIT_UNKNOWN) {
+        event_set_missing(box, F_CODE, WHY_GONE);
+        return;
+    }
     if ((status & 0x7f) == 0) {
         event_set(box, F_CODE, status >> 8 & 0xff, WHY_KERNEL);
         return;
@@ -379,13 +390,13 @@ static bool as_known(const struct completer *c, tracker_ref ref)
     return true;
 }
 
-void complete_from_proc(struct completer *c, int pid, bool inferred)
+bool complete_from_proc(struct completer *c, int pid, bool inferred)
 {
     event_begin(&c->box, EVENT_SNAPSHOT);
     if (procfs_fill(c->fs, pid, -1, PROCFS_FIELDS, &c->box) < 0)
-        return;
+        return true;
     if (c->box.ev.why[F_ARGS] == WHY_ZOMBIE || c->box.ev.why[F_EXE] == WHY_ZOMBIE)
-        return;
+        return false;
 
     tracker_ref ref = tracker_alive(c->tracker, pid);
     bool same = ref && tracker_same_start(tracker_int(c->tracker, ref, F_STARTTIME, -9),
@@ -395,11 +406,11 @@ void complete_from_proc(struct completer *c, int pid, bool inferred)
     if (ref && !same) {
         event_begin(&c->box, EVENT_SNAPSHOT);
         if (procfs_fill(c->fs, pid, -1, PROCFS_FIELDS, &c->box) < 0)
-            return;
+            return true;
     }
     if (same && as_known(c, ref)) {
         tracker_mark(c->tracker, ref);
-        return;
+        return true;
     }
 
     stamp(c, clock_mono_ns());
@@ -416,6 +427,7 @@ void complete_from_proc(struct completer *c, int pid, bool inferred)
     }
     tell(c);
     tracker_mark(c->tracker, tracker_alive(c->tracker, pid));
+    return true;
 }
 
 static bool begin_inferred_exit(struct completer *c, tracker_ref ref)

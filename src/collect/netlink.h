@@ -8,6 +8,9 @@
 
 #include "event/event.h"
 
+/* A process ended before anybody could see how; the kernel never sends this. */
+#define KERNEL_EXIT_UNKNOWN UINT32_MAX
+
 /* One message of the kernel, decoded. Ids are those of the initial pid namespace. */
 struct kernel_event {
     enum event_kind kind; /* FORK EXEC EXIT UID GID SID PTRACE COMM COREDUMP, or NONE: no event,
@@ -28,7 +31,7 @@ struct kernel_event {
         } tracer;      /* PTRACE: 0, 0 when it let go */
         char comm[16]; /* COMM: not NUL-terminated when 16 long */
     };
-    uint32_t exit_code;   /* EXIT: wait status as in wait(2) */
+    uint32_t exit_code;   /* EXIT: wait status as in wait(2), or KERNEL_EXIT_UNKNOWN */
     uint32_t exit_signal; /* EXIT: signal for the parent; UINT32_MAX for a thread */
 };
 

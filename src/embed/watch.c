@@ -42,10 +42,10 @@ struct moonwatch {
 
     struct worker_script *scripts;
     int scripts_len;
+    struct procfs proc; /* for the scripts' questions */
 
     /* worker form */
     struct ring *ring;
-    struct procfs proc; /* the prober's */
     struct prober *prober;
     pid_t worker; /* 0: none */
     int control;  /* -1: none */
@@ -440,7 +440,7 @@ static int ask_here(void *ctx, int pid, int64_t starttime, enum topic topic, str
 {
     struct world *world = ctx;
     struct moonwatch *m = (struct moonwatch *)((char *)world - offsetof(struct moonwatch, world));
-    return answers_read(collector_procfs(m->collector), pid, starttime, topic, out);
+    return answers_read(&m->proc, pid, starttime, topic, out);
 }
 
 static void stop_here(void *ctx)
@@ -450,22 +450,22 @@ static void stop_here(void *ctx)
     ending(m, MOONWATCH_STOPPED);
 }
 
+/* The scripts first, as with a worker: they say what to ask the kernel for. */
 static int start_in_one(struct moonwatch *m, struct collector_options *options)
 {
-    options->kinds = ON_ALL; /* until the scripts are loaded, which need the table to be there */
-    int result = open_collector(m, options);
-    if (result < 0)
-        return result;
     struct host_options host = {
         .world = { .ctx = &m->world, .ask = ask_here, .stop = stop_here,
                    .timer_start = world_timer_start, .timer_stop = world_timer_stop },
-        .tracker = collector_tracker(m->collector),
+        .table_bytes = m->options.table_bytes,
         .boot = event_boot_id(),
         .fd = m->options.output,
         .json = m->options.json,
         .print_all = m->options.print,
     };
     m->world.loop = m->loop;
+    int result = procfs_open(&m->proc, options->proc);
+    if (result < 0)
+        return fail(m, result, "cannot open %s: %s", options->proc, strerror(-result));
     result = host_new(&m->host, &host);
     if (result < 0)
         return fail(m, result, "not enough memory for the script host");
@@ -473,9 +473,9 @@ static int start_in_one(struct moonwatch *m, struct collector_options *options)
     result = worker_load(m->host, m->scripts, m->scripts_len);
     if (result < 0)
         return fail(m, result, "%s", host_error(m->host));
-    uint32_t kinds = m->options.on_event ? ON_ALL : host_kinds(m->host);
-    collector_subscribe(m->collector, kinds, host_threads(m->host));
-    return 0;
+    options->kinds = m->options.on_event ? ON_ALL : host_kinds(m->host);
+    options->threads = host_threads(m->host);
+    return open_collector(m, options);
 }
 
 /* --- life --------------------------------------------------------------------------------------- */

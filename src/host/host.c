@@ -37,12 +37,20 @@ const char *host_error(const struct host *h)
 
 /* --- calling ------------------------------------------------------------------------------ */
 
-/* Message handler: text with a traceback, whatever was thrown. */
+/* Message handler: text with a traceback, whatever was thrown. The text may be a process's: only
+ * the traceback's own newlines stay newlines. */
 static int add_traceback(lua_State *L)
 {
-    const char *text = lua_type(L, 1) == LUA_TSTRING ? lua_tostring(L, 1) : NULL;
-    if (!text)
+    size_t len = 0;
+    const char *text = lua_type(L, 1) == LUA_TSTRING ? lua_tolstring(L, 1, &len) : NULL;
+    struct buf *harmless = &host_of(L)->scratch;
+    if (text) {
+        buf_clear(harmless);
+        buf_harmless(harmless, text, len);
+        text = buf_str(harmless);
+    } else {
         text = lua_pushfstring(L, "(the error is a %s)", luaL_typename(L, 1));
+    }
     luaL_traceback(L, L, text, 1);
     return 1;
 }
@@ -121,8 +129,7 @@ static bool shown(const struct event *ev)
 
 void host_event(struct host *h, const struct event *ev)
 {
-    if (!h->options.tracker)
-        tracker_apply(h->tracker, ev);
+    tracker_apply(h->tracker, ev);
     if (h->options.print_all && shown(ev) && !about_thread(ev))
         api_write_event(h, ev);
     if (h->handlers[event_kind(ev)])
@@ -221,7 +228,8 @@ static void name_after(struct policy *policy, const char *chunk)
         len -= 4;
     if (len >= sizeof policy->name)
         len = sizeof policy->name - 1;
-    memcpy(policy->name, base, len);
+    for (size_t i = 0; i < len; i++)
+        policy->name[i] = (unsigned char)base[i] < ' ' || base[i] == 0x7f ? '?' : base[i];
     policy->name[len] = '\0';
 }
 
@@ -300,7 +308,11 @@ int host_load_line(struct host *h, const char *line)
     lua_pushstring(h->L, policy->name);
     lua_pushstring(h->L, line);
     lua_rawgeti(h->L, LUA_REGISTRYINDEX, policy->env);
-    return run_chunk(h, policy, 3);
+    int result = run_chunk(h, policy, 3);
+    char *below = result < 0 ? memmem(h->error.data, h->error.len, "\nstack traceback", 16) : NULL;
+    if (below) /* a traceback through the library tells the author of a line nothing */
+        h->error.len = (size_t)(below - h->error.data);
+    return result;
 }
 
 uint32_t host_kinds(const struct host *h)
@@ -360,7 +372,7 @@ int host_new(struct host **out, const struct host_options *options)
     if (!h)
         return -ENOMEM;
     h->options = *options;
-    h->tracker = options->tracker ? options->tracker : tracker_new(options->table_bytes);
+    h->tracker = tracker_new(options->table_bytes);
     h->L = luaL_newstate();
     output_init(&h->output, options->fd, options->json);
     if (!h->tracker || !h->L || lua_cpcall(h->L, open_state, h)) {
@@ -383,8 +395,7 @@ void host_free(struct host *h)
         unload(h, h->policies);
     if (h->L)
         lua_close(h->L);
-    if (!h->options.tracker)
-        tracker_free(h->tracker);
+    tracker_free(h->tracker);
     output_free(&h->output);
     buf_free(&h->answer);
     buf_free(&h->scratch);

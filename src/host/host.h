@@ -31,8 +31,7 @@ struct host_world {
 
 struct host_options {
     struct host_world world;
-    struct tracker *tracker; /* borrowed: kept by somebody else from the same records; or NULL */
-    size_t table_bytes;      /* bound of an own table, when tracker is NULL */
+    size_t table_bytes; /* bound of the table of processes */
     uint64_t boot;           /* event_boot_id() of the machine that the events come from */
     int fd;                  /* where lines go; borrowed */
     bool json;

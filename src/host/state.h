@@ -36,7 +36,7 @@ struct timer {
 struct host {
     lua_State *L; /* owned */
     struct host_options options;
-    struct tracker *tracker; /* owned when options.tracker is NULL */
+    struct tracker *tracker; /* owned */
     struct output output;
     struct buf answer, scratch; /* owned: reused */
     struct buf error;           /* owned */

@@ -76,14 +76,14 @@ void output_alert(struct output *o, const struct json_alert *alert, const struct
 void output_text(struct output *o, const char *text, size_t len)
 {
     const char *end = text + len;
-    while (o->terminal && text < end) { /* line by line, each made safe */
-        const char *newline = memchr(text, '\n', (size_t)(end - text));
-        const char *stop = newline ? newline : end;
-        view_text(&o->lines, text, (size_t)(stop - text), 0);
-        if (!newline)
-            break;
-        buf_putc(&o->lines, '\n');
-        text = newline + 1;
+    while (o->terminal && text < end) { /* what is between newlines and tabs is made safe */
+        size_t safe = 0;
+        while (text + safe < end && text[safe] != '\n' && text[safe] != '\t')
+            safe++;
+        view_text(&o->lines, text, safe, 0);
+        text += safe;
+        if (text < end)
+            buf_putc(&o->lines, *text++);
     }
     if (!o->terminal)
         buf_add(&o->lines, text, len);
@@ -98,13 +98,13 @@ void output_raw(struct output *o, const char *bytes, size_t len)
     added(o);
 }
 
-static int write_all(int fd, const char *bytes, size_t len)
+/* *written gets how many bytes arrived. 0, or -errno. */
+static int write_all(int fd, const char *bytes, size_t len, size_t *written)
 {
-    while (len) {
-        ssize_t done = write(fd, bytes, len);
+    while (*written < len) {
+        ssize_t done = write(fd, bytes + *written, len - *written);
         if (done >= 0) {
-            bytes += done;
-            len -= (size_t)done;
+            *written += (size_t)done;
         } else if (errno == EAGAIN) {
             struct pollfd room = { .fd = fd, .events = POLLOUT };
             poll(&room, 1, -1);
@@ -115,20 +115,21 @@ static int write_all(int fd, const char *bytes, size_t len)
     return 0;
 }
 
-static uint64_t count_lines(const struct buf *b)
+static uint64_t count_lines(const struct buf *b, size_t from)
 {
     uint64_t lines = 0;
-    for (size_t i = 0; i < b->len; i++)
+    for (size_t i = from; i < b->len; i++)
         lines += b->data[i] == '\n';
     return lines;
 }
 
 int output_flush(struct output *o)
 {
+    size_t written = 0;
     if (o->lines.len && !o->error)
-        o->error = -write_all(o->fd, o->lines.data, o->lines.len);
+        o->error = -write_all(o->fd, o->lines.data, o->lines.len, &written);
     if (o->error)
-        o->unwritten += count_lines(&o->lines);
+        o->unwritten += count_lines(&o->lines, written);
     buf_clear(&o->lines);
     return -o->error;
 }

@@ -16,6 +16,7 @@
 #include <inttypes.h>
 #include <pthread.h>
 #include <sched.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,10 +33,16 @@ static int runs = 5;
 
 static struct event_box box;
 
-static void text(enum event_field field, const char *format, int number)
+static void text(enum event_field field, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+static void text(enum event_field field, const char *format, ...)
 {
     char bytes[128];
-    int len = snprintf(bytes, sizeof bytes, format, number);
+    va_list args;
+    va_start(args, format);
+    int len = vsnprintf(bytes, sizeof bytes, format, args);
+    va_end(args);
     event_set_text(&box, field, bytes, (size_t)len, WHY_PROC);
 }
 

@@ -356,8 +356,10 @@ static int script_print(lua_State *L)
 static int script_log(lua_State *L)
 {
     struct host *h = host_of(L);
-    struct buf *line = join_arguments(L);
-    log_warn("%s: %s", h->current ? h->current->name : "script", buf_str(line));
+    struct buf *line = join_arguments(L), *safe = &h->answer;
+    buf_clear(safe); /* the text may be a process's: it cannot look like a line of ours */
+    buf_harmless(safe, line->data ? line->data : "", line->len);
+    log_warn("%s: %s", h->current ? h->current->name : "script", buf_str(safe));
     return 0;
 }
 
