@@ -262,6 +262,24 @@ static void a_child_inherits_what_its_parent_was(void **state)
                      tracker_alive(tracker, 100));
 }
 
+/* The kernel stamps the message a little after the start: the tick may lie between the two. */
+static void a_birth_stamped_right_after_a_tick_is_read(void **state)
+{
+    struct made_up child = shell;
+    int64_t tick = stamp_of(6000);
+    (void)state;
+
+    child.start = 5999;
+    live(101, child);
+    const struct event *ev = say((struct kernel_event){
+        .kind = EVENT_FORK, .pid = 101, .mono_ns = tick + 1000, .parent = { 77, 77 } });
+    assert_number(ev, F_STARTTIME, 5999, WHY_PROC);
+
+    ev = say((struct kernel_event){ .kind = EVENT_FORK, .pid = 102,
+                                    .mono_ns = tick + NS_PER_TICK / 2, .parent = { 77, 77 } });
+    assert_number(ev, F_STARTTIME, 6000, WHY_COMPUTED);
+}
+
 static void a_child_of_an_unknown_parent_is_read(void **state)
 {
     struct made_up child = shell;
@@ -272,7 +290,7 @@ static void a_child_of_an_unknown_parent_is_read(void **state)
     const struct event *ev = say_fork(101, 77, 6000);
     assert_is(ev, F_COMM, "sh", WHY_PROC);
     assert_number(ev, F_PPID, 77, WHY_KERNEL);
-    assert_number(ev, F_STARTTIME, 6000, WHY_COMPUTED);
+    assert_number(ev, F_STARTTIME, 6000, WHY_PROC); /* stamped right on a tick */
 
     ev = say_fork(102, 77, 6001); /* and this one cannot be */
     assert_why(ev, F_COMM, WHY_GONE);
@@ -829,6 +847,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_child_inherits_what_its_parent_was),
         TEST(a_child_of_an_unknown_parent_is_read),
+        TEST(a_birth_stamped_right_after_a_tick_is_read),
         TEST(an_exec_is_read_and_remembers_what_was),
         TEST(execs_are_counted_along_a_chain),
         TEST(what_belongs_to_one_image_is_not_kept_over_an_exec),

@@ -1,0 +1,177 @@
+-- The Lua half of the library, with a stand-in for what C gives it.
+local told, subscribed, now
+
+local function fresh()
+  told, subscribed, now = {}, nil, 1000
+  local methods = { _aliases = { ["process.name"] = "comm", Image = "exe", ["proc.name"] = "comm", comm = "comm",
+    ["moonwatch.was.uid"] = "was.uid", ["process.executable"] = "exe" } }
+  debug.getregistry().moonwatch = {
+    _methods = methods,
+    _fields = { pid = true, comm = true, cmdline = true, uid = true, exe = true, code = true, type = true },
+    _subscribe = function(name, on, threads) subscribed = { name = name, on = on, threads = threads } end,
+    _alert = function(severity, text, event, tags, key, held)
+      told[#told + 1] = { severity = severity, text = text, event = event, tags = tags, key = key, held = held }
+    end,
+    _undecided = function() told.undecided = (told.undecided or 0) + 1 end,
+    emit = function(ev) told[#told + 1] = ev end,
+    now = function() return now end,
+    pids = function() return { 1, 2, 3 } end,
+    proc = function(pid) return pid ~= 2 and { pid = pid } or nil end,
+  }
+  package.loaded.moonwatch, package.loaded["moonwatch.oneliner"] = nil, nil
+  local mw = require "moonwatch"
+  return mw, methods, require "moonwatch.oneliner"
+end
+
+package.path = "lua/?.lua;lua/?/init.lua;" .. package.path
+
+local function process(methods, fields)
+  return setmetatable(fields, { __index = methods })
+end
+
+describe("spans of time", function()
+  local mw = fresh()
+  it("are seconds", function()
+    for text, seconds in pairs { ["90s"] = 90, ["5m"] = 300, ["1.5h"] = 5400, ["250ms"] = 0.25, ["2d"] = 172800 } do
+      assert.equal(seconds, mw.seconds(text))
+    end
+    assert.equal(7, mw.seconds(7))
+  end)
+  it("that mean nothing are refused", function()
+    for _, text in ipairs { "", "5", "m", "5 parsecs", "-5m" } do
+      assert.has_error(function() mw.seconds(text) end)
+    end
+  end)
+end)
+
+describe("alerts", function()
+  it("that are equal are held back, and the next one says how many", function()
+    local mw = fresh()
+    for _ = 1, 3 do
+      mw.alert { key = "a", dedup = "10s" }
+    end
+    mw.alert { key = "b", dedup = "10s" }
+    now = now + 10
+    mw.alert { key = "a", dedup = "10s" }
+    assert.equal(3, #told)
+    assert.same({ 0, 0, 2 }, { told[1].held, told[2].held, told[3].held })
+  end)
+  it("without dedup are all told", function()
+    local mw = fresh()
+    mw.alert { key = "a" }
+    mw.alert { key = "a" }
+    assert.equal(2, #told)
+  end)
+  it("have one of four severities", function()
+    local mw = fresh()
+    assert.has_error(function() mw.alert { severity = "huge" } end)
+    assert.has_error(function() mw.alert "text" end)
+  end)
+end)
+
+describe("scripts", function()
+  it("need a name and a table of events", function()
+    local mw = fresh()
+    assert.has_error(function() mw.script "x" end)
+    assert.has_error(function() mw.script {} end)
+    assert.has_error(function() mw.script { name = "x", on = 1 } end)
+    mw.script { name = "x", on = {}, threads = true }
+    assert.is_true(subscribed.threads)
+  end)
+end)
+
+describe("ancestors", function()
+  it("are found by value, by list and by function", function()
+    local _, methods = fresh()
+    local init = process(methods, { comm = "init" })
+    local shell = process(methods, { comm = "bash", uid = 0, parent = init })
+    local ev = process(methods, { comm = "ls", parent = shell })
+    assert.equal(shell, ev:ancestor { comm = "bash" })
+    assert.equal(init, ev:ancestor { comm = { "systemd", "init" } })
+    assert.equal(shell, ev:ancestor(function(p) return p.uid == 0 end))
+    assert.is_nil(ev:ancestor { comm = "ls" })
+    assert.is_nil(ev:ancestor { comm = "bash", uid = 1 })
+  end)
+  it("answer under the names of other schemas", function()
+    local _, methods = fresh()
+    local parent = process(methods, { comm = "bash", exe = "/bin/bash" })
+    local ev = process(methods, { comm = "ls", parent = parent, was = { uid = 7 } })
+    assert.equal("ls", ev:get "process.name")
+    assert.equal("/bin/bash", ev:get "ParentImage")
+    assert.equal("bash", ev:get "process.parent.name")
+    assert.equal("bash", ev:get "proc.pname")
+    assert.equal(7, ev:get "moonwatch.was.uid")
+    assert.has_error(function() ev:get "no.such.name" end)
+  end)
+end)
+
+describe("matchers", function()
+  it("carry their values", function()
+    local mw = fresh()
+    assert.same({ op = "prefix", "/tmp/", "/var/" }, mw.prefix("/tmp/", "/var/"))
+    assert.same({ op = "suffix", "x" }, mw.suffix { "x" })
+    assert.same({ op = "contains", negated = true, "a" }, mw.none(mw.contains "a"))
+  end)
+  it("sets and processes are walked", function()
+    local mw = fresh()
+    assert.is_true(mw.set({ "a" }).a)
+    local pids = {}
+    for p in mw.processes() do
+      pids[#pids + 1] = p.pid
+    end
+    assert.same({ 1, 3 }, pids)
+  end)
+end)
+
+describe("a one-liner", function()
+  local function line(text)
+    local _, _, oneliner = fresh()
+    oneliner("-e", text, setmetatable({}, { __index = _G }))
+    return subscribed.on
+  end
+  it("names its events", function()
+    local on = line "exec, exit: uid == 0"
+    assert.is_function(on.exec)
+    assert.is_function(on.exit)
+    assert.is_nil(on.any)
+  end)
+  it("selects, and tells when it has no action", function()
+    local on = line 'exec: comm == "curl"'
+    on.exec { comm = "wget" }
+    on.exec { comm = "curl" }
+    assert.equal(1, #told)
+    assert.equal("curl", told[1].comm)
+  end)
+  it("without an event is about any", function()
+    assert.is_function(line('comm:find("x")').any)
+    assert.is_function(line("=> local x = pid").any)
+  end)
+  it("finds its action behind strings that look like one", function()
+    local on = line 'exec: comm == "=>" => seen = pid'
+    on.exec { comm = "=>", pid = 5 }
+    assert.equal(0, #told)
+    on = line "exec: comm == [[a => b]]"
+    on.exec { comm = "a => b" }
+    assert.equal(1, #told)
+  end)
+  it("takes a field of another table for what it is", function()
+    local on = line 'exec: ("abc").comm == nil and comm == "x"'
+    on.exec { comm = "x" }
+    assert.equal(1, #told)
+  end)
+  it("that lacks a value is undecided, and other errors are errors", function()
+    local on = line 'exec: cmdline:find("x")'
+    on.exec {}
+    assert.equal(1, told.undecided)
+    on = line 'exec: comm:nonsense()'
+    assert.has_error(function() on.exec { comm = "x" } end)
+  end)
+  it("is refused with what is wrong", function()
+    for text, wanted in pairs { ["exec: comm =="] = "condition is not Lua", ["exec: => ("] = "action is not Lua",
+      ["exce: pid"] = "'exce' is no event" } do
+      local ok, message = pcall(line, text)
+      assert.is_false(ok)
+      assert.is_truthy(message:find(wanted, 1, true), message)
+    end
+  end)
+end)

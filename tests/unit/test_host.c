@@ -1,0 +1,347 @@
+/* test_host.c - scripts get the events that they asked for, and their errors stay theirs. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "base/log.h"
+#include "host/host.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+static struct host *host;
+static int out = -1, timer_id = -1;
+static char logged[8192];
+
+/* --- a world that does nothing by itself ------------------------------------------------ */
+
+static void timer_start(void *ctx, int id, double after, double every)
+{
+    (void)ctx, (void)after, (void)every;
+    timer_id = id;
+}
+
+static void timer_stop(void *ctx, int id)
+{
+    (void)ctx, (void)id;
+    timer_id = -1;
+}
+
+static void keep_log(void *ctx, enum log_level level, const char *text)
+{
+    (void)ctx, (void)level;
+    snprintf(logged + strlen(logged), sizeof logged - strlen(logged), "%s\n", text);
+}
+
+static int begin(void **state)
+{
+    struct host_options options = {
+        .world = { .timer_start = timer_start, .timer_stop = timer_stop },
+        .table_bytes = 1 << 20,
+        .boot = 0xb007,
+        .json = true,
+    };
+    (void)state;
+    options.fd = out = memfd_create("out", 0);
+    logged[0] = '\0';
+    timer_id = -1;
+    log_to(keep_log, NULL);
+    return host_new(&host, &options);
+}
+
+static int end(void **state)
+{
+    (void)state;
+    host_free(host);
+    close(out);
+    log_to(NULL, NULL);
+    return 0;
+}
+
+static const char *written(void)
+{
+    static char text[65536];
+    host_flush(host);
+    ssize_t len = pread(out, text, sizeof text - 1, 0);
+    text[len > 0 ? len : 0] = '\0';
+    assert_int_equal(ftruncate(out, 0), 0);
+    lseek(out, 0, SEEK_SET);
+    return text;
+}
+
+static void load(const char *text)
+{
+    if (host_load(host, "@test.lua", text, strlen(text)) < 0)
+        fail_msg("%s", host_error(host));
+}
+
+static void tell(enum event_kind kind, int pid, int ppid, const char *comm, const char *args, size_t len)
+{
+    static struct event_box box;
+    event_begin(&box, kind);
+    event_set(&box, F_TIME, 1700000000123456789, WHY_KERNEL);
+    event_set(&box, F_MONO, 5000000000, WHY_KERNEL);
+    event_set(&box, F_PID, pid, WHY_KERNEL);
+    event_set(&box, F_TID, pid, WHY_KERNEL);
+    event_set(&box, F_PPID, ppid, WHY_KERNEL);
+    event_set(&box, F_UID, 1000, WHY_INHERITED);
+    event_set(&box, F_STARTTIME, pid * 10, WHY_COMPUTED);
+    event_set_text(&box, F_COMM, comm, strlen(comm), WHY_PROC);
+    if (args)
+        event_set_text(&box, F_ARGS, args, len, WHY_PROC);
+    else
+        event_set_missing(&box, F_ARGS, WHY_GONE);
+    if (kind == EVENT_EXIT)
+        event_set(&box, F_CODE, 3, WHY_KERNEL);
+    if (kind == EVENT_EXEC)
+        event_set_text(&box, F_WAS_COMM, "before", 6, WHY_KEPT);
+    host_event(host, &box.ev);
+}
+
+static struct host_script figures(int script)
+{
+    struct host_script all[8];
+    assert_true(host_scripts(host, all, 8) > script);
+    return all[script];
+}
+
+/* --- events ----------------------------------------------------------------------------- */
+
+#define SCRIPT(on) "local mw = require 'moonwatch' return mw.script { name = 't', on = { " on " } }"
+
+static void an_event_is_an_ordinary_table(void **state)
+{
+    (void)state;
+    load(SCRIPT("exec = function(ev) print(ev.type, ev.pid, ev.comm, #ev.args, ev.args[2], ev.cmdline, "
+                "ev.was.comm, ev.time, ev.cwd) end"));
+    tell(EVENT_EXEC, 10, 1, "ls", "ls\0a b", 7);
+    assert_string_equal(written(), "exec\t10\tls\t2\ta b\tls a b\tbefore\t1700000000.1235\tnil\n");
+}
+
+static void only_what_was_subscribed_comes(void **state)
+{
+    (void)state;
+    load(SCRIPT("exit = function(ev) print(ev.code) end"));
+    assert_int_equal(host_kinds(host), ON(EXIT));
+    tell(EVENT_EXEC, 10, 1, "ls", NULL, 0);
+    tell(EVENT_EXIT, 10, 1, "ls", NULL, 0);
+    assert_string_equal(written(), "3\n");
+}
+
+static void a_parent_is_known_after_its_end_and_as_of_the_fork(void **state)
+{
+    (void)state;
+    load(SCRIPT("exit = function(ev) local p = ev.parent print(ev.pid, p and p.comm, p and p.parent and "
+                "p.parent.comm, p and p.cmdline) end"));
+    tell(EVENT_SNAPSHOT, 1, 0, "init", "init", 5);
+    tell(EVENT_FORK, 20, 1, "init", "init", 5);
+    tell(EVENT_EXEC, 20, 1, "sh", "sh\0-c", 6);
+    tell(EVENT_FORK, 30, 20, "sh", "sh\0-c", 6);
+    tell(EVENT_EXEC, 20, 1, "make", "make", 5);
+    tell(EVENT_EXIT, 20, 1, "make", "make", 5);
+    tell(EVENT_EXIT, 30, 20, "sh", "sh\0-c", 6);
+    assert_string_equal(written(), "20\tinit\tnil\tinit\n30\tsh\tinit\tsh -c\n");
+}
+
+static void each_field_says_how_it_is_known(void **state)
+{
+    (void)state;
+    load(SCRIPT("exec = function(ev) print(ev:why 'pid', ev:why 'uid', ev:why 'args', ev:why 'cwd', "
+                "ev:why 'cmdline') end"));
+    tell(EVENT_EXEC, 10, 1, "ls", NULL, 0);
+    assert_string_equal(written(), "connector\tinherited\tmissing: gone before read\tabsent\t"
+                                   "missing: gone before read\n");
+}
+
+static void an_id_outlives_the_pid(void **state)
+{
+    (void)state;
+    load(SCRIPT("exec = function(ev) print(ev.id) end"));
+    tell(EVENT_EXEC, 10, 1, "ls", NULL, 0);
+    assert_string_equal(written(), "000000000000b007-10-100\n");
+}
+
+static void later_scripts_see_what_earlier_ones_added(void **state)
+{
+    (void)state;
+    load(SCRIPT("exec = function(ev) ev.site = 'here' kept = ev end"));
+    load(SCRIPT("exec = function(ev) print(ev.site, kept) mw_ = 1 end, exit = function() print(mw_) end"));
+    tell(EVENT_EXEC, 10, 1, "ls", NULL, 0);
+    tell(EVENT_EXIT, 10, 1, "ls", NULL, 0);
+    assert_string_equal(written(), "here\tnil\n1\n"); /* the globals of one are not the other's */
+}
+
+static void where_decides_before_a_table_is_made(void **state)
+{
+    (void)state;
+    load("local mw = require 'moonwatch' return mw.script { name = 't', on = { exec = "
+         "mw.where { comm = { 'sh', 'bash' }, uid = 1000 } (function(ev) print(ev.comm) end) } }");
+    tell(EVENT_EXEC, 10, 1, "ls", NULL, 0);
+    tell(EVENT_EXEC, 11, 1, "bash", NULL, 0);
+    assert_string_equal(written(), "bash\n");
+    assert_int_equal(figures(0).events, 1);
+}
+
+static void what_a_script_changed_is_what_it_emits(void **state)
+{
+    (void)state;
+    load("local mw = require 'moonwatch' return mw.script { name = 't', on = { exec = function(ev) "
+         "ev.comm = 'renamed' ev.team = 'red' mw.emit(ev) end } }");
+    tell(EVENT_EXEC, 10, 1, "ls", "ls", 3);
+    const char *line = written();
+    assert_non_null(strstr(line, "\"name\":\"renamed\""));
+    assert_non_null(strstr(line, "\"labels\":{\"team\":\"red\"}"));
+    assert_non_null(strstr(line, "\"@timestamp\":\"2023-11-14T22:13:20.123456Z\"")); /* exact */
+}
+
+static void an_alert_is_an_event_with_a_rule(void **state)
+{
+    (void)state;
+    load("local mw = require 'moonwatch' return mw.script { name = 'rule', on = { exec = function(ev) "
+         "mw.alert { severity = 'high', text = 'look', event = ev, tags = { 'a', 'b' } } end } }");
+    tell(EVENT_EXEC, 10, 1, "ls", "ls", 3);
+    const char *line = written();
+    assert_non_null(strstr(line, "\"kind\":\"alert\""));
+    assert_non_null(strstr(line, "\"message\":\"look\""));
+    assert_non_null(strstr(line, "\"name\":\"rule\""));
+    assert_int_equal(figures(0).alerts, 1);
+}
+
+static void any_table_becomes_one_line_of_json(void **state)
+{
+    (void)state;
+    load("local mw = require 'moonwatch' local loop = {} loop[1] = loop "
+         "mw.emit { b = 1, a = { 1, 2, 'x' }, c = { [1] = 1, [3] = 3 }, d = 0/0, e = {}, f = print } "
+         "mw.emit { loop = loop }");
+    const char *text = written();
+    assert_memory_equal(text, "{\"a\":[1,2,\"x\"],\"b\":1,\"c\":{\"1\":1,\"3\":3},\"d\":null,\"e\":{},"
+                              "\"f\":\"(function)\"}\n", 71);
+    assert_non_null(strstr(text, "(deeper than 16 tables)"));
+}
+
+/* --- errors ----------------------------------------------------------------------------- */
+
+static void an_error_costs_one_event_and_is_shown_once(void **state)
+{
+    (void)state;
+    load(SCRIPT("exec = function(ev) error('broken ' .. ev.comm) end"));
+    load(SCRIPT("exec = function(ev) print 'fine' end"));
+    tell(EVENT_EXEC, 10, 1, "one\ntwo", NULL, 0);
+    tell(EVENT_EXEC, 11, 1, "three", NULL, 0);
+    assert_string_equal(written(), "fine\nfine\n");
+    assert_int_equal(figures(0).errors, 2);
+    assert_int_equal(figures(1).errors, 0);
+    assert_non_null(strstr(logged, "broken one\\x0atwo")); /* no line of its own for the process */
+    assert_non_null(strstr(logged, "stack traceback"));
+    assert_null(strstr(logged, "three"));
+}
+
+static void errors_of_any_type_are_errors(void **state)
+{
+    (void)state;
+    load(SCRIPT("exec = function() error({}) end, exit = function() error(nil) end"));
+    tell(EVENT_EXEC, 10, 1, "a", NULL, 0);
+    tell(EVENT_EXIT, 10, 1, "a", NULL, 0);
+    assert_int_equal(figures(0).errors, 2);
+    assert_non_null(strstr(logged, "(the error is a table)"));
+}
+
+static void a_script_that_fails_to_load_leaves_nothing(void **state)
+{
+    static const char bad[] = "local mw = require 'moonwatch' mw.every(1, print) "
+                              "mw.script { name = 'x', on = { exec = print } } error 'late'";
+    (void)state;
+    assert_int_equal(host_load(host, "@bad.lua", bad, sizeof bad - 1), -22);
+    assert_non_null(strstr(host_error(host), "bad.lua:1: late"));
+    assert_int_equal(timer_id, -1);
+    tell(EVENT_EXEC, 10, 1, "a", NULL, 0);
+    assert_string_equal(written(), "");
+    assert_int_equal(host_load(host, "@bad.lua", "x =", 3), -22);
+    assert_non_null(strstr(host_error(host), "bad.lua:1:"));
+    assert_int_equal(host_load(host, "@bytes.lua", "\x1bLJ", 3), -22);
+}
+
+static void wrong_subscriptions_are_refused_by_name(void **state)
+{
+    static const char *const bad[][2] = {
+        { "exce = print", "on.exce: no event is named so" },
+        { "exec = 1", "on.exec must be a function" },
+        { "exec = { where = 1, handler = print }", "`where` must come from mw.where" },
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        char text[256];
+        snprintf(text, sizeof text, SCRIPT("%s"), bad[i][0]);
+        assert_int_equal(host_load(host, "@bad.lua", text, strlen(text)), -22);
+        assert_non_null(strstr(host_error(host), bad[i][1]));
+    }
+}
+
+/* --- time ------------------------------------------------------------------------------- */
+
+static void timers_belong_to_their_script(void **state)
+{
+    (void)state;
+    load("local mw = require 'moonwatch' mw.every(5, function() print 'tick' end)");
+    assert_int_not_equal(timer_id, -1);
+    host_timer(host, timer_id);
+    host_timer(host, timer_id);
+    host_timer(host, 77);
+    assert_string_equal(written(), "tick\ntick\n");
+}
+
+static void the_last_words_are_said_once(void **state)
+{
+    (void)state;
+    load("local mw = require 'moonwatch' mw.at_exit(function() print 'bye' end)");
+    host_finish(host);
+    host_finish(host);
+    assert_string_equal(written(), "bye\n");
+}
+
+static void many_events_leave_memory_flat(void **state)
+{
+    (void)state;
+    load(SCRIPT("exec = function(ev) local x = ev.cmdline .. ev.id end, "
+                "exit = function() collectgarbage() collectgarbage() print(collectgarbage 'count') end"));
+    double kib[2];
+    for (int round = 0; round < 2; round++) {
+        for (int i = 0; i < 10000; i++)
+            tell(EVENT_EXEC, 10 + i % 100, 1, "ls", "ls\0a", 5);
+        tell(EVENT_EXIT, 10, 1, "ls", NULL, 0);
+        assert_int_equal(sscanf(written(), "%lf", &kib[round]), 1);
+    }
+    assert_true(kib[1] < kib[0] + 32);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(an_event_is_an_ordinary_table),
+        TEST(only_what_was_subscribed_comes),
+        TEST(a_parent_is_known_after_its_end_and_as_of_the_fork),
+        TEST(each_field_says_how_it_is_known),
+        TEST(an_id_outlives_the_pid),
+        TEST(later_scripts_see_what_earlier_ones_added),
+        TEST(where_decides_before_a_table_is_made),
+        TEST(what_a_script_changed_is_what_it_emits),
+        TEST(an_alert_is_an_event_with_a_rule),
+        TEST(any_table_becomes_one_line_of_json),
+        TEST(an_error_costs_one_event_and_is_shown_once),
+        TEST(errors_of_any_type_are_errors),
+        TEST(a_script_that_fails_to_load_leaves_nothing),
+        TEST(wrong_subscriptions_are_refused_by_name),
+        TEST(timers_belong_to_their_script),
+        TEST(the_last_words_are_said_once),
+        TEST(many_events_leave_memory_flat),
+    };
+    return cmocka_run_group_tests_name("host", tests, NULL, NULL);
+}
