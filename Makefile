@@ -43,7 +43,7 @@ endif
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
         -Wvla -Wformat=2 -Wundef $(if $(WERROR),-Werror)
 
-PKGS_BUILD := gcc make pkg-config libluajit-5.1-dev luajit libev-dev libmd-dev
+PKGS_BUILD := gcc libc6-dev make pkg-config libluajit-5.1-dev luajit libev-dev libmd-dev
 PKGS_TEST  := clang libclang-rt-14-dev cppcheck lua-check lua-busted libcmocka-dev jq python3
 PKGS_BENCH := python3 forkstat extrace bpftrace
 

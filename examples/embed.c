@@ -31,7 +31,8 @@ static void on_event(void *ctx, const struct moonwatch_event *event)
     if (strcmp(moonwatch_type(event), "exit"))
         return;
     counts->exit++;
-    if (moonwatch_int(event, counts->pid, &pid) && moonwatch_int(event, counts->code, &code) && code)
+    if (moonwatch_int(event, counts->pid, &pid) && moonwatch_int(event, counts->code, &code) &&
+        code)
         printf("c: process %lld failed with %lld\n", (long long)pid, (long long)code);
 }
 
@@ -57,7 +58,8 @@ int main(int argc, char **argv)
     options.on_event = on_event;
     options.ctx = &counts;
     struct moonwatch *watch = moonwatch_new(&options);
-    if (!watch || moonwatch_add_text(watch, "embedded", script) < 0 || moonwatch_start(watch, loop) < 0) {
+    if (!watch || moonwatch_add_text(watch, "embedded", script) < 0 ||
+        moonwatch_start(watch, loop) < 0) {
         fprintf(stderr, "embed: %s\n", watch ? moonwatch_error(watch) : "not enough memory");
         return 1;
     }

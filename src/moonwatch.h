@@ -40,12 +40,12 @@ enum moonwatch_end {
 typedef void moonwatch_ending(void *ctx, enum moonwatch_end why);
 
 struct moonwatch_options {
-    size_t size; /* sizeof(struct moonwatch_options), set by moonwatch_options_init */
-    bool worker; /* scripts in an unprivileged process; else in this one */
-    bool realtime; /* raise this process's priority and lock its memory: worker only */
-    bool print;  /* write every event to `output` */
-    bool json;   /* as JSON lines; else as text */
-    int output;  /* descriptor, 1; borrowed */
+    size_t size;         /* sizeof(struct moonwatch_options), set by moonwatch_options_init */
+    bool worker;         /* scripts in an unprivileged process; else in this one */
+    bool realtime;       /* raise this process's priority and lock its memory: worker only */
+    bool print;          /* write every event to `output` */
+    bool json;           /* as JSON lines; else as text */
+    int output;          /* descriptor, 1; borrowed */
     const char *user;    /* the worker's user: "nobody" */
     size_t buffer_bytes; /* receive buffer: 32 MiB */
     size_t ring_bytes;   /* between collector and worker: 8 MiB */
@@ -73,7 +73,8 @@ MOONWATCH_API int moonwatch_add_line(struct moonwatch *m, const char *line);
  * wrong. */
 MOONWATCH_API int moonwatch_start(struct moonwatch *m, struct ev_loop *loop);
 
-/* Take in what is queued, let the scripts finish, stop. Waits for the worker, ten seconds at most. */
+/* Take in what is queued, let the scripts finish, stop. Waits for the worker, ten seconds at most.
+ */
 MOONWATCH_API void moonwatch_stop(struct moonwatch *m);
 
 MOONWATCH_API void moonwatch_free(struct moonwatch *m);
@@ -88,11 +89,11 @@ struct moonwatch_script_summary {
 };
 
 struct moonwatch_summary {
-    uint64_t events;   /* told by the kernel */
-    uint64_t lost;     /* by the kernel, proved by its counters */
-    uint64_t missed;   /* records that the scripts were too slow for */
-    uint64_t forged;   /* messages rejected because the kernel did not send them */
-    uint64_t inferred; /* events made by comparing with /proc after a loss */
+    uint64_t events;                 /* told by the kernel */
+    uint64_t lost;                   /* by the kernel, proved by its counters */
+    uint64_t missed;                 /* records that the scripts were too slow for */
+    uint64_t forged;                 /* messages rejected because the kernel did not send them */
+    uint64_t inferred;               /* events made by comparing with /proc after a loss */
     uint64_t execs, exe, args, comm; /* execs seen, and how many of them with each name */
     uint64_t processes;              /* alive now */
     uint64_t evicted;                /* table entries dropped to stay inside the bound */
@@ -115,7 +116,8 @@ MOONWATCH_API int moonwatch_field(const char *name);
 MOONWATCH_API bool moonwatch_int(const struct moonwatch_event *event, int field, int64_t *value);
 
 /* NULL when the event does not have it. Not NUL-terminated; args are NUL-ended strings in a row. */
-MOONWATCH_API const char *moonwatch_text(const struct moonwatch_event *event, int field, size_t *len);
+MOONWATCH_API const char *moonwatch_text(const struct moonwatch_event *event, int field,
+                                         size_t *len);
 
 /* "proc", "inherited", "missing: gone before read", ... */
 MOONWATCH_API const char *moonwatch_why(const struct moonwatch_event *event, int field);

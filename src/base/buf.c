@@ -15,7 +15,7 @@ void buf_clear(struct buf *b)
 void buf_free(struct buf *b)
 {
     free(b->data);
-    *b = (struct buf){0};
+    *b = (struct buf){ 0 };
 }
 
 char *buf_reserve(struct buf *b, size_t more)

@@ -5,7 +5,7 @@
 
 static int64_t read_clock(clockid_t id)
 {
-    struct timespec t = {0};
+    struct timespec t = { 0 };
     clock_gettime(id, &t);
     return (int64_t)t.tv_sec * NS_PER_SECOND + t.tv_nsec;
 }

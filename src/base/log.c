@@ -54,7 +54,8 @@ static void copy_harmless(char *to, size_t cap, const char *from)
     to[len] = '\0';
 }
 
-__attribute__((format(printf, 2, 0))) static void say(enum log_level level, const char *format, va_list args)
+__attribute__((format(printf, 2, 0))) static void say(enum log_level level, const char *format,
+                                                      va_list args)
 {
     if (level > current_most)
         return;

@@ -30,7 +30,8 @@ static int help(FILE *to)
           "       moonwatch run SCRIPT|DIRECTORY...\n",
           to);
     for (size_t i = 1; i < sizeof commands / sizeof *commands; i++)
-        fprintf(to, "       moonwatch %-6s                    %s\n", commands[i].name, commands[i].what);
+        fprintf(to, "       moonwatch %-6s                    %s\n", commands[i].name,
+                commands[i].what);
     fputs("\n"
           "examples:\n"
           "  moonwatch                                   what runs here?\n"
@@ -46,7 +47,8 @@ static int help(FILE *to)
           "  3  a script cannot be read or loaded\n"
           "  4  the kernel does not let us watch here; `moonwatch doctor` says why\n"
           "\n"
-          "`moonwatch COMMAND --help` has the details; `moonwatch run --help` the options for watching.\n",
+          "`moonwatch COMMAND --help` has the details; `moonwatch run --help` the options for "
+          "watching.\n",
           to);
     return EXIT_OK;
 }
@@ -57,7 +59,8 @@ static bool of_traceback(const char *newline)
     return newline[1] == '\t' || !strncmp(newline + 1, "stack traceback:", 16);
 }
 
-__attribute__((format(printf, 2, 0))) static void say(const char *end, const char *format, va_list args)
+__attribute__((format(printf, 2, 0))) static void say(const char *end, const char *format,
+                                                      va_list args)
 {
     char text[8192];
     vsnprintf(text, sizeof text, format, args);
@@ -109,15 +112,17 @@ static double number_with_unit(const char *text, const struct unit *units)
 
 double cli_seconds(const char *text)
 {
-    static const struct unit units[] = { { "", 1 },   { "s", 1 },     { "ms", 0.001 }, { "m", 60 },
-                                         { "h", 3600 }, { "d", 86400 }, { NULL, 0 } };
+    static const struct unit units[] = { { "", 1 },   { "s", 1 },    { "ms", 0.001 },
+                                         { "m", 60 }, { "h", 3600 }, { "d", 86400 },
+                                         { NULL, 0 } };
     return number_with_unit(text, units);
 }
 
 long long cli_bytes(const char *text)
 {
-    static const struct unit units[] = { { "", 1 }, { "k", 1024 }, { "M", 1024 * 1024 },
-                                         { "G", 1024.0 * 1024 * 1024 }, { NULL, 0 } };
+    static const struct unit units[] = {
+        { "", 1 }, { "k", 1024 }, { "M", 1024 * 1024 }, { "G", 1024.0 * 1024 * 1024 }, { NULL, 0 }
+    };
     double bytes = number_with_unit(text, units);
     return bytes < 0 ? -1 : (long long)bytes;
 }
@@ -138,7 +143,8 @@ bool cli_colour(void)
 
 int main(int argc, char **argv)
 {
-    if (argc > 1 && (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")))
+    if (argc > 1 &&
+        (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")))
         return help(stdout);
     if (argc > 1 && !strcmp(argv[1], "--version")) {
         printf("moonwatch %s\n", moonwatch_version());

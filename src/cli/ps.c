@@ -10,11 +10,13 @@ static const char usage[] =
     "usage: moonwatch ps [--json]\n"
     "       moonwatch tree [--json] [PID]\n"
     "\n"
-    "Lists every process that runs now, from /proc alone: no privilege is needed, but what may not be\n"
+    "Lists every process that runs now, from /proc alone: no privilege is needed, but what may not "
+    "be\n"
     "read is missing. `tree` shows children below their parents, and with a PID only that process\n"
     "and its descendants. JSON lines have the same fields as the events of a watch.\n"
     "\n"
-    "      --json  one JSON object per process (the default of `ps` when the output is no terminal)\n"
+    "      --json  one JSON object per process (the default of `ps` when the output is no "
+    "terminal)\n"
     "      --text  text, into a pipe too\n"
     "  -h, --help  this text\n";
 
@@ -162,7 +164,8 @@ static int begin(int argc, char **argv, bool tree)
         { NULL, 0, NULL, 0 },
     };
     const char *command = tree ? "tree" : "ps";
-    struct list list = { .columns = cli_columns(), .colour = cli_colour(),
+    struct list list = { .columns = cli_columns(),
+                         .colour = cli_colour(),
                          .format = cli_columns() || tree ? MOONWATCH_PROCESS : MOONWATCH_JSON };
     long long root = 0;
     int option;

@@ -1,4 +1,5 @@
-/* watch.c - the live view, one-liners and `run`: a watch until a signal, --for or a script ends it. */
+/* watch.c - the live view, one-liners and `run`: a watch until a signal, --for or a script ends it.
+ */
 #include "cli/cli.h"
 
 #include <errno.h>
@@ -19,22 +20,26 @@ static const char usage[] =
     "terminal, JSON (ECS names) elsewhere. With scripts, they decide what is written. A directory\n"
     "means each *.lua in it, in the order of names. At the end a summary goes to stderr.\n"
     "\n"
-    "  -e LINE          a script in one line; may be given more than once. EVENT is fork exec exit\n"
+    "  -e LINE          a script in one line; may be given more than once. EVENT is fork exec "
+    "exit\n"
     "                   uid gid sid ptrace comm coredump snapshot lost, or any (the default).\n"
-    "                   CONDITION is Lua in which the fields of the event are plain names; without\n"
+    "                   CONDITION is Lua in which the fields of the event are plain names; "
+    "without\n"
     "                   ACTION the events that it selects are written. ACTION is Lua too.\n"
     "      --json       JSON lines, on a terminal too\n"
     "      --text       text, into a pipe too\n"
     "      --for SPAN   end after 10s, 5m, 1h ...\n"
     "  -q, --quiet      no summary\n"
     "      --user NAME  run scripts as this user (nobody)\n"
-    "      --single     scripts in this process: for debugging them; they can then delay the watch\n"
+    "      --single     scripts in this process: for debugging them; they can then delay the "
+    "watch\n"
     "      --buffer N   receive buffer for the kernel's messages (32M; k, M and G are understood)\n"
     "      --ring N     memory between collector and scripts (8M)\n"
     "      --table N    most memory for the table of processes (256M)\n"
     "  -h, --help       this text\n"
     "\n"
-    "Needs root, or CAP_NET_ADMIN; from Linux 6.6 on it also works without, with a smaller buffer and\n"
+    "Needs root, or CAP_NET_ADMIN; from Linux 6.6 on it also works without, with a smaller buffer "
+    "and\n"
     "without the paths of other users' programs. Exit statuses: see `moonwatch --help`.\n";
 
 struct watch {
@@ -50,8 +55,16 @@ struct watch {
 
 /* --- the command line ----------------------------------------------------------------------- */
 
-enum { OPTION_JSON = 256, OPTION_TEXT, OPTION_FOR, OPTION_USER, OPTION_SINGLE, OPTION_BUFFER,
-       OPTION_RING, OPTION_TABLE };
+enum {
+    OPTION_JSON = 256,
+    OPTION_TEXT,
+    OPTION_FOR,
+    OPTION_USER,
+    OPTION_SINGLE,
+    OPTION_BUFFER,
+    OPTION_RING,
+    OPTION_TABLE
+};
 
 static const struct option long_options[] = {
     { "json", no_argument, NULL, OPTION_JSON },
@@ -235,7 +248,8 @@ static void say_small_buffer(struct moonwatch *m, size_t asked)
     struct moonwatch_summary s;
     moonwatch_summarize(m, &s);
     if (s.buffer_bytes < asked) /* the kernel reports twice what it was asked for */
-        cli_say("the kernel grants a receive buffer of %zu KiB instead of %zu KiB: give CAP_NET_ADMIN, or "
+        cli_say("the kernel grants a receive buffer of %zu KiB instead of %zu KiB: give "
+                "CAP_NET_ADMIN, or "
                 "raise net.core.rmem_max",
                 s.buffer_bytes >> 10, asked >> 10);
 }

@@ -2,7 +2,8 @@
  *
  * The half of the /proc reading that scripts ask for: it allocates, it may take milliseconds (a
  * socket table of a busy server), and so it never runs between two kernel events. An answer is
- * rows of cells as topics.def lists them, in bytes that can cross a socket or go into a recording. */
+ * rows of cells as topics.def lists them, in bytes that can cross a socket or go into a recording.
+ */
 #ifndef COLLECT_ANSWERS_H
 #define COLLECT_ANSWERS_H
 

@@ -159,14 +159,14 @@ static bool stat_group_status(const struct collector *c, int pid, uint32_t *stat
     return last != NULL;
 }
 
-/* PIDFD_GET_INFO of Linux 6.13, whose exit status (6.15) is there once the process was reaped. Debian
- * 12's headers have neither. */
+/* PIDFD_GET_INFO of Linux 6.13, whose exit status (6.15) is there once the process was reaped.
+ * Debian 12's headers have neither. */
 struct pidfd_info {
     uint64_t mask, cgroup;
     uint32_t ids[11];
     int32_t exit_code;
 };
-#define PIDFD_GET_INFO _IOWR(0xFF, 11, struct pidfd_info)
+#define PIDFD_GET_INFO  _IOWR(0xFF, 11, struct pidfd_info)
 #define PIDFD_INFO_EXIT (UINT64_C(1) << 3)
 
 static bool pidfd_group_status(int fd, uint32_t *status)

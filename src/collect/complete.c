@@ -98,7 +98,8 @@ static void await_late_exit(struct completer *c, tracker_ref ref)
     c->awaited[c->awaited_len++] = ref;
 }
 
-/* The message is stamped a little after the start: right after a tick, the start may be before it. */
+/* The message is stamped a little after the start: right after a tick, the start may be before it.
+ */
 #define STAMPED_LATE_NS (NS_PER_TICK / 50)
 
 static void set_birth(struct completer *c, const struct kernel_event *kev)
@@ -235,8 +236,8 @@ static bool began_after(const struct completer *c, tracker_ref ref, int64_t mono
            (mono_ns + c->boot_minus_mono) / NS_PER_TICK;
 }
 
-/* The pid was given out again before this exit was read. Who is not awaited (any more) has been told
- * to have ended already. */
+/* The pid was given out again before this exit was read. Who is not awaited (any more) has been
+ * told to have ended already. */
 static void complete_late_exit(struct completer *c, const struct kernel_event *kev)
 {
     for (int i = 0; i < c->awaited_len; i++) {

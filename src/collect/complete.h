@@ -46,8 +46,8 @@ void complete_event(struct completer *c, const struct kernel_event *kev);
 
 /* The process as /proc shows it now: tells of it as a snapshot when the table did not know it or
  * knew something else (with `inferred` when this repairs a loss), and marks it as seen in this
- * round. False, and nothing told, when its main thread has ended: the process too, unless other threads
- * live on. */
+ * round. False, and nothing told, when its main thread has ended: the process too, unless other
+ * threads live on. */
 bool complete_from_proc(struct completer *c, int pid, bool inferred);
 
 /* It lives in the table but no longer in /proc: tell of its end as inferred. */

@@ -12,16 +12,16 @@
 #define LEDGER_CPUS 1024
 
 struct ledger {
-    bool unfiltered;             /* sequence gaps mean loss */
-    uint64_t lost;               /* in all, proved */
+    bool unfiltered; /* sequence gaps mean loss */
+    uint64_t lost;   /* in all, proved */
     uint64_t episodes;
-    uint64_t gaps;               /* sum of sequence gaps while unfiltered */
-    uint64_t dropped;            /* sum of socket drops */
-    int64_t last_mono_ns;        /* stamp of the last event received: where the next loss begins;
-                                    the owner sets it to the start of the watch */
-    uint64_t pending_dropped;    /* in the open episode */
+    uint64_t gaps;            /* sum of sequence gaps while unfiltered */
+    uint64_t dropped;         /* sum of socket drops */
+    int64_t last_mono_ns;     /* stamp of the last event received: where the next loss begins;
+                                 the owner sets it to the start of the watch */
+    uint64_t pending_dropped; /* in the open episode */
     uint64_t pending_gaps;
-    uint64_t credit;             /* drops already counted whose gaps may still show */
+    uint64_t credit; /* drops already counted whose gaps may still show */
     bool open;
     int64_t open_from_ns;
     uint32_t next_seq[LEDGER_CPUS];
@@ -48,8 +48,9 @@ void ledger_note(struct ledger *l, uint32_t cpu, uint32_t seq, int64_t mono_ns);
  * were not counted yet. Opens an episode, or adds to the open one. */
 void ledger_dropped(struct ledger *l, uint64_t count, bool overrun);
 
-/* Call when the queue was drained and the drops were looked at once more. True when an episode was open and lost anything: *out tells;
- * it is closed and counted. What both witnesses saw is counted once. */
+/* Call when the queue was drained and the drops were looked at once more. True when an episode was
+ * open and lost anything: *out tells; it is closed and counted. What both witnesses saw is counted
+ * once. */
 bool ledger_close(struct ledger *l, int64_t now_mono_ns, struct ledger_episode *out);
 
 #endif

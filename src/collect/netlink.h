@@ -69,8 +69,9 @@ struct netlink_filter {
 /* Does it let everything through? Only then do sequence gaps mean loss. */
 bool netlink_filter_passes_all(struct netlink_filter filter);
 
-/* Classic BPF for a filter. The ACK passes; what is too short to be an event does not. Returns how many instructions
- * were written to `to`, at most NETLINK_FILTER_MAX. `struct sock_filter *` of <linux/filter.h>. */
+/* Classic BPF for a filter. The ACK passes; what is too short to be an event does not. Returns how
+ * many instructions were written to `to`, at most NETLINK_FILTER_MAX. `struct sock_filter *` of
+ * <linux/filter.h>. */
 #define NETLINK_FILTER_MAX 64
 struct sock_filter;
 int netlink_filter_program(struct netlink_filter filter, struct sock_filter *to);
@@ -85,12 +86,12 @@ struct netlink_counters {
 };
 
 struct netlink {
-    int fd; /* owned; -1 when closed */
+    int fd;           /* owned; -1 when closed */
     int buffer_bytes; /* what the kernel granted (sk_rcvbuf) */
     bool listening;
     struct netlink_filter filter;
     struct netlink_counters count;
-    uint32_t dropped_seen; /* raw SO_MEMINFO counter at the last look: it is 32 bits wide */
+    uint32_t dropped_seen;       /* raw SO_MEMINFO counter at the last look: it is 32 bits wide */
     struct netlink_batch *batch; /* owned: receive buffers */
 };
 
@@ -102,12 +103,12 @@ int netlink_open(struct netlink *nl, struct netlink_filter filter, int buffer_by
 /* Why the handshake failed: the text is one sentence with the mend. */
 enum netlink_refusal {
     NETLINK_OK,
-    NETLINK_NOT_PERMITTED, /* the ACK said EPERM, or bind did: kernel < 6.6 and no CAP_NET_ADMIN */
-    NETLINK_OTHER_NETNS,   /* ECONNREFUSED: not in the initial network namespace */
-    NETLINK_OTHER_PIDNS,   /* no ACK, and not in the initial pid namespace */
-    NETLINK_OTHER_USERNS,  /* no ACK, and not in the initial user namespace */
+    NETLINK_NOT_PERMITTED,  /* the ACK said EPERM, or bind did: kernel < 6.6 and no CAP_NET_ADMIN */
+    NETLINK_OTHER_NETNS,    /* ECONNREFUSED: not in the initial network namespace */
+    NETLINK_OTHER_PIDNS,    /* no ACK, and not in the initial pid namespace */
+    NETLINK_OTHER_USERNS,   /* no ACK, and not in the initial user namespace */
     NETLINK_NO_PROC_EVENTS, /* no ACK in the right namespaces: CONFIG_PROC_EVENTS is off */
-    NETLINK_FAILED,        /* another errno */
+    NETLINK_FAILED,         /* another errno */
 };
 const char *netlink_refusal_text(enum netlink_refusal refusal);
 

@@ -79,9 +79,9 @@ static void *serve(void *arg)
 
     while (read_all(p->fd, &q, sizeof q, -1)) {
         buf_clear(&answer);
-        int result = q.topic < TOPICS ? answers_read(p->fs, q.pid, q.starttime,
-                                                     (enum topic)q.topic, &answer)
-                                      : -EINVAL;
+        int result = q.topic < TOPICS
+                         ? answers_read(p->fs, q.pid, q.starttime, (enum topic)q.topic, &answer)
+                         : -EINVAL;
         if (result == 0 && answer.len > UINT32_MAX)
             result = -E2BIG;
         struct reply reply = { .result = result, .len = result ? 0 : (uint32_t)answer.len };

@@ -14,9 +14,9 @@
 #include <sys/types.h>
 
 struct procfs {
-    int root;      /* owned: descriptor of the /proc directory */
-    int64_t boot;  /* CLOCK_REALTIME minus CLOCK_BOOTTIME in ns: turns start times into dates */
-    bool hidden;   /* mounted with hidepid=: processes of others look as if they were gone */
+    int root;     /* owned: descriptor of the /proc directory */
+    int64_t boot; /* CLOCK_REALTIME minus CLOCK_BOOTTIME in ns: turns start times into dates */
+    bool hidden;  /* mounted with hidepid=: processes of others look as if they were gone */
 };
 
 /* Open `root` ("/proc", or a made-up tree in tests). 0, or -errno. */
@@ -60,7 +60,8 @@ size_t procfs_tty_name(int tty_nr, char *to);
 /* From the text of /proc/PID/cgroup: the path worth showing (see fields.def), and the container id
  * in it, first 12 characters. Lengths of 0 where there is none. Results borrow from `bytes`. Pure.
  * Known shapes: docker-ID.scope, /docker/ID, cri-containerd-ID.scope, crio-ID.scope,
- * libpod-ID.scope, kubepods/.../ID, lxc/NAME, lxc.payload.NAME, machine.slice/machine-NAME.scope. */
+ * libpod-ID.scope, kubepods/.../ID, lxc/NAME, lxc.payload.NAME, machine.slice/machine-NAME.scope.
+ */
 struct procfs_cgroup {
     const char *path, *container;
     size_t path_len, container_len;

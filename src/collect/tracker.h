@@ -27,7 +27,8 @@ struct tracker_counters {
     uint64_t alive;   /* processes that live */
     uint64_t nodes;   /* images kept, the dead ones included */
     uint64_t bytes;   /* in these nodes */
-    uint64_t evicted; /* dead nodes dropped at the bound while a descendant or a late question needed them */
+    uint64_t evicted; /* dead nodes dropped at the bound while a descendant or a late question
+                         needed them */
     uint64_t refused; /* processes that found no room at all */
 };
 

@@ -81,8 +81,8 @@ static void examine_connector(struct exam *e)
     struct own_life life = { 0 };
 
     int result = netlink_open(&nl, filter, 32 << 20);
-    enum netlink_refusal refusal = result < 0 ? netlink_refusal_of(result)
-                                              : netlink_listen(&nl, look_for_child, &life);
+    enum netlink_refusal refusal =
+        result < 0 ? netlink_refusal_of(result) : netlink_listen(&nl, look_for_child, &life);
     if (refusal != NETLINK_OK) {
         found(e, name, MOONWATCH_BROKEN, netlink_refusal_text(refusal), "no events");
         netlink_close(&nl);
@@ -90,7 +90,8 @@ static void examine_connector(struct exam *e)
     }
     fork_and_wait(&nl, &life);
     if (life.exit)
-        found(e, name, MOONWATCH_GOOD, "", "the kernel answers; the exit of an own child came after %.0f us",
+        found(e, name, MOONWATCH_GOOD, "",
+              "the kernel answers; the exit of an own child came after %.0f us",
               (double)life.delay_ns / 1e3);
     else
         found(e, name, MOONWATCH_BROKEN,
@@ -116,16 +117,16 @@ static void examine_proc(struct exam *e)
     struct event_box *box = malloc(sizeof *box);
     int result = box ? procfs_open(&fs, "/proc") : -ENOMEM;
     if (result < 0) {
-        found(e, "/proc", MOONWATCH_BROKEN, "mount it: mount -t proc proc /proc", "cannot be opened: %s",
-              strerror(-result));
+        found(e, "/proc", MOONWATCH_BROKEN, "mount it: mount -t proc proc /proc",
+              "cannot be opened: %s", strerror(-result));
         free(box);
         return;
     }
     event_begin(box, EVENT_SNAPSHOT);
     procfs_fill(&fs, 1, -1, PROCFS_FIELDS, box);
     if (fs.hidden)
-        found(e, "/proc", MOONWATCH_LIMITED,
-              "give CAP_SYS_PTRACE, or mount it without hidepid", "is mounted with hidepid: processes of "
+        found(e, "/proc", MOONWATCH_LIMITED, "give CAP_SYS_PTRACE, or mount it without hidepid",
+              "is mounted with hidepid: processes of "
               "others look as if they were gone");
     else if (!event_has(&box->ev, F_EXE))
         found(e, "/proc", MOONWATCH_LIMITED, "give CAP_SYS_PTRACE (root has it)",
@@ -149,8 +150,8 @@ static void examine_priority(struct exam *e)
     waitpid(child, &status, 0);
     enum priority got = WIFEXITED(status) ? (enum priority)WEXITSTATUS(status) : PRIORITY_NORMAL;
     found(e, "priority", got <= PRIORITY_NICE ? MOONWATCH_GOOD : MOONWATCH_LIMITED,
-          "give CAP_SYS_NICE: a reader that waits for a processor finds short processes gone",
-          "%s", priority_text(got));
+          "give CAP_SYS_NICE: a reader that waits for a processor finds short processes gone", "%s",
+          priority_text(got));
 }
 
 static void examine_user(struct exam *e)
@@ -177,13 +178,15 @@ static void examine_jit(struct exam *e)
         if (!L)
             _exit(1);
         luaL_openlibs(L);
-        _exit(luaL_dostring(L, "local n = 0 for i = 1, 1000 do n = n + i % 7 end return n") ? 1 : 0);
+        _exit(luaL_dostring(L, "local n = 0 for i = 1, 1000 do n = n + i % 7 end return n") ? 1
+                                                                                            : 0);
     }
     int status = 0;
     waitpid(child, &status, 0);
     found(e, "LuaJIT", status == 0 ? MOONWATCH_GOOD : MOONWATCH_BROKEN,
           "remove MemoryDenyWriteExecute= from the unit", "%s",
-          status == 0 ? LUAJIT_VERSION : "compiled code cannot run: memory may not become executable");
+          status == 0 ? LUAJIT_VERSION
+                      : "compiled code cannot run: memory may not become executable");
 }
 
 int moonwatch_doctor(moonwatch_finding *finding, void *ctx)

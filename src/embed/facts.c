@@ -139,10 +139,16 @@ bool moonwatch_field_at(int index, struct moonwatch_field_info *out)
     const struct event_field_info *info =
         computed ? &event_derived[index - EVENT_FIELDS] : &event_fields[index];
     *out = (struct moonwatch_field_info){
-        .name = info->name, .type = type_name(info->type), .unit = info->unit,
+        .name = info->name,
+        .type = type_name(info->type),
+        .unit = info->unit,
         .kinds = computed ? "process" : kinds_text(info->kinds, kinds[index], sizeof *kinds),
-        .ecs = info->ecs, .sigma = info->sigma, .ocsf = info->ocsf, .falco = info->falco,
-        .doc = info->doc, .computed = computed,
+        .ecs = info->ecs,
+        .sigma = info->sigma,
+        .ocsf = info->ocsf,
+        .falco = info->falco,
+        .doc = info->doc,
+        .computed = computed,
     };
     return true;
 }
@@ -151,7 +157,8 @@ bool moonwatch_topic_at(int index, struct moonwatch_topic_info *out)
 {
     if (index < 0 || index >= TOPICS)
         return false;
-    *out = (struct moonwatch_topic_info){ topics[index].name, topics[index].doc, topics[index].rows };
+    *out =
+        (struct moonwatch_topic_info){ topics[index].name, topics[index].doc, topics[index].rows };
     return true;
 }
 
@@ -160,8 +167,14 @@ bool moonwatch_column_at(int topic, int index, struct moonwatch_field_info *out)
     if (topic < 0 || topic >= TOPICS || index < 0 || index >= topics[topic].columns_len)
         return false;
     const struct topic_column *column = &topics[topic].columns[index];
-    *out = (struct moonwatch_field_info){ .name = column->name, .type = type_name(column->type),
-                                          .unit = column->unit, .doc = column->doc, .kinds = "",
-                                          .ecs = "", .sigma = "", .ocsf = "", .falco = "" };
+    *out = (struct moonwatch_field_info){ .name = column->name,
+                                          .type = type_name(column->type),
+                                          .unit = column->unit,
+                                          .doc = column->doc,
+                                          .kinds = "",
+                                          .ecs = "",
+                                          .sigma = "",
+                                          .ocsf = "",
+                                          .falco = "" };
     return true;
 }

@@ -33,8 +33,8 @@ static int compare(const void *a, const void *b)
     return *(const int *)a - *(const int *)b;
 }
 
-static void tell(const struct procfs *fs, int pid, struct event_box *box, moonwatch_handler *handler,
-                 void *ctx)
+static void tell(const struct procfs *fs, int pid, struct event_box *box,
+                 moonwatch_handler *handler, void *ctx)
 {
     event_begin(box, EVENT_SNAPSHOT);
     if (procfs_fill(fs, pid, -1, PROCFS_FIELDS, box) < 0)

@@ -30,9 +30,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define SCRIPT_MAX (4 * 1024 * 1024)
+#define SCRIPT_MAX       (4 * 1024 * 1024)
 #define STOP_PATIENCE_MS 10000
-#define POLICY_READER 0
+#define POLICY_READER    0
 
 struct moonwatch {
     struct moonwatch_options options;
@@ -117,8 +117,7 @@ struct moonwatch *moonwatch_new(const struct moonwatch_options *options)
 
 static int add_script(struct moonwatch *m, char *name, char *text, size_t len)
 {
-    struct worker_script *more =
-        realloc(m->scripts, (size_t)(m->scripts_len + 1) * sizeof *more);
+    struct worker_script *more = realloc(m->scripts, (size_t)(m->scripts_len + 1) * sizeof *more);
     if (!more || !text) {
         free(name);
         free(text);
@@ -253,7 +252,8 @@ static void add_summary(struct moonwatch *m, const struct host_script *script)
         return;
     m->summaries = more;
     struct moonwatch_script_summary *s = &more[m->summaries_len++];
-    *s = (struct moonwatch_script_summary){ .events = script->events, .errors = script->errors,
+    *s = (struct moonwatch_script_summary){ .events = script->events,
+                                            .errors = script->errors,
                                             .alerts = script->alerts,
                                             .undecided = script->undecided };
     memcpy(s->name, script->name, sizeof s->name);
@@ -351,8 +351,10 @@ static int fork_worker(struct moonwatch *m)
         .user = m->options.user,
         .scripts = m->scripts,
         .scripts_len = m->scripts_len,
-        .host = { .table_bytes = m->options.table_bytes, .boot = event_boot_id(),
-                  .fd = m->options.output, .json = m->options.json,
+        .host = { .table_bytes = m->options.table_bytes,
+                  .boot = event_boot_id(),
+                  .fd = m->options.output,
+                  .json = m->options.json,
                   .print_all = m->options.print },
     };
     m->worker = fork();
@@ -454,8 +456,11 @@ static void stop_here(void *ctx)
 static int start_in_one(struct moonwatch *m, struct collector_options *options)
 {
     struct host_options host = {
-        .world = { .ctx = &m->world, .ask = ask_here, .stop = stop_here,
-                   .timer_start = world_timer_start, .timer_stop = world_timer_stop },
+        .world = { .ctx = &m->world,
+                   .ask = ask_here,
+                   .stop = stop_here,
+                   .timer_start = world_timer_start,
+                   .timer_stop = world_timer_stop },
         .table_bytes = m->options.table_bytes,
         .boot = event_boot_id(),
         .fd = m->options.output,
@@ -478,7 +483,8 @@ static int start_in_one(struct moonwatch *m, struct collector_options *options)
     return open_collector(m, options);
 }
 
-/* --- life --------------------------------------------------------------------------------------- */
+/* --- life ---------------------------------------------------------------------------------------
+ */
 
 int moonwatch_start(struct moonwatch *m, struct ev_loop *loop)
 {
@@ -568,7 +574,8 @@ void moonwatch_free(struct moonwatch *m)
 
 void moonwatch_summarize(struct moonwatch *m, struct moonwatch_summary *out)
 {
-    *out = (struct moonwatch_summary){ .priority = m->priority, .missed = m->missed,
+    *out = (struct moonwatch_summary){ .priority = m->priority,
+                                       .missed = m->missed,
                                        .scripts = m->summaries,
                                        .scripts_len = m->summaries_len };
     if (!m->collector)

@@ -26,11 +26,11 @@ const struct event_field_info event_derived[EVENT_DERIVED] = {
 };
 
 static const char *const kind_names[EVENT_KINDS] = {
-    [EVENT_NONE] = "none",         [EVENT_FORK] = "fork", [EVENT_EXEC] = "exec",
-    [EVENT_EXIT] = "exit",         [EVENT_UID] = "uid",   [EVENT_GID] = "gid",
-    [EVENT_SID] = "sid",           [EVENT_PTRACE] = "ptrace", [EVENT_COMM] = "comm",
-    [EVENT_COREDUMP] = "coredump", [EVENT_SNAPSHOT] = "snapshot",
-    [EVENT_LOST] = "lost",         [EVENT_RELOAD] = "reload",
+    [EVENT_NONE] = "none",         [EVENT_FORK] = "fork",         [EVENT_EXEC] = "exec",
+    [EVENT_EXIT] = "exit",         [EVENT_UID] = "uid",           [EVENT_GID] = "gid",
+    [EVENT_SID] = "sid",           [EVENT_PTRACE] = "ptrace",     [EVENT_COMM] = "comm",
+    [EVENT_COREDUMP] = "coredump", [EVENT_SNAPSHOT] = "snapshot", [EVENT_LOST] = "lost",
+    [EVENT_RELOAD] = "reload",
 };
 
 const char *event_kind_name(enum event_kind kind)

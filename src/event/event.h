@@ -15,7 +15,7 @@
 /* Text of one field is cut at this length (args set `truncated`); a record is never larger
  * than EVENT_MAX bytes. */
 #define EVENT_TEXT_MAX (64 * 1024)
-#define EVENT_MAX (128 * 1024)
+#define EVENT_MAX      (128 * 1024)
 
 enum event_kind {
     EVENT_NONE, /* no event: a record that was never filled */
@@ -34,8 +34,8 @@ enum event_kind {
     EVENT_KINDS
 };
 
-#define ON(kind) (UINT32_C(1) << EVENT_##kind)
-#define ON_ALL (UINT32_MAX)
+#define ON(kind)   (UINT32_C(1) << EVENT_##kind)
+#define ON_ALL     (UINT32_MAX)
 #define ON_PROCESS (ON_ALL & ~(ON(LOST) | ON(RELOAD)))
 
 enum event_type { TYPE_KIND, TYPE_INT, TYPE_BOOL, TYPE_TIME, TYPE_SPAN, TYPE_TEXT, TYPE_ARGS };
@@ -52,12 +52,12 @@ enum event_field {
 
 /* How a field is known, or why it is not. Below WHY_MISSING the field has a value. */
 enum event_why {
-    WHY_ABSENT,     /* events of this kind do not have it, or it does not apply: nil, no fault */
-    WHY_KERNEL,     /* in the connector's message */
-    WHY_PROC,       /* read from /proc */
-    WHY_INHERITED,  /* from the parent, at the fork */
-    WHY_KEPT,       /* from an earlier event of the same process */
-    WHY_COMPUTED,   /* moonwatch's own figure */
+    WHY_ABSENT,    /* events of this kind do not have it, or it does not apply: nil, no fault */
+    WHY_KERNEL,    /* in the connector's message */
+    WHY_PROC,      /* read from /proc */
+    WHY_INHERITED, /* from the parent, at the fork */
+    WHY_KEPT,      /* from an earlier event of the same process */
+    WHY_COMPUTED,  /* moonwatch's own figure */
     WHY_MISSING = 0x80,
     WHY_GONE = WHY_MISSING, /* the process was gone before it was read */
     WHY_ZOMBIE,             /* it had exited, not yet reaped, before it was read */
@@ -95,7 +95,7 @@ struct event_box {
 struct event_field_info {
     const char *name;
     enum event_type type;
-    uint32_t kinds; /* bit per enum event_kind: ON(EXEC) */
+    uint32_t kinds;                                      /* bit per enum event_kind: ON(EXEC) */
     const char *unit, *ecs, *sigma, *ocsf, *falco, *doc; /* "" where there is none */
 };
 extern const struct event_field_info event_fields[EVENT_FIELDS];

@@ -1,9 +1,9 @@
 /* json.h - writes an event as one line of ECS JSON.
  *
  * Names and nesting come from the field table. Any bytes in, valid JSON out: what is not UTF-8
- * becomes U+FFFD and the bytes as they were go, in base64, to moonwatch.raw.NAME; control characters are
- * escaped; integers are exact, beyond 2^53 they are strings. Never null: a field that is
- * missing is named in moonwatch.missing with its reason. Keys come in a fixed order. */
+ * becomes U+FFFD and the bytes as they were go, in base64, to moonwatch.raw.NAME; control
+ * characters are escaped; integers are exact, beyond 2^53 they are strings. Never null: a field
+ * that is missing is named in moonwatch.missing with its reason. Keys come in a fixed order. */
 #ifndef EVENT_JSON_H
 #define EVENT_JSON_H
 
@@ -18,17 +18,19 @@ struct json_alert {
     size_t text_len;
     const char *const *tags; /* rule.tags: tags_len of them */
     int tags_len;
-    int64_t held; /* equal alerts held back since the last one; 0: left out */
+    int64_t held;    /* equal alerts held back since the last one; 0: left out */
     const char *key; /* what alerts are equal by, or NULL */
     size_t key_len;
 };
 
 /* What an event needs besides itself. */
 struct json_context {
-    uint64_t boot;              /* for process.entity_id */
-    const char *host;           /* host.name, or NULL to leave it out */
-    const struct event *parent; /* state of the parent as of the fork for process.parent.*, or NULL */
-    const struct json_alert *alert; /* makes event.kind "alert" and adds rule and message, or NULL */
+    uint64_t boot;    /* for process.entity_id */
+    const char *host; /* host.name, or NULL to leave it out */
+    const struct event
+        *parent; /* state of the parent as of the fork for process.parent.*, or NULL */
+    const struct json_alert
+        *alert;         /* makes event.kind "alert" and adds rule and message, or NULL */
     const char *labels; /* a ready JSON object of a script's own values, or NULL */
     size_t labels_len;
 };

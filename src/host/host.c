@@ -151,7 +151,8 @@ void host_timer(struct host *h, int id)
 {
     if (id < 0 || id >= h->timers_len || h->timers[id].function_ref == LUA_NOREF)
         return;
-    struct timer timer = h->timers[id]; /* the call may move the array, or start anew in its place */
+    struct timer timer =
+        h->timers[id]; /* the call may move the array, or start anew in its place */
     lua_rawgeti(h->L, LUA_REGISTRYINDEX, timer.function_ref);
     if (!timer.repeats) {
         luaL_unref(h->L, LUA_REGISTRYINDEX, timer.function_ref);
@@ -334,8 +335,9 @@ int host_scripts(const struct host *h, struct host_script *to, int cap)
     for (const struct policy *p = h->policies; p; p = p->next, n++) {
         if (n >= cap)
             continue;
-        to[n] = (struct host_script){ .events = p->events, .errors = p->errors, .alerts = p->alerts,
-                                      .undecided = p->undecided };
+        to[n] = (struct host_script){
+            .events = p->events, .errors = p->errors, .alerts = p->alerts, .undecided = p->undecided
+        };
         memcpy(to[n].name, p->name, sizeof to[n].name);
     }
     return n;

@@ -32,8 +32,8 @@ struct host_world {
 struct host_options {
     struct host_world world;
     size_t table_bytes; /* bound of the table of processes */
-    uint64_t boot;           /* event_boot_id() of the machine that the events come from */
-    int fd;                  /* where lines go; borrowed */
+    uint64_t boot;      /* event_boot_id() of the machine that the events come from */
+    int fd;             /* where lines go; borrowed */
     bool json;
     bool print_all; /* write every event that is told, scripts or not */
 };

@@ -16,7 +16,7 @@ struct policy {
     char name[64];
     uint64_t events, errors, alerts, undecided;
     bool threads; /* wants forks and exits of threads */
-    int env; /* registry reference of its environment */
+    int env;      /* registry reference of its environment */
 };
 
 /* One function of one policy for one kind of event. */
@@ -41,7 +41,7 @@ struct host {
     struct buf answer, scratch; /* owned: reused */
     struct buf error;           /* owned */
 
-    struct policy *policies;           /* owned list, in the order of loading */
+    struct policy *policies;               /* owned list, in the order of loading */
     struct handler *handlers[EVENT_KINDS]; /* owned lists, in the order of loading */
     struct handler *at_exit;
     struct timer *timers; /* owned */
@@ -49,7 +49,7 @@ struct host {
     int lines; /* one-liners loaded */
     uint32_t kinds;
 
-    struct policy *current; /* whose code runs; NULL between calls */
+    struct policy *current;    /* whose code runs; NULL between calls */
     const struct event *event; /* being delivered, or NULL */
     int traceback;             /* registry reference of the message handler */
 
@@ -73,7 +73,8 @@ void api_event_open(lua_State *L);
 /* The table of a record.  [-0, +1, m] */
 void api_event_push(lua_State *L, const struct event *ev);
 
-/* The table of a process in the table; false and nothing pushed when it is gone.  [-0, +(0|1), m] */
+/* The table of a process in the table; false and nothing pushed when it is gone.  [-0, +(0|1), m]
+ */
 bool api_process_push(lua_State *L, tracker_ref ref);
 
 /* The table of methods that events and processes share.  [-0, +1, -] */

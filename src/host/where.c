@@ -5,7 +5,7 @@
 #include <string.h>
 
 #define METATABLE "moonwatch.where"
-#define CMDLINE EVENT_FIELDS /* stands for the derived cmdline */
+#define CMDLINE   EVENT_FIELDS       /* stands for the derived cmdline */
 #define WHOLE_MAX 9007199254740992.0 /* beyond 2^53 not every whole number is one of Lua's */
 
 /* Everything is inside the userdata: tests, then values, then the bytes of the texts. */
@@ -159,7 +159,9 @@ static enum where_op op_of(lua_State *L, int list, const char *name, bool *negat
     raw_field(L, list, "negated");
     *negated = lua_toboolean(L, -1);
     raw_field(L, list, "op");
-    const char *op = lua_isnil(L, -1) ? "is" : lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "";
+    const char *op = lua_isnil(L, -1)                 ? "is"
+                     : lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1)
+                                                      : "";
     int found = WHERE_IS;
     while (found <= WHERE_CONTAINS && strcmp(op, ops[found]) != 0)
         found++;
@@ -264,7 +266,8 @@ int where_new(lua_State *L)
     luaL_checktype(L, 1, LUA_TTABLE);
     lua_settop(L, 1);
     struct counts n = count(L);
-    size_t fixed = sizeof(struct where) + n.tests * sizeof(struct test) + n.values * sizeof(struct value);
+    size_t fixed =
+        sizeof(struct where) + n.tests * sizeof(struct test) + n.values * sizeof(struct value);
     struct where *w = lua_newuserdata(L, fixed + n.bytes);
     memset(w, 0, fixed);
     w->tests_len = n.tests;

@@ -85,7 +85,8 @@ static int become(const char *name, char *why, size_t cap)
     if (name && geteuid() == 0) {
         const struct passwd *user = getpwnam(name);
         if (!user) {
-            snprintf(why, cap, "there is no user '%s': create it, or name another with --user", name);
+            snprintf(why, cap, "there is no user '%s': create it, or name another with --user",
+                     name);
             return -ENOENT;
         }
         gid_t gid = user->pw_gid;
@@ -240,7 +241,9 @@ int worker_run(const struct worker_options *options)
     worker.loop = ev_loop_new(EVFLAG_AUTO);
     worker.world.loop = worker.loop;
     struct host_options host = options->host;
-    host.world = (struct host_world){ .ctx = &worker.world, .ask = ask, .stop = stop,
+    host.world = (struct host_world){ .ctx = &worker.world,
+                                      .ask = ask,
+                                      .stop = stop,
                                       .timer_start = world_timer_start,
                                       .timer_stop = world_timer_stop };
     if (!worker.loop || host_new(&worker.host, &host) < 0)
@@ -250,7 +253,8 @@ int worker_run(const struct worker_options *options)
         return fail(host_error(worker.host));
     flush();
 
-    say(&(struct worker_message){ .say = WORKER_READY, .kinds = host_kinds(worker.host),
+    say(&(struct worker_message){ .say = WORKER_READY,
+                                  .kinds = host_kinds(worker.host),
                                   .threads = host_threads(worker.host) });
     run_loop();
     world_fini(&worker.world);

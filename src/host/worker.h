@@ -18,10 +18,10 @@ struct worker_script {
 
 struct worker_options {
     struct ring *ring;
-    int reader;         /* its cursor in the ring */
-    int control;        /* SOCK_SEQPACKET to the parent */
-    int questions;      /* stream to the prober */
-    const char *user;   /* run as; NULL: stay who we are */
+    int reader;       /* its cursor in the ring */
+    int control;      /* SOCK_SEQPACKET to the parent */
+    int questions;    /* stream to the prober */
+    const char *user; /* run as; NULL: stay who we are */
     const struct worker_script *scripts;
     int scripts_len;
     struct host_options host; /* world is filled in here */

@@ -10,8 +10,8 @@ struct host;
 struct world_timer;
 
 struct world {
-    struct ev_loop *loop; /* borrowed */
-    struct host *host;    /* borrowed; set before the first timer is due */
+    struct ev_loop *loop;       /* borrowed */
+    struct host *host;          /* borrowed; set before the first timer is due */
     struct world_timer *timers; /* owned list */
 };
 

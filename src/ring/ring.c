@@ -148,7 +148,8 @@ static const struct event *record_at(const struct ring *r, uint64_t at)
     return (const struct event *)(r->data + at % r->size);
 }
 
-/* Give up the oldest records until `bytes` fit. Readers see the new tail before the bytes change. */
+/* Give up the oldest records until `bytes` fit. Readers see the new tail before the bytes change.
+ */
 static void retire(struct ring *r, uint64_t head, size_t bytes)
 {
     uint64_t tail = atomic_load_explicit(&r->written->tail, memory_order_relaxed);

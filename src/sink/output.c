@@ -42,8 +42,10 @@ void output_heading(struct output *o)
 
 static struct json_context json_context(const struct output_context *context)
 {
-    return (struct json_context){ .boot = context->boot, .parent = context->parent,
-                                  .labels = context->labels, .labels_len = context->labels_len };
+    return (struct json_context){ .boot = context->boot,
+                                  .parent = context->parent,
+                                  .labels = context->labels,
+                                  .labels_len = context->labels_len };
 }
 
 void output_event(struct output *o, const struct event *ev, const struct output_context *context)

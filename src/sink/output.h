@@ -15,8 +15,8 @@ struct output {
     bool json;
     bool terminal; /* somebody looks at it: what scripts print is made safe */
     struct view view;
-    struct buf lines; /* owned */
-    int error;        /* errno of the write that failed; then nothing is written any more */
+    struct buf lines;   /* owned */
+    int error;          /* errno of the write that failed; then nothing is written any more */
     uint64_t unwritten; /* lines given up because of it */
 };
 

@@ -11,13 +11,13 @@
 #include "event/event.h"
 
 struct view {
-    int columns;     /* width of the terminal; 0: do not cut lines */
+    int columns; /* width of the terminal; 0: do not cut lines */
     bool colour;
-    bool date;       /* full date and time; else HH:MM:SS.mmm, local time */
+    bool date; /* full date and time; else HH:MM:SS.mmm, local time */
 };
 
-/* Append the line of one event, with its newline. `depth` is how many ancestors are known (0: none);
- * `parent` its parent's state or NULL. */
+/* Append the line of one event, with its newline. `depth` is how many ancestors are known (0:
+ * none); `parent` its parent's state or NULL. */
 void view_event(struct buf *out, const struct view *view, const struct event *ev, int depth,
                 const struct event *parent);
 
@@ -34,8 +34,8 @@ void view_process(struct buf *out, const struct view *view, const struct event *
 void view_alert(struct buf *out, const struct view *view, const char *severity, const char *script,
                 const char *text, size_t text_len, const struct event *ev);
 
-/* Any bytes made safe for a terminal, at most `cells` columns wide (0: no limit; what is cut ends in an
- * ellipsis). Returns the columns used. */
+/* Any bytes made safe for a terminal, at most `cells` columns wide (0: no limit; what is cut ends
+ * in an ellipsis). Returns the columns used. */
 int view_text(struct buf *out, const char *bytes, size_t len, int cells);
 
 /* "SIGSEGV" for 11, "signal 99" for what has no name; static or thread-local text. */

@@ -34,8 +34,16 @@ struct made_up {
 };
 
 static const struct made_up shell = {
-    .comm = "sh", .state = 'S', .ppid = 1, .sid = 50, .start = 5000, .uid = 1000, .euid = 1000,
-    .exe = "/bin/sh", .cwd = "/home/u", .args = "sh -c make",
+    .comm = "sh",
+    .state = 'S',
+    .ppid = 1,
+    .sid = 50,
+    .start = 5000,
+    .uid = 1000,
+    .euid = 1000,
+    .exe = "/bin/sh",
+    .cwd = "/home/u",
+    .args = "sh -c make",
 };
 
 __attribute__((format(printf, 3, 4))) static void write_file(int pid, const char *name,
@@ -80,11 +88,11 @@ static void live(int pid, struct made_up p)
     char path[128];
     snprintf(path, sizeof path, "%s/%d", root, pid);
     mkdir(path, 0755);
-    write_file(pid, "stat",
-               "%d (%s) %c %d %d %d 0 -1 %d 1 2 3 4 5 6 7 8 20 0 1 0 %lld 1000 10 1 0 0 0 0 0 0 0 0 "
-               "0 0 0 0 17 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n",
-               pid, p.comm, p.state, p.ppid, pid, p.sid, p.state == 'Z' ? 4 : 0,
-               (long long)p.start);
+    write_file(
+        pid, "stat",
+        "%d (%s) %c %d %d %d 0 -1 %d 1 2 3 4 5 6 7 8 20 0 1 0 %lld 1000 10 1 0 0 0 0 0 0 0 0 "
+        "0 0 0 0 17 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n",
+        pid, p.comm, p.state, p.ppid, pid, p.sid, p.state == 'Z' ? 4 : 0, (long long)p.start);
     write_file(pid, "status", "Name:\t%s\nUid:\t%d\t%d\t0\t0\nGid:\t%d\t%d\t0\t0\n", p.comm, p.uid,
                p.euid, p.uid, p.euid);
     write_file(pid, "loginuid", "%d", 4294967295u == (unsigned)p.uid ? 0 : p.uid);
@@ -275,8 +283,8 @@ static void a_birth_stamped_right_after_a_tick_is_read(void **state)
         .kind = EVENT_FORK, .pid = 101, .mono_ns = tick + 1000, .parent = { 77, 77 } });
     assert_number(ev, F_STARTTIME, 5999, WHY_PROC);
 
-    ev = say((struct kernel_event){ .kind = EVENT_FORK, .pid = 102,
-                                    .mono_ns = tick + NS_PER_TICK / 2, .parent = { 77, 77 } });
+    ev = say((struct kernel_event){
+        .kind = EVENT_FORK, .pid = 102, .mono_ns = tick + NS_PER_TICK / 2, .parent = { 77, 77 } });
     assert_number(ev, F_STARTTIME, 6000, WHY_COMPUTED);
 }
 
@@ -447,9 +455,9 @@ static void wait_statuses_are_taken_apart(void **state)
         uint32_t status;
         int64_t code, signal, core; /* -1: nil */
     } cases[] = {
-        { 0, 0, -1, -1 },        { 1 << 8, 1, -1, -1 }, { 255 << 8, 255, -1, -1 },
-        { 9, -1, 9, -1 },        { 6 | 0x80, -1, 6, 1 }, { 11 | 0x80, -1, 11, 1 },
-        { 64, -1, 64, -1 },      { 0xff00 | 0x80, 255, -1, -1 },
+        { 0, 0, -1, -1 },   { 1 << 8, 1, -1, -1 },          { 255 << 8, 255, -1, -1 },
+        { 9, -1, 9, -1 },   { 6 | 0x80, -1, 6, 1 },         { 11 | 0x80, -1, 11, 1 },
+        { 64, -1, 64, -1 }, { 0xff00 | 0x80, 255, -1, -1 },
     };
     (void)state;
 
@@ -483,9 +491,11 @@ static void an_exit_of_an_unknown_process_is_told(void **state)
     struct made_up dead = shell;
     (void)state;
 
-    const struct event *ev =
-        say((struct kernel_event){ .kind = EVENT_EXIT, .pid = 300, .mono_ns = stamp_of(6000),
-                                   .exit_code = 3 << 8, .parent = { 42, 42 } });
+    const struct event *ev = say((struct kernel_event){ .kind = EVENT_EXIT,
+                                                        .pid = 300,
+                                                        .mono_ns = stamp_of(6000),
+                                                        .exit_code = 3 << 8,
+                                                        .parent = { 42, 42 } });
     assert_number(ev, F_CODE, 3, WHY_KERNEL);
     assert_number(ev, F_PPID, 42, WHY_KERNEL);
     assert_why(ev, F_COMM, WHY_GONE);
@@ -507,8 +517,8 @@ static void a_late_exit_is_about_the_owner_before(void **state)
     (void)state;
     know_shell();
     say_fork(101, 100, 6000);
-    say((struct kernel_event){ .kind = EVENT_COMM, .pid = 101, .mono_ns = stamp_of(6001),
-                               .comm = "first" });
+    say((struct kernel_event){
+        .kind = EVENT_COMM, .pid = 101, .mono_ns = stamp_of(6001), .comm = "first" });
     say_fork(101, 100, 6010); /* its exit was not read yet */
     forget_told();
 
@@ -647,8 +657,8 @@ static void ptrace_and_coredump_are_whole_and_change_nothing(void **state)
         .kind = EVENT_PTRACE, .pid = 100, .mono_ns = stamp_of(6000), .tracer = { 55, 56 } });
     assert_number(ev, F_TRACER, 55, WHY_KERNEL);
     assert_is(ev, F_COMM, "sh", WHY_KEPT);
-    ev = say((struct kernel_event){ .kind = EVENT_COREDUMP, .pid = 100,
-                                    .mono_ns = stamp_of(6001) });
+    ev =
+        say((struct kernel_event){ .kind = EVENT_COREDUMP, .pid = 100, .mono_ns = stamp_of(6001) });
     assert_args(ev, "sh -c make", WHY_KEPT);
     assert_int_equal(tracker_count(tracker).nodes, 1);
 }

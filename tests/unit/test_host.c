@@ -81,7 +81,8 @@ static void load(const char *text)
         fail_msg("%s", host_error(host));
 }
 
-static void tell(enum event_kind kind, int pid, int ppid, const char *comm, const char *args, size_t len)
+static void tell(enum event_kind kind, int pid, int ppid, const char *comm, const char *args,
+                 size_t len)
 {
     static struct event_box box;
     event_begin(&box, kind);
@@ -118,8 +119,9 @@ static struct host_script figures(int script)
 static void an_event_is_an_ordinary_table(void **state)
 {
     (void)state;
-    load(SCRIPT("exec = function(ev) print(ev.type, ev.pid, ev.comm, #ev.args, ev.args[2], ev.cmdline, "
-                "ev.was.comm, ev.time, ev.cwd) end"));
+    load(SCRIPT(
+        "exec = function(ev) print(ev.type, ev.pid, ev.comm, #ev.args, ev.args[2], ev.cmdline, "
+        "ev.was.comm, ev.time, ev.cwd) end"));
     tell(EVENT_EXEC, 10, 1, "ls", "ls\0a b", 7);
     assert_string_equal(written(), "exec\t10\tls\t2\ta b\tls a b\tbefore\t1700000000.1235\tnil\n");
 }
@@ -137,8 +139,9 @@ static void only_what_was_subscribed_comes(void **state)
 static void a_parent_is_known_after_its_end_and_as_of_the_fork(void **state)
 {
     (void)state;
-    load(SCRIPT("exit = function(ev) local p = ev.parent print(ev.pid, p and p.comm, p and p.parent and "
-                "p.parent.comm, p and p.cmdline) end"));
+    load(SCRIPT(
+        "exit = function(ev) local p = ev.parent print(ev.pid, p and p.comm, p and p.parent and "
+        "p.parent.comm, p and p.cmdline) end"));
     tell(EVENT_SNAPSHOT, 1, 0, "init", "init", 5);
     tell(EVENT_FORK, 20, 1, "init", "init", 5);
     tell(EVENT_EXEC, 20, 1, "sh", "sh\0-c", 6);
@@ -152,8 +155,9 @@ static void a_parent_is_known_after_its_end_and_as_of_the_fork(void **state)
 static void each_field_says_how_it_is_known(void **state)
 {
     (void)state;
-    load(SCRIPT("exec = function(ev) print(ev:why 'pid', ev:why 'uid', ev:why 'args', ev:why 'cwd', "
-                "ev:why 'cmdline') end"));
+    load(
+        SCRIPT("exec = function(ev) print(ev:why 'pid', ev:why 'uid', ev:why 'args', ev:why 'cwd', "
+               "ev:why 'cmdline') end"));
     tell(EVENT_EXEC, 10, 1, "ls", NULL, 0);
     assert_string_equal(written(), "connector\tinherited\tmissing: gone before read\tabsent\t"
                                    "missing: gone before read\n");
@@ -171,7 +175,8 @@ static void later_scripts_see_what_earlier_ones_added(void **state)
 {
     (void)state;
     load(SCRIPT("exec = function(ev) ev.site = 'here' kept = ev end"));
-    load(SCRIPT("exec = function(ev) print(ev.site, kept) mw_ = 1 end, exit = function() print(mw_) end"));
+    load(SCRIPT(
+        "exec = function(ev) print(ev.site, kept) mw_ = 1 end, exit = function() print(mw_) end"));
     tell(EVENT_EXEC, 10, 1, "ls", NULL, 0);
     tell(EVENT_EXIT, 10, 1, "ls", NULL, 0);
     assert_string_equal(written(), "here\tnil\n1\n"); /* the globals of one are not the other's */
@@ -203,7 +208,8 @@ static void what_a_script_changed_is_what_it_emits(void **state)
 static void an_alert_is_an_event_with_a_rule(void **state)
 {
     (void)state;
-    load("local mw = require 'moonwatch' return mw.script { name = 'rule', on = { exec = function(ev) "
+    load("local mw = require 'moonwatch' return mw.script { name = 'rule', on = { exec = "
+         "function(ev) "
          "mw.alert { severity = 'high', text = 'look', event = ev, tags = { 'a', 'b' } } end } }");
     tell(EVENT_EXEC, 10, 1, "ls", "ls", 3);
     const char *line = written();
@@ -217,11 +223,14 @@ static void any_table_becomes_one_line_of_json(void **state)
 {
     (void)state;
     load("local mw = require 'moonwatch' local loop = {} loop[1] = loop "
-         "mw.emit { b = 1, a = { 1, 2, 'x' }, c = { [1] = 1, [3] = 3 }, d = 0/0, e = {}, f = print } "
+         "mw.emit { b = 1, a = { 1, 2, 'x' }, c = { [1] = 1, [3] = 3 }, d = 0/0, e = {}, f = print "
+         "} "
          "mw.emit { loop = loop }");
     const char *text = written();
-    assert_memory_equal(text, "{\"a\":[1,2,\"x\"],\"b\":1,\"c\":{\"1\":1,\"3\":3},\"d\":null,\"e\":{},"
-                              "\"f\":\"(function)\"}\n", 71);
+    assert_memory_equal(text,
+                        "{\"a\":[1,2,\"x\"],\"b\":1,\"c\":{\"1\":1,\"3\":3},\"d\":null,\"e\":{},"
+                        "\"f\":\"(function)\"}\n",
+                        71);
     assert_non_null(strstr(text, "(deeper than 16 tables)"));
 }
 
@@ -308,8 +317,9 @@ static void the_last_words_are_said_once(void **state)
 static void many_events_leave_memory_flat(void **state)
 {
     (void)state;
-    load(SCRIPT("exec = function(ev) local x = ev.cmdline .. ev.id end, "
-                "exit = function() collectgarbage() collectgarbage() print(collectgarbage 'count') end"));
+    load(SCRIPT(
+        "exec = function(ev) local x = ev.cmdline .. ev.id end, "
+        "exit = function() collectgarbage() collectgarbage() print(collectgarbage 'count') end"));
     double kib[2];
     for (int round = 0; round < 2; round++) {
         for (int i = 0; i < 10000; i++)

@@ -12,7 +12,7 @@
 static const char constructors_key, metatables_key, methods_key;
 
 /* Constructors are numbered by event kind; a process (a parent) has one of its own. */
-#define PROCESS EVENT_KINDS
+#define PROCESS      EVENT_KINDS
 #define CONSTRUCTORS (EVENT_KINDS + 1)
 
 /* --- which fields a table has ----------------------------------------------------------- */

@@ -20,12 +20,14 @@ static struct policy *current(lua_State *L, const char *what)
 /* --- subscribing -------------------------------------------------------------------------- */
 
 /* Add the function on top of the stack for this kind; pops it.  [-1, +0, m] */
-static void add_handler(lua_State *L, struct handler **list, const struct where *where, int where_ref)
+static void add_handler(lua_State *L, struct handler **list, const struct where *where,
+                        int where_ref)
 {
     struct handler *handler = calloc(1, sizeof *handler);
     if (!handler)
         luaL_error(L, "not enough memory");
-    *handler = (struct handler){ .policy = host_of(L)->current, .where = where,
+    *handler = (struct handler){ .policy = host_of(L)->current,
+                                 .where = where,
                                  .where_ref = where_ref,
                                  .function_ref = luaL_ref(L, LUA_REGISTRYINDEX) };
     while (*list)
@@ -52,8 +54,10 @@ static void subscribe(lua_State *L, uint32_t kinds, const char *key)
         lua_pushvalue(L, value);
     }
     if (!lua_isfunction(L, -1))
-        luaL_error(L, "on.%s must be a function, mw.where { ... } (function), or a list of these; "
-                      "it is a %s", key, luaL_typename(L, value));
+        luaL_error(L,
+                   "on.%s must be a function, mw.where { ... } (function), or a list of these; "
+                   "it is a %s",
+                   key, luaL_typename(L, value));
 
     for (int kind = 1; kind < EVENT_KINDS; kind++) {
         if (!(kinds & (UINT32_C(1) << kind)))
@@ -76,8 +80,10 @@ static uint32_t kinds_of_key(lua_State *L)
         return ON_ALL & ~ON(NONE);
     enum event_kind kind = event_kind_named(key);
     if (kind == EVENT_NONE)
-        luaL_error(L, "on.%s: no event is named so; there are fork exec exit uid gid sid ptrace comm "
-                      "coredump snapshot lost reload, and any", key);
+        luaL_error(L,
+                   "on.%s: no event is named so; there are fork exec exit uid gid sid ptrace comm "
+                   "coredump snapshot lost reload, and any",
+                   key);
     return UINT32_C(1) << kind;
 }
 
@@ -157,7 +163,8 @@ static int start_timer(lua_State *L, const char *what, bool repeats)
                   "seconds, at least 0.001 to repeat");
     lua_settop(L, 2);
     int id = free_timer(L);
-    h->timers[id] = (struct timer){ .policy = policy, .repeats = repeats,
+    h->timers[id] = (struct timer){ .policy = policy,
+                                    .repeats = repeats,
                                     .function_ref = luaL_ref(L, LUA_REGISTRYINDEX) };
     h->options.world.timer_start(h->options.world.ctx, id, seconds, repeats ? seconds : 0);
     lua_pushinteger(L, id);
@@ -206,8 +213,7 @@ static struct output_context context_of(struct host *h, const struct event *ev)
     struct output_context context = { .boot = h->options.boot };
     if (!ev || !event_has(ev, F_PID) || !event_has(ev, F_STARTTIME))
         return context;
-    tracker_ref ref =
-        tracker_find(h->tracker, ev->cell[F_PID].num, ev->cell[F_STARTTIME].num);
+    tracker_ref ref = tracker_find(h->tracker, ev->cell[F_PID].num, ev->cell[F_STARTTIME].num);
     tracker_ref parent = tracker_parent(h->tracker, ref);
     event_begin(&h->parent_box, EVENT_SNAPSHOT);
     if (tracker_copy_state(h->tracker, parent, &h->parent_box, WHY_ABSENT))
@@ -422,12 +428,23 @@ static int script_undecided(lua_State *L)
 /* --- opening ------------------------------------------------------------------------------- */
 
 static const luaL_Reg functions[] = {
-    { "_subscribe", script_subscribe }, { "at_exit", script_at_exit }, { "every", script_every },
-    { "after", script_after },          { "cancel", script_cancel },   { "now", script_now },
-    { "emit", script_emit },            { "_alert", script_alert },    { "log", script_log },
-    { "print", script_print },          { "proc", script_proc },       { "pids", script_pids },
-    { "json", script_json },            { "stop", script_stop },       { "where", where_new },
-    { "_undecided", script_undecided }, { NULL, NULL },
+    { "_subscribe", script_subscribe },
+    { "at_exit", script_at_exit },
+    { "every", script_every },
+    { "after", script_after },
+    { "cancel", script_cancel },
+    { "now", script_now },
+    { "emit", script_emit },
+    { "_alert", script_alert },
+    { "log", script_log },
+    { "print", script_print },
+    { "proc", script_proc },
+    { "pids", script_pids },
+    { "json", script_json },
+    { "stop", script_stop },
+    { "where", where_new },
+    { "_undecided", script_undecided },
+    { NULL, NULL },
 };
 
 void api_script_open(lua_State *L)

@@ -8,7 +8,8 @@
 #include <string.h>
 
 /* Append to the table on top what the cell holds.  [-0, +0, m] */
-static void set_cell(lua_State *L, const struct topic_column *column, const struct answer_cell *cell)
+static void set_cell(lua_State *L, const struct topic_column *column,
+                     const struct answer_cell *cell)
 {
     if (cell->nil)
         return;
@@ -80,9 +81,9 @@ static int ask(lua_State *L)
     int64_t starttime = lua_isnumber(L, -1) ? (int64_t)lua_tonumber(L, -1) : -1;
 
     buf_clear(&h->answer);
-    int result = h->options.world.ask
-                     ? h->options.world.ask(h->options.world.ctx, pid, starttime, number, &h->answer)
-                     : -ENOTCONN;
+    int result = h->options.world.ask ? h->options.world.ask(h->options.world.ctx, pid, starttime,
+                                                             number, &h->answer)
+                                      : -ENOTCONN;
     if (result < 0) {
         lua_pushnil(L);
         lua_pushstring(L, failure_text(result));
