@@ -40,10 +40,19 @@ local Process = {}
 ---@field signal integer? number of the signal that ended it
 ---@field core boolean? a core dump was written; nil when not
 ---@field duration number? from the fork to the exit (s)
+---@field cpu_user number? processor time in user space, all threads; without the tap counted in ticks (s)
+---@field cpu_system number? processor time in the kernel, all threads; without the tap counted in ticks (s)
+---@field max_rss integer? largest resident memory that it had (bytes)
+---@field read_bytes integer? bytes fetched from storage, all threads (bytes)
+---@field write_bytes integer? bytes sent to storage, all threads (bytes)
 ---@field tracer integer? pid of the process that attached; 0 when it let go
 ---@field lost integer? how many kernel events were lost (events)
----@field from number? last event that is known to have arrived before the loss (s since the epoch)
----@field until number? when the loss had ended (s since the epoch)
+---@field from number? last event that is known to have arrived before the loss; or start of what is summed up (s since the epoch)
+---@field until number? when the loss had ended; or end of what is summed up (s since the epoch)
+---@field phase string? begin, sum (of one parent's children) or end of a storm
+---@field children integer? children of this process that were forked and not told one by one
+---@field summed integer? events of these children that were summed up instead of told (events)
+---@field distinct integer? how many different names (comm) these children had
 ---@field was moonwatch.Was? values before the change
 local Event = {}
 

@@ -356,6 +356,7 @@ void complete_event(struct completer *c, const struct kernel_event *kev)
     case EVENT_SNAPSHOT:
     case EVENT_LOST:
     case EVENT_RELOAD:
+    case EVENT_STORM:
     case EVENT_KINDS:
         break;
     }

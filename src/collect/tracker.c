@@ -492,6 +492,7 @@ void tracker_apply(struct tracker *t, const struct event *ev)
     case EVENT_COREDUMP:
     case EVENT_LOST:
     case EVENT_RELOAD:
+    case EVENT_STORM:
     case EVENT_KINDS:
         break;
     }

@@ -30,7 +30,7 @@ static const char *const kind_names[EVENT_KINDS] = {
     [EVENT_EXIT] = "exit",         [EVENT_UID] = "uid",           [EVENT_GID] = "gid",
     [EVENT_SID] = "sid",           [EVENT_PTRACE] = "ptrace",     [EVENT_COMM] = "comm",
     [EVENT_COREDUMP] = "coredump", [EVENT_SNAPSHOT] = "snapshot", [EVENT_LOST] = "lost",
-    [EVENT_RELOAD] = "reload",
+    [EVENT_RELOAD] = "reload",     [EVENT_STORM] = "storm",
 };
 
 const char *event_kind_name(enum event_kind kind)
@@ -61,6 +61,10 @@ const char *event_why_text(enum event_why why)
         return "absent";
     case WHY_KERNEL:
         return "connector";
+    case WHY_TAP:
+        return "tap";
+    case WHY_TASKSTATS:
+        return "taskstats";
     case WHY_PROC:
         return "proc";
     case WHY_INHERITED:
@@ -81,6 +85,8 @@ const char *event_why_text(enum event_why why)
         return "missing: its fork was not seen";
     case WHY_EVICTED:
         return "missing: dropped to bound the process table";
+    case WHY_UNASKED:
+        return "missing: no script needs it";
     }
     return "missing";
 }

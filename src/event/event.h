@@ -31,6 +31,7 @@ enum event_kind {
     EVENT_SNAPSHOT, /* was running when the watch began, or was found after a loss */
     EVENT_LOST,
     EVENT_RELOAD,
+    EVENT_STORM, /* more than the scripts can take: what is summed up, see storm.h */
     EVENT_KINDS
 };
 
@@ -54,6 +55,8 @@ enum event_field {
 enum event_why {
     WHY_ABSENT,    /* events of this kind do not have it, or it does not apply: nil, no fault */
     WHY_KERNEL,    /* in the connector's message */
+    WHY_TAP,       /* told by the tap, in the kernel, at the exec or the exit itself */
+    WHY_TASKSTATS, /* in the taskstats message of the process's end */
     WHY_PROC,      /* read from /proc */
     WHY_INHERITED, /* from the parent, at the fork */
     WHY_KEPT,      /* from an earlier event of the same process */
@@ -65,6 +68,7 @@ enum event_why {
     WHY_KTHREAD,            /* kernel threads have none */
     WHY_UNSEEN,             /* its fork was lost or came before the watch */
     WHY_EVICTED,            /* dropped to keep the process table inside its bound */
+    WHY_UNASKED,            /* no script needs it, so it was not read */
 };
 
 /* One value. `num` for all types but TEXT and ARGS; those say where in the record it lies. */

@@ -557,6 +557,7 @@ static const char *const ecs_event[EVENT_KINDS] = {
     [EVENT_SNAPSHOT] = ECS("info", "snapshot"),
     [EVENT_LOST] = ECS("info", "lost"),
     [EVENT_RELOAD] = ECS("info", "reload"),
+    [EVENT_STORM] = ECS("info", "storm"),
 #undef ECS
 };
 

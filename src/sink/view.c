@@ -661,6 +661,30 @@ static void body_reload(struct line *l, const struct view *view, const struct ev
     line_text(l, "scripts reloaded");
 }
 
+static void body_storm(struct line *l, const struct view *view, const struct event *ev,
+                       const struct event *parent)
+{
+    struct text phase = text_of(ev, F_PHASE);
+    if (!event_has(ev, F_PID)) {
+        line_text(l, "storm: ");
+        line_bytes(l, phase.bytes, phase.len);
+        return;
+    }
+    body_none(l, view, ev, parent);
+    line_text(l, ": ");
+    put_number(l, ev, F_CHILDREN, 0, "no");
+    line_text(l, " children");
+    int64_t span;
+    if (event_has(ev, F_FROM) && event_has(ev, F_UNTIL) &&
+        !__builtin_sub_overflow(ev->cell[F_UNTIL].num, ev->cell[F_FROM].num, &span)) {
+        line_text(l, " in ");
+        put_duration(l, span);
+    }
+    line_text(l, ", ");
+    put_number(l, ev, F_DISTINCT, 0, "no");
+    line_text(l, " distinct comm");
+}
+
 static const struct {
     body *body;
     const char *colour;
@@ -671,7 +695,7 @@ static const struct {
     [EVENT_SID] = { body_sid, BLUE },         [EVENT_PTRACE] = { body_ptrace, MAGENTA },
     [EVENT_COMM] = { body_comm, BLUE },       [EVENT_COREDUMP] = { body_coredump, LOUD },
     [EVENT_SNAPSHOT] = { body_command, DIM }, [EVENT_LOST] = { body_lost, LOUD },
-    [EVENT_RELOAD] = { body_reload, BOLD },
+    [EVENT_RELOAD] = { body_reload, BOLD },   [EVENT_STORM] = { body_storm, LOUD },
 };
 
 #define PID_WIDTH  7 /* pid_max is 4194304 at most */

@@ -687,7 +687,7 @@ static void threads_are_told_with_their_process_and_leave_the_table_alone(void *
 
 static void what_is_no_event_is_not_told(void **state)
 {
-    static const enum event_kind kinds[] = { EVENT_NONE, EVENT_SNAPSHOT, EVENT_LOST, EVENT_RELOAD };
+    static const enum event_kind kinds[] = { EVENT_NONE, EVENT_SNAPSHOT, EVENT_LOST, EVENT_RELOAD, EVENT_STORM };
     (void)state;
     know_shell();
     for (size_t i = 0; i < COUNT(kinds); i++)

@@ -73,7 +73,7 @@ static void no_two_fields_share_an_ecs_path(void **state)
 static void reasons_say_missing_and_sources_do_not(void **state)
 {
     (void)state;
-    for (int why = WHY_ABSENT; why <= WHY_EVICTED; why++) {
+    for (int why = WHY_ABSENT; why <= WHY_UNASKED; why++) {
         const char *text = event_why_text(why);
         if (why > WHY_COMPUTED && why < WHY_MISSING)
             continue;
@@ -109,7 +109,7 @@ static void a_value_comes_back_and_a_reason_is_no_value(void **state)
         event_set(&box, F_PID, INT64_MIN, why);
         assert_int_equal(event_int(&box.ev, F_PID, 0), INT64_MIN);
     }
-    for (int why = WHY_MISSING; why <= WHY_EVICTED; why++) {
+    for (int why = WHY_MISSING; why <= WHY_UNASKED; why++) {
         event_set_missing(&box, F_PID, why);
         assert_false(event_has(&box.ev, F_PID));
         assert_int_equal(box.ev.why[F_PID], why);

@@ -317,6 +317,7 @@ static const struct {
     { EVENT_SNAPSHOT, "info", "snapshot" },
     { EVENT_LOST, "info", "lost" },
     { EVENT_RELOAD, "info", "reload" },
+    { EVENT_STORM, "info", "storm" },
 };
 
 static void every_kind_has_its_ecs_type_and_action(void **state)

@@ -157,7 +157,7 @@ static void a_change_of_an_unknown_process_makes_it_known(void **state)
 static void what_is_not_about_a_life_changes_nothing(void **state)
 {
     static const enum event_kind kinds[] = { EVENT_NONE, EVENT_PTRACE, EVENT_COREDUMP, EVENT_LOST,
-                                             EVENT_RELOAD };
+                                             EVENT_RELOAD, EVENT_STORM };
     (void)state;
     fork_at(10, 1, 100, "sh");
     for (size_t i = 0; i < COUNT(kinds); i++) {

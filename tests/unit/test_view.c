@@ -321,6 +321,22 @@ static void build_lost_one(void)
 {
     set(F_LOST, 1);
 }
+static void build_storm_begin(void)
+{
+    event_set_text(&box, F_PHASE, "begin", 5, WHY_COMPUTED);
+    event_set_missing(&box, F_PID, WHY_ABSENT);
+}
+
+static void build_storm_sum(void)
+{
+    event_set_text(&box, F_COMM, "make", 4, WHY_KEPT);
+    event_set_text(&box, F_PHASE, "sum", 3, WHY_COMPUTED);
+    event_set(&box, F_CHILDREN, 41200, WHY_COMPUTED);
+    event_set(&box, F_DISTINCT, 38, WHY_COMPUTED);
+    event_set(&box, F_FROM, 0, WHY_COMPUTED);
+    event_set(&box, F_UNTIL, INT64_C(60000000000), WHY_COMPUTED);
+}
+
 static void build_nothing(void)
 {
 }
@@ -360,6 +376,9 @@ static const struct {
     { "lost one", EVENT_LOST, build_lost_one, "1 event lost" },
     { "lost, not counted", EVENT_LOST, build_nothing, "some events lost" },
     { "reload", EVENT_RELOAD, build_nothing, "scripts reloaded" },
+    { "storm begins", EVENT_STORM, build_storm_begin, "storm: begin" },
+    { "storm summed", EVENT_STORM, build_storm_sum,
+      "make: 41200 children in 1 m 00 s, 38 distinct comm" },
     { "no event", EVENT_NONE, build_nothing, "sh" },
 };
 
