@@ -361,6 +361,16 @@ void collector_subscribe(struct collector *c, uint32_t kinds, bool threads)
     }
 }
 
+void collector_need(struct collector *c, uint64_t fields)
+{
+    bool more = fields & ~c->completer.needs;
+    c->completer.needs = fields;
+    if (more && c->loop) {
+        compare(c, c->comparing && c->compare_infers);
+        c->flush(c->ctx);
+    }
+}
+
 int collector_open(struct collector **out, const struct collector_options *options,
                    complete_sink *sink, collector_flush *flush, void *ctx, const char **why)
 {
@@ -387,6 +397,7 @@ int collector_open(struct collector **out, const struct collector_options *optio
     if (result < 0)
         goto failed;
     complete_init(&c->completer, c->tracker, &c->fs, sink, ctx);
+    c->completer.needs = options->needs;
 
     c->ledger.last_mono_ns = clock_mono_ns();
     struct netlink_filter filter = filter_for(options->kinds, options->threads);

@@ -18,6 +18,7 @@ struct collector_options {
     const char *proc;   /* "/proc" */
     uint32_t kinds;     /* as collector_subscribe takes them */
     bool threads;
+    uint64_t needs; /* as collector_need takes them */
 };
 
 /* Ends a batch: what the sink got so far should be passed on now. */
@@ -33,6 +34,10 @@ void collector_start(struct collector *c, struct ev_loop *loop);
 
 /* What the kernel should send, besides what the process table needs; may change any time. */
 void collector_subscribe(struct collector *c, uint32_t kinds, bool threads);
+
+/* Fields that somebody looks at, FIELD(ARGS) | ...; UINT64_MAX: all. What is not among them is
+ * not read at an exec. With new ones, processes that lack them are told of again as snapshots. */
+void collector_need(struct collector *c, uint64_t fields);
 
 /* Tell of every living process again, for a reader that missed records. */
 void collector_retell(struct collector *c);

@@ -11,13 +11,18 @@
     (FIELD(ARGS) | FIELD(EXE) | FIELD(DELETED) | FIELD(COMM) | FIELD(CWD) | FIELD(TTY) |           \
      FIELD(SID) | FIELD(LOGINUID) | FIELD(CGROUP) | FIELD(CONTAINER))
 
+/* Read in any case: the table finds a process by the one and shows it by the other. */
+#define ALWAYS_NEEDED (FIELD(COMM) | FIELD(STARTTIME))
+
 /* These belong to one exec: what an earlier image had is no answer. */
 #define OF_ONE_IMAGE (FIELD(ARGS) | FIELD(EXE) | FIELD(DELETED) | FIELD(COMM))
 
 void complete_init(struct completer *c, struct tracker *tracker, const struct procfs *fs,
                    complete_sink *sink, void *ctx)
 {
-    *c = (struct completer){ .tracker = tracker, .fs = fs, .sink = sink, .ctx = ctx };
+    *c = (struct completer){
+        .tracker = tracker, .fs = fs, .sink = sink, .ctx = ctx, .needs = UINT64_MAX
+    };
     complete_clocks(c);
 }
 
@@ -149,11 +154,16 @@ static void complete_fork(struct completer *c, const struct kernel_event *kev)
 
 /* --- exec ----------------------------------------------------------------------------- */
 
-/* What was not read, or could not be, stays as it was before, unless it belongs to one image. */
+/* What was not read, or could not be, stays as it was before, unless it belongs to one image. What
+ * an exec can change and nobody needs is not known any more. */
 static void keep_unread(struct completer *c, tracker_ref ref, uint64_t read)
 {
     for (int f = EVENT_FIRST_STATE; f <= EVENT_LAST_STATE; f++) {
         uint64_t bit = UINT64_C(1) << f;
+        if (!(read & bit) && (READ_AT_EXEC & bit)) {
+            event_set_missing(&c->box, f, WHY_UNASKED);
+            continue;
+        }
         bool missing = c->box.ev.why[f] >= WHY_MISSING;
         if (!(read & bit)) /* for when there is no value to copy */
             event_set_missing(&c->box, f, tracker_why(c->tracker, ref, f));
@@ -175,11 +185,11 @@ static void complete_exec(struct completer *c, const struct kernel_event *kev)
     tracker_ref ref = tracker_alive(c->tracker, kev->pid);
     int64_t starttime = tracker_int(c->tracker, ref, F_STARTTIME, -1);
     int64_t execs = tracker_int(c->tracker, ref, F_EXECS, 0);
-    uint64_t wanted = ref ? READ_AT_EXEC : PROCFS_FIELDS;
+    uint64_t wanted = (ref ? READ_AT_EXEC : PROCFS_FIELDS) & (c->needs | ALWAYS_NEEDED);
 
     begin(c, EVENT_EXEC, kev);
     if (!ref)
-        all_state_missing(c, WHY_UNSEEN);
+        all_state_missing(c, c->needs == UINT64_MAX ? WHY_UNSEEN : WHY_UNASKED);
     procfs_fill(c->fs, kev->pid, starttime, wanted, &c->box);
     if (ref) {
         keep_unread(c, ref, wanted);
@@ -378,8 +388,19 @@ static bool same_int(const struct completer *c, tracker_ref ref, enum event_fiel
     return now == INT64_MIN || now == tracker_int(c->tracker, ref, field, INT64_MIN);
 }
 
+/* Does somebody need by now what was not read of it? */
+static bool lacks_needed(const struct completer *c, tracker_ref ref)
+{
+    for (int f = EVENT_FIRST_STATE; f <= EVENT_LAST_STATE; f++)
+        if ((c->needs >> f & 1) && tracker_why(c->tracker, ref, f) == WHY_UNASKED)
+            return true;
+    return false;
+}
+
 static bool as_known(const struct completer *c, tracker_ref ref)
 {
+    if (lacks_needed(c, ref))
+        return false;
     static const enum event_field texts[] = { F_COMM, F_EXE, F_ARGS };
     static const enum event_field ints[] = { F_UID, F_EUID, F_GID, F_EGID, F_SID };
 

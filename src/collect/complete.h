@@ -27,6 +27,7 @@ struct completer {
     const struct procfs *fs; /* borrowed */
     complete_sink *sink;
     void *ctx;
+    uint64_t needs;          /* fields that somebody looks at: FIELD(ARGS) | ...; all at first */
     int64_t real_minus_mono; /* ns; see complete_clocks */
     int64_t boot_minus_mono;
     struct complete_counters count;

@@ -492,6 +492,7 @@ int moonwatch_start(struct moonwatch *m, struct ev_loop *loop)
         .buffer_bytes = (int)m->options.buffer_bytes,
         .table_bytes = m->options.table_bytes,
         .proc = "/proc",
+        .needs = UINT64_MAX,
     };
     m->loop = loop;
     int result = m->options.worker ? start_with_worker(m, &options) : start_in_one(m, &options);
