@@ -43,19 +43,25 @@ endif
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
         -Wvla -Wformat=2 -Wundef $(if $(WERROR),-Werror)
 
-PKGS_BUILD := gcc libc6-dev make pkg-config libluajit-5.1-dev luajit libev-dev libmd-dev
-PKGS_TEST  := clang libclang-rt-14-dev cppcheck lua-check lua-busted libcmocka-dev jq python3
+PKGS_BUILD := gcc libc6-dev make pkg-config libluajit-5.1-dev luajit libev-dev libmd-dev \
+              clang bpftool libbpf-dev
+PKGS_TEST  := libclang-rt-14-dev cppcheck lua-check lua-busted libcmocka-dev jq python3
 PKGS_BENCH := python3 forkstat extrace bpftrace
 
 LUA_CFLAGS = $(shell pkg-config --cflags luajit 2>/dev/null || echo -I/usr/include/luajit-2.1)
 LUA_LIBS   = $(shell pkg-config --libs luajit 2>/dev/null || echo -lluajit-5.1)
 
+# The tap is built where its three tools are; TAP=0: without it all the same.
+BPFTOOL := $(shell PATH="$$PATH:/usr/sbin:/sbin" command -v bpftool)
+TAP := $(if $(BPFTOOL),$(shell command -v clang >/dev/null && pkg-config --exists libbpf 2>/dev/null && echo 1))
+
 CPPFLAGS += -Isrc $(LUA_CFLAGS) -D_GNU_SOURCE -DMOONWATCH_VERSION='"$(VERSION)"'
-LDLIBS    = $(LUA_LIBS) -lev -lmd -lm -lpthread -ldl
+LDLIBS    = $(LUA_LIBS) -lev -lmd $(TAP_LIBS) -lm -lpthread -ldl
+TAP_LIBS  = $(if $(filter 1,$(TAP)),-lbpf)
 
 # --- what is built --------------------------------------------------------------------
 
-LIB_SRC := $(sort $(filter-out src/cli/%,$(wildcard src/*/*.c src/host/api/*.c)))
+LIB_SRC := $(sort $(filter-out src/cli/% %.bpf.c,$(wildcard src/*/*.c src/host/api/*.c)))
 CLI_SRC := $(sort $(wildcard src/cli/*.c))
 LUA_SRC := $(sort $(shell find lua/moonwatch -name '*.lua' 2>/dev/null))
 LIB_OBJ := $(LIB_SRC:src/%.c=$(BUILD)/obj/%.o)
@@ -83,6 +89,20 @@ $(BUILD)/gen/library.inc: $(LUA_SRC) Makefile
 	done > $@
 $(BUILD)/obj/host/library.o: $(BUILD)/gen/library.inc
 $(BUILD)/obj/host/library.o: CPPFLAGS += -I$(BUILD)/gen
+
+# The tap's programs for the kernel become an array in a header.
+ifeq ($(TAP),1)
+$(BUILD)/gen/tap.bpf.o: src/collect/tap.bpf.c src/collect/tap_record.h
+	@mkdir -p $(@D)
+	clang -O2 -g -Wall -Werror -target bpf -D__TARGET_ARCH_$(subst x86_64,x86,$(subst aarch64,arm64,$(shell uname -m))) \
+	  -Isrc -c -o $@ $<
+
+$(BUILD)/gen/tap.skel.h: $(BUILD)/gen/tap.bpf.o
+	$(BPFTOOL) gen skeleton $< name tap_bpf > $@
+
+$(BUILD)/obj/collect/tap.o: $(BUILD)/gen/tap.skel.h
+$(BUILD)/obj/collect/tap.o: CPPFLAGS += -DMOONWATCH_TAP -I$(BUILD)/gen
+endif
 
 # Everything of ours, for the tests: internal names visible.
 $(BUILD)/libinternal.a: $(LIB_OBJ) $(LUA_OBJ)
@@ -114,7 +134,7 @@ $(BUILD)/moonwatch.pc: Makefile
 	printf '%s\n' 'prefix=$(PREFIX)' 'Name: moonwatch' \
 	  'Description: watch every process, decide in Lua what matters' 'Version: $(VERSION)' \
 	  'Requires: luajit' 'Cflags: -I$${prefix}/include' \
-	  'Libs: -L$${prefix}/lib -lmoonwatch' 'Libs.private: -lev -lmd -lm -lpthread -ldl' > $@
+	  'Libs: -L$${prefix}/lib -lmoonwatch' 'Libs.private: -lev -lmd $(TAP_LIBS) -lm -lpthread -ldl' > $@
 
 # --- what is tested -------------------------------------------------------------------
 

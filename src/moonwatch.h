@@ -39,6 +39,20 @@ enum moonwatch_end {
 /* The watch wants to end: break the loop, then call moonwatch_stop. */
 typedef void moonwatch_ending(void *ctx, enum moonwatch_end why);
 
+/* How the collector gets a processor at once, best first. */
+enum moonwatch_priority {
+    MOONWATCH_FIFO,   /* SCHED_FIFO 1 */
+    MOONWATCH_NICE,   /* nice -20 */
+    MOONWATCH_SLICE,  /* a time slice of 0.1 ms; needs no privilege, Linux 6.12 */
+    MOONWATCH_NORMAL, /* as it was started */
+};
+
+/* Sources besides the connector; each is used where it can be had. */
+enum moonwatch_source {
+    MOONWATCH_TAP = 1,       /* programs in the kernel that tell of execs and ends */
+    MOONWATCH_TASKSTATS = 2, /* the kernel's accounting of ended processes */
+};
+
 struct moonwatch_options {
     size_t size;         /* sizeof(struct moonwatch_options), set by moonwatch_options_init */
     bool worker;         /* scripts in an unprivileged process; else in this one */
@@ -53,6 +67,10 @@ struct moonwatch_options {
     moonwatch_handler *on_event; /* or NULL; in this process */
     moonwatch_ending *on_end;    /* or NULL */
     void *ctx;                   /* for both */
+    unsigned without;            /* enum moonwatch_source, or'ed: do without these */
+    enum moonwatch_priority priority; /* with `realtime`: the best to try; else the next */
+    double delay;                /* seconds for which events gather before they are read: 0.004;
+                                    0: each is read at once */
 };
 
 /* Fill in the defaults. */
@@ -99,6 +117,7 @@ struct moonwatch_summary {
     uint64_t evicted;                /* table entries dropped to stay inside the bound */
     size_t buffer_bytes;             /* receive buffer granted by the kernel */
     const char *priority;            /* "SCHED_FIFO 1", ... */
+    const char *sources;             /* "connector, tap", ... */
     const struct moonwatch_script_summary *scripts; /* known after the stop in a worker */
     int scripts_len;
 };

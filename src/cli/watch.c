@@ -36,6 +36,9 @@ static const char usage[] =
     "      --buffer N   receive buffer for the kernel's messages (32M; k, M and G are understood)\n"
     "      --ring N     memory between collector and scripts (8M)\n"
     "      --table N    most memory for the table of processes (256M)\n"
+    "      --delay SPAN let events gather for so long before they are read (4ms); 0: none\n"
+    "      --priority P the best to try of fifo, nice, slice, normal (fifo)\n"
+    "      --without S  do without these sources, where they could be had: tap, taskstats\n"
     "  -h, --help       this text\n"
     "\n"
     "Needs root, or CAP_NET_ADMIN; from Linux 6.6 on it also works without, with a smaller buffer "
@@ -63,7 +66,10 @@ enum {
     OPTION_SINGLE,
     OPTION_BUFFER,
     OPTION_RING,
-    OPTION_TABLE
+    OPTION_TABLE,
+    OPTION_DELAY,
+    OPTION_PRIORITY,
+    OPTION_WITHOUT
 };
 
 static const struct option long_options[] = {
@@ -76,6 +82,9 @@ static const struct option long_options[] = {
     { "buffer", required_argument, NULL, OPTION_BUFFER },
     { "ring", required_argument, NULL, OPTION_RING },
     { "table", required_argument, NULL, OPTION_TABLE },
+    { "delay", required_argument, NULL, OPTION_DELAY },
+    { "priority", required_argument, NULL, OPTION_PRIORITY },
+    { "without", required_argument, NULL, OPTION_WITHOUT },
     { "help", no_argument, NULL, 'h' },
     { NULL, 0, NULL, 0 },
 };
@@ -87,6 +96,39 @@ static bool parse_size(const char *text, size_t *to)
         return false;
     *to = (size_t)bytes;
     return true;
+}
+
+/* The place of a word among others, or -1. */
+static int place_of(const char *word, size_t len, const char *const *words, int words_len)
+{
+    for (int i = 0; i < words_len; i++)
+        if (strlen(words[i]) == len && !strncmp(words[i], word, len))
+            return i;
+    return -1;
+}
+
+static bool parse_priority(const char *text, enum moonwatch_priority *to)
+{
+    static const char *const words[] = { "fifo", "nice", "slice", "normal" };
+    int place = place_of(text, strlen(text), words, 4);
+    *to = (enum moonwatch_priority)place;
+    return place >= 0;
+}
+
+/* "tap", "taskstats", "tap,taskstats" */
+static bool parse_sources(const char *text, unsigned *to)
+{
+    static const char *const words[] = { "tap", "taskstats" };
+    for (;;) {
+        size_t len = strcspn(text, ",");
+        int place = place_of(text, len, words, 2);
+        if (place < 0)
+            return false;
+        *to |= 1u << place;
+        if (!text[len])
+            return true;
+        text += len + 1;
+    }
 }
 
 /* -1: go on; else an exit status. */
@@ -129,6 +171,21 @@ static int take_option(struct watch *w, int option, const char *command)
     case OPTION_TABLE:
         if (!parse_size(optarg, &w->options.table_bytes))
             return cli_usage(command, "--table takes a size such as 256M, not '%s'", optarg);
+        return -1;
+    case OPTION_DELAY:
+        w->options.delay = cli_seconds(optarg);
+        if (w->options.delay < 0 || w->options.delay > 1)
+            return cli_usage(command, "--delay takes a span from 0 to 1s, such as 4ms, not '%s'",
+                             optarg);
+        return -1;
+    case OPTION_PRIORITY:
+        if (!parse_priority(optarg, &w->options.priority))
+            return cli_usage(command, "--priority takes fifo, nice, slice or normal, not '%s'",
+                             optarg);
+        return -1;
+    case OPTION_WITHOUT:
+        if (!parse_sources(optarg, &w->options.without))
+            return cli_usage(command, "--without takes tap and taskstats, not '%s'", optarg);
         return -1;
     case 'h':
         fputs(usage, stdout);
@@ -206,7 +263,7 @@ static void summarize(struct moonwatch *m, double seconds)
         fprintf(stderr, "; %s forged, rejected", grouped(s.forged));
     if (s.evicted)
         fprintf(stderr, "; %s dropped from the full table", grouped(s.evicted));
-    fprintf(stderr, "; priority %s\n", s.priority);
+    fprintf(stderr, "; sources %s; priority %s\n", s.sources, s.priority);
     if (s.execs)
         fprintf(stderr, "moonwatch: named: exe %.1f %%, args %.1f %%, comm %.1f %% of %s execs\n",
                 percent(s.exe, s.execs), percent(s.args, s.execs), percent(s.comm, s.execs),

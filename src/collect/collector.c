@@ -4,11 +4,17 @@
  * Comparing with /proc (at the start and after a loss) is a scan and then a marker: our own
  * PR_SET_NAME comes back as a COMM event, and as the socket is one queue, everything that happened
  * before the scan has been read by then. Who is in the table, was not in /proc and has not told
- * of its end until the marker is gone without a word. */
+ * of its end until the marker is gone without a word.
+ *
+ * Messages wait for each other: the first opens a short span, at its end all of them are read. It
+ * is the tap, or the reader that runs ahead, who looks at an exec in time. */
 #include "collect/collector.h"
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "collect/ahead.h"
+#include "collect/groups.h"
+#include "collect/tap.h"
 
 #include <errno.h>
 #include <ev.h>
@@ -17,6 +23,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -28,6 +35,12 @@
 
 /* What the process table lives on; never filtered out. */
 #define ALWAYS (ON(FORK) | ON(EXEC) | ON(EXIT) | ON(UID) | ON(GID) | ON(SID) | ON(COMM))
+
+/* Room for what an exec is until its message is read, and how long it may wait for that. */
+#define FACTS_BYTES     (8u << 20)
+#define FACTS_KEPT_NS   (2 * NS_PER_SECOND)
+#define TAP_RING_BYTES  (1u << 20)
+#define AHEAD_BUFFER    (4 << 20)
 
 /* Main threads that exited before their process did. */
 #define LINGERING 64
@@ -47,9 +60,15 @@ struct collector {
     collector_flush *flush;
     void *ctx;
 
+    struct facts *facts; /* owned: of the tap or of the reader ahead */
+    struct tap *tap;     /* owned; NULL: none */
+    struct ahead ahead;  /* when there is no tap and messages are gathered */
+    struct groups groups;
+
     struct ev_loop *loop; /* NULL until started */
-    ev_io readable;
-    ev_timer heartbeat, rescan;
+    int gate;             /* owned: epoll descriptor, -1 when messages are not gathered */
+    ev_io readable, exec_readable;
+    ev_timer heartbeat, rescan, gathered;
     struct lingering lingering[LINGERING];
 
     int own_pid;
@@ -185,18 +204,36 @@ static void stop_lingering(struct collector *c, struct lingering *l)
     l->watcher.fd = -1;
 }
 
+static bool take_end(struct collector *c, int pid, int64_t mono_ns, struct process_end *end)
+{
+    size_t len;
+    if (!c->tap)
+        return false;
+    const void *record = facts_take(c->facts, TAP_FACTS_END, pid, mono_ns, &len);
+    if (!record && tap_drain(c->tap, c->facts) > 0)
+        record = facts_take(c->facts, TAP_FACTS_END, pid, mono_ns, &len);
+    return record && tap_end(record, len, end);
+}
+
 static void group_ended(struct ev_loop *loop, ev_io *watcher, int events)
 {
     struct collector *c = watcher->data;
     struct lingering *l = (struct lingering *)watcher;
+    struct process_end end;
     (void)loop, (void)events;
 
     l->exit.mono_ns = clock_mono_ns();
-    if (!stat_group_status(c, l->exit.pid, &l->exit.exit_code) &&
-        !pidfd_group_status(l->watcher.fd, &l->exit.exit_code))
+    bool told = take_end(c, l->exit.pid, l->exit.mono_ns, &end);
+    if (told)
+        l->exit.exit_code = end.exit_code;
+    else if (!stat_group_status(c, l->exit.pid, &l->exit.exit_code) &&
+             !pidfd_group_status(l->watcher.fd, &l->exit.exit_code))
         l->exit.exit_code = KERNEL_EXIT_UNKNOWN;
     stop_lingering(c, l);
-    complete_event(&c->completer, &l->exit);
+    if (told)
+        complete_end(&c->completer, &l->exit, &end, WHY_TAP);
+    else
+        complete_event(&c->completer, &l->exit);
     c->flush(c->ctx);
 }
 
@@ -230,6 +267,83 @@ static void forget_lingering(struct collector *c, int pid)
             stop_lingering(c, &c->lingering[i]);
 }
 
+/* --- what an exec is ------------------------------------------------------------------ */
+
+/* The control groups behind a key: remembered, or read now. Returns what could not be told. */
+static uint64_t fill_groups(struct collector *c, int pid, uint64_t key, struct event_box *box)
+{
+    uint64_t fields = FIELD(CGROUP) | FIELD(CONTAINER);
+    if (!key)
+        return fields;
+    if (!groups_fill(&c->groups, key, box)) {
+        procfs_fill(&c->fs, pid, -1, fields, box);
+        groups_learn(&c->groups, key, &box->ev);
+    }
+    return 0;
+}
+
+static uint64_t ask_tap(struct collector *c, const struct kernel_event *kev, uint64_t wanted,
+                        struct event_box *box)
+{
+    size_t len;
+    const void *record = facts_take(c->facts, TAP_FACTS_EXEC, kev->pid, kev->mono_ns, &len);
+    if (!record && tap_drain(c->tap, c->facts) > 0)
+        record = facts_take(c->facts, TAP_FACTS_EXEC, kev->pid, kev->mono_ns, &len);
+    if (!record)
+        return wanted;
+    uint64_t rest = tap_fill(record, len, c->fs.boot, wanted, box);
+    if (rest & (FIELD(CGROUP) | FIELD(CONTAINER)))
+        rest = (rest & ~(FIELD(CGROUP) | FIELD(CONTAINER))) |
+               (rest & fill_groups(c, kev->pid, tap_cgroup_key(record), box));
+    return rest;
+}
+
+static uint64_t exec_source(void *ctx, const struct kernel_event *kev, uint64_t wanted,
+                            struct event_box *box)
+{
+    struct collector *c = ctx;
+    if (c->tap)
+        return ask_tap(c, kev, wanted, box);
+    return ahead_fill(&c->ahead, kev->pid, kev->mono_ns, wanted, box);
+}
+
+static void on_exec_readable(struct ev_loop *loop, ev_io *watcher, int events)
+{
+    struct collector *c = watcher->data;
+    (void)loop, (void)events;
+    ahead_read(&c->ahead);
+}
+
+static void tell_needs(struct collector *c)
+{
+    c->ahead.needs = complete_reads(c->completer.needs) | FIELD(STARTTIME);
+    if (c->tap)
+        tap_need(c->tap, c->completer.needs);
+}
+
+/* Who looks at an exec in time? Nobody, when each message is read at once: then reading /proc is
+ * soon enough. */
+static int open_sources(struct collector *c)
+{
+    const char *why = "";
+    c->facts = facts_new(FACTS_BYTES);
+    if (!c->facts)
+        return -ENOMEM;
+    if (c->options.tap && tap_open(&c->tap, TAP_RING_BYTES, &why) < 0)
+        log_info("%s", why);
+    if (!c->tap && c->options.delay_s > 0 &&
+        ahead_open(&c->ahead, &c->fs, c->facts, AHEAD_BUFFER) < 0) {
+        log_info("no second socket: each message is read at once");
+        c->options.delay_s = 0;
+    }
+    if (c->tap || c->ahead.netlink.fd >= 0) {
+        c->completer.source = exec_source;
+        c->completer.source_ctx = c;
+    }
+    tell_needs(c);
+    return 0;
+}
+
 /* --- events --------------------------------------------------------------------------- */
 
 static void on_kernel_event(void *ctx, const struct kernel_event *kev)
@@ -243,8 +357,15 @@ static void on_kernel_event(void *ctx, const struct kernel_event *kev)
             finish_comparing(c);
         return;
     }
-    if (kev->kind == EVENT_EXIT && kev->pid == kev->tid && linger(c, kev))
-        return;
+    if (kev->kind == EVENT_EXIT && kev->pid == kev->tid) {
+        struct process_end end;
+        if (take_end(c, kev->pid, kev->mono_ns, &end)) {
+            complete_end(&c->completer, kev, &end, WHY_TAP);
+            return;
+        }
+        if (linger(c, kev))
+            return;
+    }
     if (kev->kind == EVENT_EXEC)
         forget_lingering(c, kev->pid);
     complete_event(&c->completer, kev);
@@ -284,12 +405,50 @@ static bool drain(struct collector *c, int batches)
     return false;
 }
 
+static void read_batch(struct collector *c)
+{
+    drain(c, BATCHES_A_TURN);
+    facts_expire(c->facts, clock_mono_ns() - FACTS_KEPT_NS);
+    c->flush(c->ctx);
+}
+
+/* The gate opens once for each span: what comes during it wakes nobody. */
+static int set_gate(struct collector *c, int operation)
+{
+    struct epoll_event once = { .events = EPOLLIN | EPOLLONESHOT };
+    return epoll_ctl(c->gate, operation, c->netlink.fd, &once);
+}
+
 static void on_readable(struct ev_loop *loop, ev_io *watcher, int events)
 {
     struct collector *c = watcher->data;
+    struct epoll_event once;
+    (void)events;
+    if (c->gate < 0) {
+        read_batch(c);
+        return;
+    }
+    if (epoll_wait(c->gate, &once, 1, 0) > 0) {
+        ev_timer_set(&c->gathered, c->options.delay_s, 0);
+        ev_timer_start(loop, &c->gathered);
+    }
+}
+
+static void on_gathered(struct ev_loop *loop, ev_timer *watcher, int events)
+{
+    struct collector *c = watcher->data;
     (void)loop, (void)events;
-    drain(c, BATCHES_A_TURN);
-    c->flush(c->ctx);
+    read_batch(c);
+    set_gate(c, EPOLL_CTL_MOD);
+}
+
+static void watch_socket(struct collector *c)
+{
+    if (c->gate >= 0)
+        set_gate(c, EPOLL_CTL_ADD);
+    ev_io_init(&c->readable, on_readable, c->gate >= 0 ? c->gate : c->netlink.fd, EV_READ);
+    c->readable.data = c;
+    ev_io_start(c->loop, &c->readable);
 }
 
 static void on_rescan(struct ev_loop *loop, ev_timer *watcher, int events)
@@ -316,8 +475,7 @@ static void reopen(struct collector *c)
         return;
     }
     c->markers_back = c->markers_out;
-    ev_io_set(&c->readable, c->netlink.fd, EV_READ);
-    ev_io_start(c->loop, &c->readable);
+    watch_socket(c);
     compare(c, true);
 }
 
@@ -365,6 +523,7 @@ void collector_need(struct collector *c, uint64_t fields)
 {
     bool more = fields & ~c->completer.needs;
     c->completer.needs = fields;
+    tell_needs(c);
     if (more && c->loop) {
         compare(c, c->comparing && c->compare_infers);
         c->flush(c->ctx);
@@ -380,7 +539,7 @@ int collector_open(struct collector **out, const struct collector_options *optio
     c->options = *options;
     c->flush = flush;
     c->ctx = ctx;
-    c->netlink.fd = c->fs.root = -1;
+    c->netlink.fd = c->ahead.netlink.fd = c->fs.root = c->gate = -1;
     c->own_pid = getpid();
     for (int i = 0; i < LINGERING; i++)
         c->lingering[i].watcher.fd = -1;
@@ -398,6 +557,11 @@ int collector_open(struct collector **out, const struct collector_options *optio
         goto failed;
     complete_init(&c->completer, c->tracker, &c->fs, sink, ctx);
     c->completer.needs = options->needs;
+
+    *why = "not enough memory for the sources";
+    result = open_sources(c);
+    if (result < 0)
+        goto failed;
 
     c->ledger.last_mono_ns = clock_mono_ns();
     struct netlink_filter filter = filter_for(options->kinds, options->threads);
@@ -425,11 +589,17 @@ void collector_start(struct collector *c, struct ev_loop *loop)
 {
     c->loop = loop;
     c->own_pid = getpid();
-    ev_io_init(&c->readable, on_readable, c->netlink.fd, EV_READ);
     ev_timer_init(&c->heartbeat, on_heartbeat, HEARTBEAT_S, HEARTBEAT_S);
     ev_timer_init(&c->rescan, on_rescan, 0, 0);
-    c->readable.data = c->heartbeat.data = c->rescan.data = c;
-    ev_io_start(loop, &c->readable);
+    ev_timer_init(&c->gathered, on_gathered, 0, 0);
+    c->heartbeat.data = c->rescan.data = c->gathered.data = c->exec_readable.data = c;
+    if (c->options.delay_s > 0)
+        c->gate = epoll_create1(EPOLL_CLOEXEC);
+    watch_socket(c);
+    ev_io_init(&c->exec_readable, on_exec_readable, c->ahead.netlink.fd, EV_READ);
+    c->exec_readable.data = c;
+    if (c->ahead.netlink.fd >= 0)
+        ev_io_start(loop, &c->exec_readable);
     ev_timer_start(loop, &c->heartbeat);
     compare(c, false);
     c->flush(c->ctx);
@@ -467,8 +637,10 @@ void collector_stop(struct collector *c)
     c->flush(c->ctx);
 
     ev_io_stop(c->loop, &c->readable);
+    ev_io_stop(c->loop, &c->exec_readable);
     ev_timer_stop(c->loop, &c->heartbeat);
     ev_timer_stop(c->loop, &c->rescan);
+    ev_timer_stop(c->loop, &c->gathered);
     for (int i = 0; i < LINGERING; i++)
         if (c->lingering[i].watcher.fd >= 0)
             stop_lingering(c, &c->lingering[i]);
@@ -482,6 +654,12 @@ void collector_free(struct collector *c)
         return;
     collector_stop(c);
     netlink_close(&c->netlink);
+    ahead_close(&c->ahead);
+    tap_close(c->tap);
+    facts_free(c->facts);
+    groups_free(&c->groups);
+    if (c->gate >= 0)
+        close(c->gate);
     if (c->fs.root >= 0)
         procfs_close(&c->fs);
     tracker_free(c->tracker);
@@ -497,6 +675,10 @@ struct collector_counters collector_count(struct collector *c)
         .lost = c->ledger.lost,
         .episodes = c->ledger.episodes,
         .scans = c->scans,
+        .unclaimed = c->facts ? facts_unclaimed(c->facts) : 0,
+        .doubtful = c->ahead.doubtful,
+        .tap_dropped = c->tap ? tap_dropped(c->tap) : 0,
+        .sources = c->tap ? "connector, tap" : "connector",
         .buffer_bytes = c->netlink.buffer_bytes,
         .fill = c->fill,
     };

@@ -19,6 +19,8 @@ struct collector_options {
     uint32_t kinds;     /* as collector_subscribe takes them */
     bool threads;
     uint64_t needs; /* as collector_need takes them */
+    bool tap;       /* load it if it can be had */
+    double delay_s; /* gather messages for so long before they are read; 0: read each at once */
 };
 
 /* Ends a batch: what the sink got so far should be passed on now. */
@@ -52,6 +54,9 @@ struct collector_counters {
     struct complete_counters complete;
     struct tracker_counters tracker;
     uint64_t lost, episodes, scans;
+    uint64_t unclaimed, doubtful; /* readings of execs: of no message; maybe of a later image */
+    uint64_t tap_dropped;         /* records of the tap that found no room */
+    const char *sources;          /* "connector, tap", ... */
     int buffer_bytes;
     double fill; /* of the receive buffer, 0..1, at the last look */
 };

@@ -180,6 +180,32 @@ static void count_names(struct completer *c)
     c->count.comm += event_has(&c->box.ev, F_COMM);
 }
 
+uint64_t complete_reads(uint64_t needs)
+{
+    return READ_AT_EXEC & (needs | ALWAYS_NEEDED);
+}
+
+/* What the source told of a process that has this pid now, but is not the one of the table. */
+static bool of_another(const struct completer *c, int64_t starttime)
+{
+    return starttime >= 0 && event_has(&c->box.ev, F_STARTTIME) &&
+           !tracker_same_start(starttime, c->box.ev.cell[F_STARTTIME].num);
+}
+
+static void look_at_exec(struct completer *c, const struct kernel_event *kev, int64_t starttime,
+                         uint64_t wanted)
+{
+    uint64_t rest = wanted;
+    if (c->source)
+        rest = c->source(c->source_ctx, kev, wanted | FIELD(STARTTIME), &c->box);
+    if (of_another(c, starttime))
+        for (int f = EVENT_FIRST_STATE; f <= EVENT_LAST_STATE; f++)
+            if (wanted >> f & 1)
+                event_set_missing(&c->box, f, WHY_GONE);
+    if (rest & wanted)
+        procfs_fill(c->fs, kev->pid, starttime, rest & wanted, &c->box);
+}
+
 static void complete_exec(struct completer *c, const struct kernel_event *kev)
 {
     tracker_ref ref = tracker_alive(c->tracker, kev->pid);
@@ -190,7 +216,7 @@ static void complete_exec(struct completer *c, const struct kernel_event *kev)
     begin(c, EVENT_EXEC, kev);
     if (!ref)
         all_state_missing(c, c->needs == UINT64_MAX ? WHY_UNSEEN : WHY_UNASKED);
-    procfs_fill(c->fs, kev->pid, starttime, wanted, &c->box);
+    look_at_exec(c, kev, starttime, wanted);
     if (ref) {
         keep_unread(c, ref, wanted);
         copy_node_field(c, ref, F_COMM, F_WAS_COMM);
@@ -231,6 +257,27 @@ static void set_duration(struct completer *c, tracker_ref ref)
                   WHY_COMPUTED);
 }
 
+static void set_usage(struct completer *c)
+{
+    const struct process_end *end = c->end;
+    if (!end)
+        return;
+    const struct {
+        enum event_field field;
+        int64_t value;
+    } usage[] = {
+        { F_CPU_USER, end->cpu_user_ns },   { F_CPU_SYSTEM, end->cpu_system_ns },
+        { F_MAX_RSS, end->max_rss },        { F_READ_BYTES, end->read_bytes },
+        { F_WRITE_BYTES, end->write_bytes },
+    };
+    for (size_t i = 0; i < sizeof usage / sizeof *usage; i++)
+        if (usage[i].value >= 0)
+            event_set(&c->box, usage[i].field, usage[i].value, c->end_why);
+    if (!event_has(&c->box.ev, F_COMM) && *end->comm)
+        event_set_text(&c->box, F_COMM, end->comm, strnlen(end->comm, sizeof end->comm),
+                       c->end_why);
+}
+
 static void forget_awaited(struct completer *c, int at)
 {
     c->awaited[at] = c->awaited[--c->awaited_len];
@@ -258,6 +305,7 @@ static void complete_late_exit(struct completer *c, const struct kernel_event *k
         set_ids(c, kev);
         set_wait_status(&c->box, kev->exit_code);
         set_duration(c, ref);
+        set_usage(c);
         forget_awaited(c, i);
         c->sink(c->ctx, &c->box); /* the table knows already */
         return;
@@ -279,7 +327,17 @@ static void complete_exit(struct completer *c, const struct kernel_event *kev)
     set_wait_status(&c->box, kev->exit_code);
     if (kev->pid == kev->tid)
         set_duration(c, ref);
+    set_usage(c);
     tell(c);
+}
+
+void complete_end(struct completer *c, const struct kernel_event *kev,
+                  const struct process_end *end, enum event_why why)
+{
+    c->end = end;
+    c->end_why = why;
+    complete_exit(c, kev);
+    c->end = NULL;
 }
 
 /* --- changes -------------------------------------------------------------------------- */

@@ -6,12 +6,18 @@
 #ifndef COLLECT_COMPLETE_H
 #define COLLECT_COMPLETE_H
 
+#include "collect/end.h"
 #include "collect/netlink.h"
 #include "collect/procfs.h"
 #include "collect/tracker.h"
 
 /* A whole event, borrowed for the call; the receiver may set F_SEQ. */
 typedef void complete_sink(void *ctx, struct event_box *box);
+
+/* What somebody else knows of this exec already: sets those of the `wanted` fields in the box and
+ * returns the others, which are then read from /proc. */
+typedef uint64_t complete_source(void *ctx, const struct kernel_event *kev, uint64_t wanted,
+                                 struct event_box *box);
 
 /* How many execs were seen, and how many of them with each of the names. */
 struct complete_counters {
@@ -27,12 +33,16 @@ struct completer {
     const struct procfs *fs; /* borrowed */
     complete_sink *sink;
     void *ctx;
+    complete_source *source; /* NULL: only /proc */
+    void *source_ctx;
     uint64_t needs;          /* fields that somebody looks at: FIELD(ARGS) | ...; all at first */
     int64_t real_minus_mono; /* ns; see complete_clocks */
     int64_t boot_minus_mono;
     struct complete_counters count;
     tracker_ref awaited[COMPLETE_AWAITED];
     int awaited_len;
+    const struct process_end *end; /* during complete_end */
+    enum event_why end_why;
     struct event_box box; /* the event being made */
 };
 
@@ -42,8 +52,15 @@ void complete_init(struct completer *c, struct tracker *tracker, const struct pr
 /* Take the differences of the clocks anew: they change when somebody sets the time. */
 void complete_clocks(struct completer *c);
 
+/* The fields that are looked for at an exec when these are needed. */
+uint64_t complete_reads(uint64_t needs);
+
 /* Complete and hand on. An EXIT must be the end of the process, not just of its main thread. */
 void complete_event(struct completer *c, const struct kernel_event *kev);
+
+/* The EXIT of a process of which `why` (WHY_TAP, WHY_TASKSTATS) has told more. */
+void complete_end(struct completer *c, const struct kernel_event *kev,
+                  const struct process_end *end, enum event_why why);
 
 /* The process as /proc shows it now: tells of it as a snapshot when the table did not know it or
  * knew something else (with `inferred` when this repairs a loss), and marks it as seen in this

@@ -97,6 +97,7 @@ void moonwatch_options_init(struct moonwatch_options *options)
         .buffer_bytes = 32u << 20,
         .ring_bytes = 8u << 20,
         .table_bytes = 256u << 20,
+        .delay = 0.004,
     };
 }
 
@@ -493,6 +494,8 @@ int moonwatch_start(struct moonwatch *m, struct ev_loop *loop)
         .table_bytes = m->options.table_bytes,
         .proc = "/proc",
         .needs = UINT64_MAX,
+        .tap = !(m->options.without & MOONWATCH_TAP),
+        .delay_s = m->options.delay,
     };
     m->loop = loop;
     int result = m->options.worker ? start_with_worker(m, &options) : start_in_one(m, &options);
@@ -576,6 +579,7 @@ void moonwatch_free(struct moonwatch *m)
 void moonwatch_summarize(struct moonwatch *m, struct moonwatch_summary *out)
 {
     *out = (struct moonwatch_summary){ .priority = m->priority,
+                                       .sources = "none",
                                        .missed = m->missed,
                                        .scripts = m->summaries,
                                        .scripts_len = m->summaries_len };
@@ -592,5 +596,6 @@ void moonwatch_summarize(struct moonwatch *m, struct moonwatch_summary *out)
     out->comm = count.complete.comm;
     out->processes = count.tracker.alive;
     out->evicted = count.tracker.evicted;
+    out->sources = count.sources;
     out->buffer_bytes = (size_t)count.buffer_bytes;
 }

@@ -1,0 +1,37 @@
+/* ahead.h - reads /proc at each exec at once, while all other messages wait to be read in batches.
+ *
+ * A second socket of the connector that lets only execs through: being woken for each of them is
+ * what names short processes, being woken for nothing else is what makes it cheap. What it read
+ * is found by the stamp of the message, which is the same in both sockets. Needless with the tap. */
+#ifndef COLLECT_AHEAD_H
+#define COLLECT_AHEAD_H
+
+#include "collect/facts.h"
+#include "collect/netlink.h"
+#include "collect/procfs.h"
+
+/* The kind of its facts. */
+enum { AHEAD_FACTS = 3 };
+
+struct ahead {
+    struct netlink netlink;
+    const struct procfs *fs; /* borrowed */
+    struct facts *facts;     /* borrowed */
+    uint64_t needs;          /* fields to read: FIELD(ARGS) | ... */
+    uint64_t doubtful;       /* reads that may have seen the next image of the process */
+    struct event_box box;
+};
+
+/* 0, or -errno. Caller's storage. */
+int ahead_open(struct ahead *a, const struct procfs *fs, struct facts *facts, int buffer_bytes);
+void ahead_close(struct ahead *a);
+
+/* Read of every process whose exec is queued. */
+void ahead_read(struct ahead *a);
+
+/* Set the `wanted` fields of the exec at this stamp from what was read then; returns those of which
+ * nothing was read. */
+uint64_t ahead_fill(struct ahead *a, int pid, int64_t mono_ns, uint64_t wanted,
+                    struct event_box *box);
+
+#endif
