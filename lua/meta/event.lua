@@ -15,6 +15,10 @@
 ---@field loginuid integer? user id of the login that it stems from; nil when it stems from none
 ---@field start number? when the process was forked (s since the epoch)
 ---@field starttime integer? the same as /proc/PID/stat counts it (100 a second); with pid it tells a reused pid apart (ticks since boot)
+---@field pid_ns integer? inode of its pid namespace, as in /proc/PID/ns
+---@field mnt_ns integer? inode of its mount namespace
+---@field net_ns integer? inode of its network namespace
+---@field user_ns integer? inode of its user namespace
 ---@field execs integer? how many times this process was seen to exec
 ---@field deleted boolean? the program's file is gone from the file system; nil when it is there
 ---@field comm string? name of the main thread, 15 bytes at most; a process can set it
@@ -25,7 +29,7 @@
 ---@field cgroup string? path in the unified hierarchy, else in the one that names a container
 ---@field container string? id of the container, first 12 characters; nil outside of one
 ---@field inferred boolean? not told by the kernel but found by comparing with /proc after a loss; else nil
----@field truncated boolean? args were longer than 64 KiB and are cut; else nil
+---@field truncated boolean? args were longer than 64 KiB, or a path longer than 4 KiB, and are cut; else nil
 ---@field id string? names this process for good: boot id, pid and start time; a reused pid has another
 ---@field cmdline string? args joined by spaces
 ---@field parent moonwatch.Process? what forked it, as it was then

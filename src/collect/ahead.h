@@ -2,7 +2,9 @@
  *
  * A second socket of the connector that lets only execs through: being woken for each of them is
  * what names short processes, being woken for nothing else is what makes it cheap. What it read
- * is found by the stamp of the message, which is the same in both sockets. Needless with the tap. */
+ * is found by the stamp of the message, which is the same in both sockets. When a process execs
+ * twice in a row, a reading that may have seen the second image is not believed. Needless with
+ * the tap, which cannot be late. */
 #ifndef COLLECT_AHEAD_H
 #define COLLECT_AHEAD_H
 

@@ -321,8 +321,7 @@ static void tell_needs(struct collector *c)
         tap_need(c->tap, c->completer.needs);
 }
 
-/* Who looks at an exec in time? Nobody, when each message is read at once: then reading /proc is
- * soon enough. */
+/* Who looks at an exec in time: the tap, else the reader ahead, else nobody but us. */
 static int open_sources(struct collector *c)
 {
     const char *why = "";
@@ -331,8 +330,7 @@ static int open_sources(struct collector *c)
         return -ENOMEM;
     if (c->options.tap && tap_open(&c->tap, TAP_RING_BYTES, &why) < 0)
         log_info("%s", why);
-    if (!c->tap && c->options.delay_s > 0 &&
-        ahead_open(&c->ahead, &c->fs, c->facts, AHEAD_BUFFER) < 0) {
+    if (!c->tap && ahead_open(&c->ahead, &c->fs, c->facts, AHEAD_BUFFER) < 0) {
         log_info("no second socket: each message is read at once");
         c->options.delay_s = 0;
     }

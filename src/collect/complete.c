@@ -9,7 +9,8 @@
  * are not among them: the connector tells of every change. */
 #define READ_AT_EXEC                                                                               \
     (FIELD(ARGS) | FIELD(EXE) | FIELD(DELETED) | FIELD(COMM) | FIELD(CWD) | FIELD(TTY) |           \
-     FIELD(SID) | FIELD(LOGINUID) | FIELD(CGROUP) | FIELD(CONTAINER))
+     FIELD(SID) | FIELD(LOGINUID) | FIELD(PID_NS) | FIELD(MNT_NS) | FIELD(NET_NS) |               \
+     FIELD(USER_NS) | FIELD(CGROUP) | FIELD(CONTAINER))
 
 /* Read in any case: the table finds a process by the one and shows it by the other. */
 #define ALWAYS_NEEDED (FIELD(COMM) | FIELD(STARTTIME))

@@ -528,9 +528,9 @@ static enum event_why why_missing(const struct visit *v, int err)
     return WHY_DENIED;
 }
 
-/* What the first three reads gave: a length, or -errno. */
+/* What the first reads gave: a length, or -errno. */
 struct vanishing {
-    ssize_t args, exe, cwd;
+    ssize_t args, exe, cwd, ns[4];
 };
 
 /* cmdline has the strings of argv, each with its NUL; a process can write other bytes there. */
@@ -614,6 +614,34 @@ static ssize_t fill_cwd(struct visit *v)
     return len;
 }
 
+static const struct {
+    enum event_field field;
+    const char *link;
+} namespaces[] = {
+    { F_PID_NS, "ns/pid" },
+    { F_MNT_NS, "ns/mnt" },
+    { F_NET_NS, "ns/net" },
+    { F_USER_NS, "ns/user" },
+};
+
+/* "mnt:[4026531841]" */
+static ssize_t fill_namespace(struct visit *v, enum event_field field, const char *link)
+{
+    uint64_t inode;
+    ssize_t len = procfs_link(v->dir, link, v->buf, 64);
+    if (len < 0)
+        return len;
+    const char *at = memchr(v->buf, '[', (size_t)len);
+    struct slice left = { at ? at + 1 : v->buf, at ? (size_t)(v->buf + len - at - 1) : 0 };
+    if (!take_number(&left, &inode))
+        return -EBADMSG;
+    set(v, field, (int64_t)inode);
+    return len;
+}
+
+#define NAMESPACES (sizeof namespaces / sizeof *namespaces)
+#define NS_FIELDS  (FIELD(PID_NS) | FIELD(MNT_NS) | FIELD(NET_NS) | FIELD(USER_NS))
+
 /* The memory of a process goes first of all, long before it becomes a zombie. */
 static struct vanishing fill_vanishing(struct visit *v)
 {
@@ -624,6 +652,9 @@ static struct vanishing fill_vanishing(struct visit *v)
         got.exe = fill_exe(v);
     if (v->wanted & FIELD(CWD))
         got.cwd = fill_cwd(v);
+    for (size_t i = 0; (v->wanted & NS_FIELDS) && i < NAMESPACES; i++)
+        if (v->wanted >> namespaces[i].field & 1)
+            got.ns[i] = fill_namespace(v, namespaces[i].field, namespaces[i].link);
     return got;
 }
 
@@ -654,6 +685,9 @@ static void settle_vanishing(struct visit *v, struct vanishing got)
                     v->kthread ? WHY_KTHREAD : why_missing(v, (int)got.exe));
     if (got.cwd < 0)
         set_missing(v, FIELD(CWD), why_missing(v, (int)got.cwd));
+    for (size_t i = 0; i < NAMESPACES; i++)
+        if (got.ns[i] < 0)
+            set_missing(v, UINT64_C(1) << namespaces[i].field, why_missing(v, (int)got.ns[i]));
 }
 
 static bool same_start(int64_t wanted, uint64_t found)
@@ -794,7 +828,7 @@ static int visit_process(struct visit *v, const struct procfs *fs, int64_t start
     if (!err)
         fill_from_stat(v, fs, &st);
     else
-        set_missing(v, PROCFS_FIELDS & ~(FIELD(ARGS) | FIELD(EXE) | FIELD(DELETED) | FIELD(CWD)),
+        set_missing(v, PROCFS_FIELDS & ~(FIELD(ARGS) | FIELD(EXE) | FIELD(DELETED) | FIELD(CWD) | NS_FIELDS),
                     WHY_GONE);
     settle_vanishing(v, got);
     if (err)

@@ -74,13 +74,13 @@ void procfs_parse_cgroup(const char *bytes, size_t len, struct procfs_cgroup *ou
 /* The fields that procfs_fill can read. */
 #define PROCFS_FIELDS                                                                              \
     (FIELD(PPID) | FIELD(UID) | FIELD(EUID) | FIELD(GID) | FIELD(EGID) | FIELD(SID) |              \
-     FIELD(LOGINUID) | FIELD(START) | FIELD(STARTTIME) | FIELD(DELETED) | FIELD(COMM) |            \
-     FIELD(EXE) | FIELD(ARGS) | FIELD(CWD) | FIELD(TTY) | FIELD(CGROUP) | FIELD(CONTAINER))
+     FIELD(LOGINUID) | FIELD(START) | FIELD(STARTTIME) | FIELD(PID_NS) | FIELD(MNT_NS) |           \
+     FIELD(NET_NS) | FIELD(USER_NS) | FIELD(DELETED) | FIELD(COMM) | FIELD(EXE) | FIELD(ARGS) | FIELD(CWD) | FIELD(TTY) | FIELD(CGROUP) | FIELD(CONTAINER))
 
 /* Read the `wanted` fields of process `pid` into the box, each as WHY_PROC, WHY_ABSENT (does not
  * apply: no tty, kernel thread's exe is WHY_KTHREAD) or with the reason why it is missing. Fields
  * not wanted stay as they are. Opens only the files that the wanted fields need, and first those
- * that vanish first: cmdline, exe, cwd, then stat, status, loginuid, cgroup.
+ * that vanish first: cmdline, exe, cwd, ns/, then stat, status, loginuid, cgroup.
  * `starttime` >= 0: the process must be that one, give or take one tick, else -ESRCH; -1: any.
  * stat is always read.
  * Returns 0 when stat could be read; -ESRCH when the process is gone or another: then all

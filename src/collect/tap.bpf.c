@@ -71,15 +71,43 @@ struct kuid {
     __u32 val;
 } KERNEL;
 
+struct ns_common {
+    __u32 inum;
+} KERNEL;
+
+struct user_namespace {
+    struct ns_common ns;
+} KERNEL;
+
+struct pid_namespace {
+    struct ns_common ns;
+} KERNEL;
+
+struct mnt_namespace {
+    struct ns_common ns;
+} KERNEL;
+
+struct net {
+    struct ns_common ns;
+} KERNEL;
+
+struct nsproxy {
+    struct mnt_namespace *mnt_ns;
+    struct net *net_ns;
+} KERNEL;
+
 struct cred {
     struct kuid uid, gid, euid, egid;
+    struct user_namespace *user_ns;
 } KERNEL;
 
 struct upid {
     __s32 nr;
+    struct pid_namespace *ns;
 } KERNEL;
 
 struct pid {
+    __u32 level;
     struct upid numbers[1];
 } KERNEL;
 
@@ -141,6 +169,8 @@ struct task_struct {
     struct fs_struct *fs;
     struct signal_struct *signal;
     const struct cred *cred;
+    struct nsproxy *nsproxy;
+    struct pid *thread_pid;
     struct css_set *cgroups;
     struct kuid loginuid;
     struct task_io_accounting ioac;
@@ -269,6 +299,14 @@ static __u32 tty_number(const struct tty_struct *tty)
     return (minor & 0xff) | major << 8 | (minor & ~0xffu) << 12;
 }
 
+/* A pid has a number in its own namespace and in each above; its own is the last. */
+static __u32 pid_namespace(const struct pid *pid)
+{
+    __u32 level = BPF_CORE_READ(pid, level);
+    const struct upid *upid = (const void *)&pid->numbers[0] + level * bpf_core_type_size(struct upid);
+    return BPF_CORE_READ(upid, ns, ns.inum);
+}
+
 static void write_ids(struct task_struct *task, struct tap_exec *to)
 {
     to->start_boot_ns = BPF_CORE_READ(task, start_boottime);
@@ -278,6 +316,10 @@ static void write_ids(struct task_struct *task, struct tap_exec *to)
     to->euid = BPF_CORE_READ(task, cred, euid.val);
     to->gid = BPF_CORE_READ(task, cred, gid.val);
     to->egid = BPF_CORE_READ(task, cred, egid.val);
+    to->pid_ns = pid_namespace(BPF_CORE_READ(task, thread_pid));
+    to->mnt_ns = BPF_CORE_READ(task, nsproxy, mnt_ns, ns.inum);
+    to->net_ns = BPF_CORE_READ(task, nsproxy, net_ns, ns.inum);
+    to->user_ns = BPF_CORE_READ(task, cred, user_ns, ns.inum);
     to->tty_nr = tty_number(BPF_CORE_READ(task, signal, tty));
     to->loginuid_missing = !bpf_core_field_exists(task->loginuid);
     to->loginuid = to->loginuid_missing ? 0 : BPF_CORE_READ(task, loginuid.val);

@@ -19,7 +19,8 @@
 
 #define ALWAYS_TOLD                                                                                \
     (FIELD(PPID) | FIELD(UID) | FIELD(EUID) | FIELD(GID) | FIELD(EGID) | FIELD(SID) |              \
-     FIELD(LOGINUID) | FIELD(START) | FIELD(STARTTIME) | FIELD(COMM) | FIELD(TTY))
+     FIELD(LOGINUID) | FIELD(START) | FIELD(STARTTIME) | FIELD(PID_NS) | FIELD(MNT_NS) |           \
+     FIELD(NET_NS) | FIELD(USER_NS) | FIELD(COMM) | FIELD(TTY))
 
 /* The components lie from the last to the first. Returns the length of the path in `to`, which holds
  * len + 1 bytes. */
@@ -67,6 +68,10 @@ static void set_ints(const struct tap_exec *exec, int64_t boot, uint64_t wanted,
         { F_GID, exec->gid },
         { F_EGID, exec->egid },
         { F_SID, exec->sid },
+        { F_PID_NS, exec->pid_ns },
+        { F_MNT_NS, exec->mnt_ns },
+        { F_NET_NS, exec->net_ns },
+        { F_USER_NS, exec->user_ns },
         { F_START, (int64_t)exec->start_boot_ns + boot },
         { F_STARTTIME, (int64_t)(exec->start_boot_ns / NS_PER_TICK) },
     };

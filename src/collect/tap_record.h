@@ -33,7 +33,8 @@ struct tap_exec {
     __u64 cgroup_key;    /* the same for all processes of the same control groups */
     __s32 ppid, sid;
     __u32 uid, euid, gid, egid;
-    __u32 loginuid; /* -1: none */
+    __u32 pid_ns, mnt_ns, net_ns, user_ns; /* inodes, as in /proc/PID/ns */
+    __u32 loginuid;                        /* -1: none */
     __u32 tty_nr;   /* as in /proc/PID/stat */
     __u32 args_len;
     __u8 args_cut, args_missing, loginuid_missing, unused;

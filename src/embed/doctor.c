@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "collect/netlink.h"
 #include "collect/priority.h"
+#include "collect/tap.h"
 #include "collect/procfs.h"
 
 #include <errno.h>
@@ -109,6 +110,19 @@ static void examine_connector(struct exam *e)
     netlink_close(&nl);
 }
 
+static void examine_tap(struct exam *e)
+{
+    struct tap *tap;
+    const char *why = "";
+    if (tap_open(&tap, 1 << 16, &why) < 0) {
+        found(e, "tap", MOONWATCH_LIMITED, "without it /proc is read at each exec: dearer, and a race",
+              "%s", why);
+        return;
+    }
+    found(e, "tap", MOONWATCH_GOOD, "", "the kernel tells arguments and paths at the exec itself");
+    tap_close(tap);
+}
+
 /* --- /proc ----------------------------------------------------------------------------------- */
 
 static void examine_proc(struct exam *e)
@@ -197,6 +211,7 @@ int moonwatch_doctor(moonwatch_finding *finding, void *ctx)
     uname(&kernel);
     found(&e, "kernel", MOONWATCH_GOOD, "", "Linux %s, %s", kernel.release, kernel.machine);
     examine_connector(&e);
+    examine_tap(&e);
     examine_proc(&e);
     examine_priority(&e);
     examine_user(&e);

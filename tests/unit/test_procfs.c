@@ -423,6 +423,20 @@ static void an_empty_cmdline_is_told_apart(void **state)
     assert_text(F_ARGS, "", 0);
 }
 
+static void each_namespace_is_known_or_says_why_not(void **state)
+{
+    (void)state;
+    put_process('S', 0);
+    put("7/ns/there", "");
+    put_link("7/ns/pid", "pid:[4026531836]");
+    put_link("7/ns/net", "net:[not a number]");
+    put_link("7/ns/user", "user:[18446744073709551616]");
+    assert_int_equal(fill(FIELD(PID_NS) | FIELD(MNT_NS) | FIELD(NET_NS) | FIELD(USER_NS)), 0);
+    assert_num(F_PID_NS, 4026531836);
+    assert_all(FIELD(MNT_NS), WHY_GONE);
+    assert_all(FIELD(NET_NS) | FIELD(USER_NS), WHY_DENIED);
+}
+
 static void a_zombies_image_that_was_read_in_time_is_kept(void **state)
 {
     (void)state;
@@ -691,6 +705,9 @@ static void we_are_who_we_are(void **state)
     assert_num(F_UID, getuid());
     assert_num(F_EGID, getegid());
     assert_all(FIELD(DELETED), WHY_ABSENT);
+    struct stat ns;
+    assert_int_equal(stat("/proc/self/ns/mnt", &ns), 0);
+    assert_num(F_MNT_NS, (int64_t)ns.st_ino);
 
     int64_t age = clock_real_ns() - event_int(&box.ev, F_START, 0);
     assert_true(age > -NS_PER_SECOND && age < 3600 * NS_PER_SECOND);
@@ -978,6 +995,7 @@ int main(int argc, char **argv)
         MADE_UP(nothing_there_is_absent_and_no_fault),
         MADE_UP(a_kernel_without_audit_or_cgroups_is_no_fault),
         MADE_UP(an_empty_cmdline_is_told_apart),
+        MADE_UP(each_namespace_is_known_or_says_why_not),
         MADE_UP(a_zombies_image_that_was_read_in_time_is_kept),
         MADE_UP(args_of_any_bytes_are_kept),
         MADE_UP(args_are_cut_at_64_kib_and_say_so),
