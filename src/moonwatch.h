@@ -118,6 +118,7 @@ struct moonwatch_summary {
     size_t buffer_bytes;             /* receive buffer granted by the kernel */
     const char *priority;            /* "SCHED_FIFO 1", ... */
     const char *sources;             /* "connector, tap", ... */
+    uint64_t unheard;                /* what the other sources had no room for: costs names */
     const struct moonwatch_script_summary *scripts; /* known after the stop in a worker */
     int scripts_len;
 };

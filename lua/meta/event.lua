@@ -44,9 +44,9 @@ local Process = {}
 ---@field signal integer? number of the signal that ended it
 ---@field core boolean? a core dump was written; nil when not
 ---@field duration number? from the fork to the exit (s)
----@field cpu_user number? processor time in user space, all threads; without the tap counted in ticks (s)
----@field cpu_system number? processor time in the kernel, all threads; without the tap counted in ticks (s)
----@field max_rss integer? largest resident memory that it had (bytes)
+---@field cpu_user number? processor time in user space, all threads; the last time slice may be missing (4 ms at most) (s)
+---@field cpu_system number? processor time in the kernel, all threads; divided from cpu_user as ticks fell (s)
+---@field max_rss integer? largest resident memory that it had, as wait4(2) tells it; from taskstats: that of its last program (bytes)
 ---@field read_bytes integer? bytes fetched from storage, all threads (bytes)
 ---@field write_bytes integer? bytes sent to storage, all threads (bytes)
 ---@field tracer integer? pid of the process that attached; 0 when it let go

@@ -257,6 +257,8 @@ static void summarize(struct moonwatch *m, double seconds)
             grouped(s.lost));
     if (s.inferred)
         fprintf(stderr, "; %s inferred from /proc", grouped(s.inferred));
+    if (s.unheard)
+        fprintf(stderr, "; %s records of other sources lost, costing names", grouped(s.unheard));
     if (s.missed)
         fprintf(stderr, "; %s missed by slow scripts", grouped(s.missed));
     if (s.forged)

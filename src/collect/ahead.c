@@ -52,7 +52,8 @@ int ahead_open(struct ahead *a, const struct procfs *fs, struct facts *facts, in
 {
     a->fs = fs;
     a->facts = facts;
-    int result = netlink_open(&a->netlink, (struct netlink_filter){ .kinds = ON(EXEC) }, buffer_bytes);
+    int result =
+        netlink_open(&a->netlink, (struct netlink_filter){ .kinds = ON(EXEC) }, buffer_bytes);
     if (result == 0 && netlink_listen(&a->netlink, on_exec, a) != NETLINK_OK)
         result = -ENOTSUP;
     if (result < 0)

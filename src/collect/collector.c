@@ -15,6 +15,7 @@
 #include "collect/ahead.h"
 #include "collect/groups.h"
 #include "collect/tap.h"
+#include "collect/taskstats.h"
 
 #include <errno.h>
 #include <ev.h>
@@ -37,10 +38,14 @@
 #define ALWAYS (ON(FORK) | ON(EXEC) | ON(EXIT) | ON(UID) | ON(GID) | ON(SID) | ON(COMM))
 
 /* Room for what an exec is until its message is read, and how long it may wait for that. */
-#define FACTS_BYTES     (8u << 20)
-#define FACTS_KEPT_NS   (2 * NS_PER_SECOND)
-#define TAP_RING_BYTES  (1u << 20)
-#define AHEAD_BUFFER    (4 << 20)
+#define FACTS_BYTES    (8u << 20)
+#define FACTS_KEPT_NS  (2 * NS_PER_SECOND)
+#define TAP_RING_BYTES (1u << 20)
+#define AHEAD_BUFFER   (4 << 20)
+#define ENDS_BUFFER    (8 << 20)
+
+/* An end told and an end awaited are the same when their lengths differ by less. */
+#define SAME_LENGTH_NS (NS_PER_SECOND / 10)
 
 /* Main threads that exited before their process did. */
 #define LINGERING 64
@@ -64,6 +69,8 @@ struct collector {
     struct tap *tap;     /* owned; NULL: none */
     struct ahead ahead;  /* when there is no tap and messages are gathered */
     struct groups groups;
+    struct taskstats taskstats; /* fd -1: none */
+    uint64_t source_lost;
 
     struct ev_loop *loop; /* NULL until started */
     int gate;             /* owned: epoll descriptor, -1 when messages are not gathered */
@@ -204,15 +211,35 @@ static void stop_lingering(struct collector *c, struct lingering *l)
     l->watcher.fd = -1;
 }
 
-static bool take_end(struct collector *c, int pid, int64_t mono_ns, struct process_end *end)
+static bool take_tapped_end(struct collector *c, int pid, int64_t mono_ns, struct process_end *end)
 {
     size_t len;
-    if (!c->tap)
-        return false;
     const void *record = facts_take(c->facts, TAP_FACTS_END, pid, mono_ns, &len);
     if (!record && tap_drain(c->tap, c->facts) > 0)
         record = facts_take(c->facts, TAP_FACTS_END, pid, mono_ns, &len);
     return record && tap_end(record, len, end);
+}
+
+/* It knows the process by its pid alone: one that had it before must not be taken for this one. */
+static bool take_accounted_end(struct collector *c, int pid, int64_t mono_ns,
+                               struct process_end *end)
+{
+    if (!taskstats_take(&c->taskstats, pid, end))
+        return false;
+    int64_t forked_at = tracker_forked_at(c->tracker, tracker_alive(c->tracker, pid));
+    int64_t off = mono_ns - forked_at - end->elapsed_ns;
+    return !forked_at || (off > -SAME_LENGTH_NS && off < SAME_LENGTH_NS);
+}
+
+/* What was told of the end of this process, up to this moment; WHY_ABSENT: nothing. */
+static enum event_why take_end(struct collector *c, int pid, int64_t mono_ns,
+                               struct process_end *end)
+{
+    if (c->tap)
+        return take_tapped_end(c, pid, mono_ns, end) ? WHY_TAP : WHY_ABSENT;
+    if (c->taskstats.fd >= 0)
+        return take_accounted_end(c, pid, mono_ns, end) ? WHY_TASKSTATS : WHY_ABSENT;
+    return WHY_ABSENT;
 }
 
 static void group_ended(struct ev_loop *loop, ev_io *watcher, int events)
@@ -223,7 +250,7 @@ static void group_ended(struct ev_loop *loop, ev_io *watcher, int events)
     (void)loop, (void)events;
 
     l->exit.mono_ns = clock_mono_ns();
-    bool told = take_end(c, l->exit.pid, l->exit.mono_ns, &end);
+    enum event_why told = take_end(c, l->exit.pid, l->exit.mono_ns, &end);
     if (told)
         l->exit.exit_code = end.exit_code;
     else if (!stat_group_status(c, l->exit.pid, &l->exit.exit_code) &&
@@ -231,7 +258,7 @@ static void group_ended(struct ev_loop *loop, ev_io *watcher, int events)
         l->exit.exit_code = KERNEL_EXIT_UNKNOWN;
     stop_lingering(c, l);
     if (told)
-        complete_end(&c->completer, &l->exit, &end, WHY_TAP);
+        complete_end(&c->completer, &l->exit, &end, told);
     else
         complete_event(&c->completer, &l->exit);
     c->flush(c->ctx);
@@ -334,6 +361,8 @@ static int open_sources(struct collector *c)
         log_info("no second socket: each message is read at once");
         c->options.delay_s = 0;
     }
+    if (!c->tap && c->options.taskstats && taskstats_open(&c->taskstats, ENDS_BUFFER, &why) < 0)
+        log_info("%s", why);
     if (c->tap || c->ahead.netlink.fd >= 0) {
         c->completer.source = exec_source;
         c->completer.source_ctx = c;
@@ -357,8 +386,9 @@ static void on_kernel_event(void *ctx, const struct kernel_event *kev)
     }
     if (kev->kind == EVENT_EXIT && kev->pid == kev->tid) {
         struct process_end end;
-        if (take_end(c, kev->pid, kev->mono_ns, &end)) {
-            complete_end(&c->completer, kev, &end, WHY_TAP);
+        enum event_why told = take_end(c, kev->pid, kev->mono_ns, &end);
+        if (told) {
+            complete_end(&c->completer, kev, &end, told);
             return;
         }
         if (linger(c, kev))
@@ -407,6 +437,8 @@ static void read_batch(struct collector *c)
 {
     drain(c, BATCHES_A_TURN);
     facts_expire(c->facts, clock_mono_ns() - FACTS_KEPT_NS);
+    if (c->taskstats.fd >= 0) /* also what no message asked for */
+        taskstats_drain(&c->taskstats);
     c->flush(c->ctx);
 }
 
@@ -477,10 +509,20 @@ static void reopen(struct collector *c)
     compare(c, true);
 }
 
+/* Each source has its own account of what it lost. It costs names and figures, no events. */
+static void count_source_losses(struct collector *c)
+{
+    if (c->ahead.netlink.fd >= 0)
+        c->source_lost += netlink_dropped(&c->ahead.netlink, NULL);
+    if (c->taskstats.fd >= 0)
+        c->source_lost += taskstats_dropped(&c->taskstats);
+}
+
 static void on_heartbeat(struct ev_loop *loop, ev_timer *watcher, int events)
 {
     struct collector *c = watcher->data;
     (void)loop, (void)events;
+    count_source_losses(c);
     complete_clocks(&c->completer);
     if (drain(c, BATCHES_A_TURN))
         settle(c);
@@ -537,7 +579,7 @@ int collector_open(struct collector **out, const struct collector_options *optio
     c->options = *options;
     c->flush = flush;
     c->ctx = ctx;
-    c->netlink.fd = c->ahead.netlink.fd = c->fs.root = c->gate = -1;
+    c->netlink.fd = c->ahead.netlink.fd = c->taskstats.fd = c->fs.root = c->gate = -1;
     c->own_pid = getpid();
     for (int i = 0; i < LINGERING; i++)
         c->lingering[i].watcher.fd = -1;
@@ -632,6 +674,7 @@ void collector_stop(struct collector *c)
     struct ledger_episode episode;
     if (ledger_close(&c->ledger, clock_mono_ns(), &episode))
         complete_lost(&c->completer, episode.lost, episode.from_ns, episode.until_ns);
+    count_source_losses(c);
     c->flush(c->ctx);
 
     ev_io_stop(c->loop, &c->readable);
@@ -653,6 +696,7 @@ void collector_free(struct collector *c)
     collector_stop(c);
     netlink_close(&c->netlink);
     ahead_close(&c->ahead);
+    taskstats_close(&c->taskstats);
     tap_close(c->tap);
     facts_free(c->facts);
     groups_free(&c->groups);
@@ -675,8 +719,10 @@ struct collector_counters collector_count(struct collector *c)
         .scans = c->scans,
         .unclaimed = c->facts ? facts_unclaimed(c->facts) : 0,
         .doubtful = c->ahead.doubtful,
-        .tap_dropped = c->tap ? tap_dropped(c->tap) : 0,
-        .sources = c->tap ? "connector, tap" : "connector",
+        .source_lost = c->source_lost + (c->tap ? tap_dropped(c->tap) : 0),
+        .sources = c->tap                 ? "connector, tap"
+                   : c->taskstats.fd >= 0 ? "connector, taskstats"
+                                          : "connector",
         .buffer_bytes = c->netlink.buffer_bytes,
         .fill = c->fill,
     };

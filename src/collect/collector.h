@@ -20,6 +20,7 @@ struct collector_options {
     bool threads;
     uint64_t needs; /* as collector_need takes them */
     bool tap;       /* load it if it can be had */
+    bool taskstats; /* the same, when there is no tap */
     double delay_s; /* gather messages for so long before they are read; 0: read each at once */
 };
 
@@ -55,7 +56,8 @@ struct collector_counters {
     struct tracker_counters tracker;
     uint64_t lost, episodes, scans;
     uint64_t unclaimed, doubtful; /* readings of execs: of no message; maybe of a later image */
-    uint64_t tap_dropped;         /* records of the tap that found no room */
+    uint64_t source_lost;         /* records of tap or taskstats, and execs for the reader ahead,
+                                     that found no room: names or figures are missing for it */
     const char *sources;          /* "connector, tap", ... */
     int buffer_bytes;
     double fill; /* of the receive buffer, 0..1, at the last look */

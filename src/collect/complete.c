@@ -9,7 +9,7 @@
  * are not among them: the connector tells of every change. */
 #define READ_AT_EXEC                                                                               \
     (FIELD(ARGS) | FIELD(EXE) | FIELD(DELETED) | FIELD(COMM) | FIELD(CWD) | FIELD(TTY) |           \
-     FIELD(SID) | FIELD(LOGINUID) | FIELD(PID_NS) | FIELD(MNT_NS) | FIELD(NET_NS) |               \
+     FIELD(SID) | FIELD(LOGINUID) | FIELD(PID_NS) | FIELD(MNT_NS) | FIELD(NET_NS) |                \
      FIELD(USER_NS) | FIELD(CGROUP) | FIELD(CONTAINER))
 
 /* Read in any case: the table finds a process by the one and shows it by the other. */
@@ -258,25 +258,48 @@ static void set_duration(struct completer *c, tracker_ref ref)
                   WHY_COMPUTED);
 }
 
+/* An end may name the program's file by number: the path is that of an earlier process. */
+static void settle_exe(struct completer *c)
+{
+    uint64_t dev = c->end->exe_dev, inode = c->end->exe_inode;
+    size_t len;
+    const char *path = event_text(&c->box.ev, F_EXE, &len);
+    if (path) {
+        if (!event_has(&c->box.ev, F_DELETED))
+            programs_learn(&c->programs, dev, inode, path, len);
+    } else {
+        path = programs_find(&c->programs, dev, inode, &len);
+        if (path)
+            event_set_text(&c->box, F_EXE, path, len, c->end_why);
+    }
+}
+
+/* What it used, as its end was told: by the tap, by taskstats, or by nobody. */
 static void set_usage(struct completer *c)
 {
-    const struct process_end *end = c->end;
-    if (!end)
-        return;
+    static const struct process_end nobody = {
+        .cpu_user_ns = -1, .cpu_system_ns = -1, .max_rss = -1, .read_bytes = -1, .write_bytes = -1
+    };
+    const struct process_end *end = c->end ? c->end : &nobody;
     const struct {
         enum event_field field;
         int64_t value;
     } usage[] = {
-        { F_CPU_USER, end->cpu_user_ns },   { F_CPU_SYSTEM, end->cpu_system_ns },
-        { F_MAX_RSS, end->max_rss },        { F_READ_BYTES, end->read_bytes },
+        { F_CPU_USER, end->cpu_user_ns },    { F_CPU_SYSTEM, end->cpu_system_ns },
+        { F_MAX_RSS, end->max_rss },         { F_READ_BYTES, end->read_bytes },
         { F_WRITE_BYTES, end->write_bytes },
     };
     for (size_t i = 0; i < sizeof usage / sizeof *usage; i++)
         if (usage[i].value >= 0)
             event_set(&c->box, usage[i].field, usage[i].value, c->end_why);
+        else
+            event_set_missing(&c->box, usage[i].field, WHY_GONE);
+    if (!c->end)
+        return;
     if (!event_has(&c->box.ev, F_COMM) && *end->comm)
         event_set_text(&c->box, F_COMM, end->comm, strnlen(end->comm, sizeof end->comm),
                        c->end_why);
+    settle_exe(c);
 }
 
 static void forget_awaited(struct completer *c, int at)

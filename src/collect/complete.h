@@ -9,6 +9,7 @@
 #include "collect/end.h"
 #include "collect/netlink.h"
 #include "collect/procfs.h"
+#include "collect/programs.h"
 #include "collect/tracker.h"
 
 /* A whole event, borrowed for the call; the receiver may set F_SEQ. */
@@ -43,7 +44,8 @@ struct completer {
     int awaited_len;
     const struct process_end *end; /* during complete_end */
     enum event_why end_why;
-    struct event_box box; /* the event being made */
+    struct programs programs; /* learnt from ends */
+    struct event_box box;     /* the event being made */
 };
 
 void complete_init(struct completer *c, struct tracker *tracker, const struct procfs *fs,

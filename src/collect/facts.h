@@ -1,8 +1,8 @@
 /* facts.h - what was learnt of an exec or an end before the connector's message of it is read.
  *
  * The tap and the reader that runs ahead write here, in their order; the collector takes out by
- * process when the message comes. A bounded queue of bytes: what nobody claims is pushed out by what
- * is new. Knows not what the bytes mean. */
+ * process when the message comes. A bounded queue of bytes: what nobody claims is pushed out by
+ * what is new. Knows not what the bytes mean. */
 #ifndef COLLECT_FACTS_H
 #define COLLECT_FACTS_H
 
@@ -15,9 +15,9 @@ struct facts; /* opaque */
 struct facts *facts_new(size_t bytes);
 void facts_free(struct facts *f);
 
-/* Add a copy of `len` bytes (NULL: to be filled in) about process `pid`, learnt at `mono_ns`. Pushes out the oldest when
- * there is no room. Returns the copy's place, aligned to 8 and valid until the next put; NULL
- * when `len` is more than a quarter of the queue. */
+/* Add a copy of `len` bytes (NULL: to be filled in) about process `pid`, learnt at `mono_ns`.
+ * Pushes out the oldest when there is no room. Returns the copy's place, aligned to 8 and valid
+ * until the next put; NULL when `len` is more than a quarter of the queue. */
 void *facts_put(struct facts *f, int kind, int pid, int64_t mono_ns, const void *bytes, size_t len);
 
 /* The newest that was learnt of this kind and process at `mono_ns` or before; the older ones of

@@ -11,8 +11,8 @@
 
 struct groups {
     struct group {
-        uint64_t key;              /* 0: free */
-        char *cgroup, *container;  /* owned; NULL: there is none */
+        uint64_t key;             /* 0: free */
+        char *cgroup, *container; /* owned; NULL: there is none */
     } slots[GROUPS];
     int used;
 };

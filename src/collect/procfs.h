@@ -75,7 +75,8 @@ void procfs_parse_cgroup(const char *bytes, size_t len, struct procfs_cgroup *ou
 #define PROCFS_FIELDS                                                                              \
     (FIELD(PPID) | FIELD(UID) | FIELD(EUID) | FIELD(GID) | FIELD(EGID) | FIELD(SID) |              \
      FIELD(LOGINUID) | FIELD(START) | FIELD(STARTTIME) | FIELD(PID_NS) | FIELD(MNT_NS) |           \
-     FIELD(NET_NS) | FIELD(USER_NS) | FIELD(DELETED) | FIELD(COMM) | FIELD(EXE) | FIELD(ARGS) | FIELD(CWD) | FIELD(TTY) | FIELD(CGROUP) | FIELD(CONTAINER))
+     FIELD(NET_NS) | FIELD(USER_NS) | FIELD(DELETED) | FIELD(COMM) | FIELD(EXE) | FIELD(ARGS) |    \
+     FIELD(CWD) | FIELD(TTY) | FIELD(CGROUP) | FIELD(CONTAINER))
 
 /* Read the `wanted` fields of process `pid` into the box, each as WHY_PROC, WHY_ABSENT (does not
  * apply: no tty, kernel thread's exe is WHY_KTHREAD) or with the reason why it is missing. Fields

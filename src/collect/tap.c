@@ -22,8 +22,8 @@
      FIELD(LOGINUID) | FIELD(START) | FIELD(STARTTIME) | FIELD(PID_NS) | FIELD(MNT_NS) |           \
      FIELD(NET_NS) | FIELD(USER_NS) | FIELD(COMM) | FIELD(TTY))
 
-/* The components lie from the last to the first. Returns the length of the path in `to`, which holds
- * len + 1 bytes. */
+/* The components lie from the last to the first. Returns the length of the path in `to`, which
+ * holds len + 1 bytes. */
 static size_t turn_path(const char *bytes, size_t len, char *to)
 {
     size_t at = len + 1;
@@ -283,11 +283,10 @@ void tap_close(struct tap *t)
 
 void tap_need(struct tap *t, uint64_t fields)
 {
-    t->skeleton->bss->wanted =
-        (fields & FIELD(ARGS) ? TAP_WANT_ARGS : 0) |
-        (fields & (FIELD(EXE) | FIELD(DELETED)) ? TAP_WANT_EXE : 0) |
-        (fields & FIELD(CWD) ? TAP_WANT_CWD : 0) |
-        (fields & (FIELD(CGROUP) | FIELD(CONTAINER)) ? TAP_WANT_CGROUP : 0);
+    t->skeleton->bss->wanted = (fields & FIELD(ARGS) ? TAP_WANT_ARGS : 0) |
+                               (fields & (FIELD(EXE) | FIELD(DELETED)) ? TAP_WANT_EXE : 0) |
+                               (fields & FIELD(CWD) ? TAP_WANT_CWD : 0) |
+                               (fields & (FIELD(CGROUP) | FIELD(CONTAINER)) ? TAP_WANT_CGROUP : 0);
 }
 
 int tap_drain(struct tap *t, struct facts *to)

@@ -35,7 +35,7 @@ struct tap_exec {
     __u32 uid, euid, gid, egid;
     __u32 pid_ns, mnt_ns, net_ns, user_ns; /* inodes, as in /proc/PID/ns */
     __u32 loginuid;                        /* -1: none */
-    __u32 tty_nr;   /* as in /proc/PID/stat */
+    __u32 tty_nr;                          /* as in /proc/PID/stat */
     __u32 args_len;
     __u8 args_cut, args_missing, loginuid_missing, unused;
     struct tap_path exe, cwd;
@@ -44,8 +44,8 @@ struct tap_exec {
 
 struct tap_end {
     struct tap_head head;
-    __u64 runtime_ns;           /* of all threads, exact */
-    __u64 user_ns, system_ns;   /* counted in ticks */
+    __u64 runtime_ns;         /* of all threads, exact */
+    __u64 user_ns, system_ns; /* counted in ticks */
     __u64 max_rss_pages;
     __u64 read_bytes, write_bytes;
     __u32 exit_code; /* wait status of the process */

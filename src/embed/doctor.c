@@ -115,8 +115,8 @@ static void examine_tap(struct exam *e)
     struct tap *tap;
     const char *why = "";
     if (tap_open(&tap, 1 << 16, &why) < 0) {
-        found(e, "tap", MOONWATCH_LIMITED, "without it /proc is read at each exec: dearer, and a race",
-              "%s", why);
+        found(e, "tap", MOONWATCH_LIMITED,
+              "without it /proc is read at each exec: dearer, and a race", "%s", why);
         return;
     }
     found(e, "tap", MOONWATCH_GOOD, "", "the kernel tells arguments and paths at the exec itself");

@@ -495,6 +495,7 @@ int moonwatch_start(struct moonwatch *m, struct ev_loop *loop)
         .proc = "/proc",
         .needs = UINT64_MAX,
         .tap = !(m->options.without & MOONWATCH_TAP),
+        .taskstats = !(m->options.without & MOONWATCH_TASKSTATS),
         .delay_s = m->options.delay,
     };
     m->loop = loop;
@@ -597,5 +598,6 @@ void moonwatch_summarize(struct moonwatch *m, struct moonwatch_summary *out)
     out->processes = count.tracker.alive;
     out->evicted = count.tracker.evicted;
     out->sources = count.sources;
+    out->unheard = count.source_lost;
     out->buffer_bytes = (size_t)count.buffer_bytes;
 }
