@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "collect/ahead.h"
+#include "collect/ending.h"
 #include "collect/groups.h"
 #include "collect/tap.h"
 #include "collect/taskstats.h"
@@ -20,12 +21,10 @@
 #include <errno.h>
 #include <ev.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -43,17 +42,6 @@
 #define TAP_RING_BYTES (1u << 20)
 #define AHEAD_BUFFER   (4 << 20)
 #define ENDS_BUFFER    (8 << 20)
-
-/* An end told and an end awaited are the same when their lengths differ by less. */
-#define SAME_LENGTH_NS (NS_PER_SECOND / 10)
-
-/* Main threads that exited before their process did. */
-#define LINGERING 64
-
-struct lingering {
-    ev_io watcher; /* of a pidfd, owned; its fd is -1 when the place is free */
-    struct kernel_event exit;
-};
 
 struct collector {
     struct netlink netlink;
@@ -76,7 +64,7 @@ struct collector {
     int gate;             /* owned: epoll descriptor, -1 when messages are not gathered */
     ev_io readable, exec_readable;
     ev_timer heartbeat, rescan, gathered;
-    struct lingering lingering[LINGERING];
+    struct ending ending;
 
     int own_pid;
     bool comparing, compare_infers;
@@ -109,22 +97,11 @@ static void send_marker(struct collector *c)
 
 /* --- comparing with /proc ------------------------------------------------------------- */
 
-static bool lingers(const struct collector *c, int pid)
-{
-    for (int i = 0; i < LINGERING; i++)
-        if (c->lingering[i].watcher.fd >= 0 && c->lingering[i].exit.pid == pid)
-            return true;
-    return false;
-}
-
-static bool linger(struct collector *c, const struct kernel_event *kev);
-
 static int scan_one(void *ctx, int pid)
 {
     struct collector *c = ctx;
-    struct kernel_event exit = { .kind = EVENT_EXIT, .pid = pid, .tid = pid };
-    if (lingers(c, pid) ||
-        (!complete_from_proc(&c->completer, pid, c->compare_infers) && linger(c, &exit)))
+    if (!complete_from_proc(&c->completer, pid, c->compare_infers) &&
+        ending_lingers(&c->ending, pid))
         tracker_mark(c->tracker, tracker_alive(c->tracker, pid));
     return 0;
 }
@@ -158,140 +135,6 @@ static void finish_comparing(struct collector *c)
     tracker_unmarked(c->tracker, end_if_vanished, c);
     if (c->compare_infers)
         complete_awaited(&c->completer);
-}
-
-/* --- main threads that end before their process --------------------------------------- */
-
-static int open_pidfd(int pid)
-{
-    return (int)syscall(SYS_pidfd_open, pid, 0);
-}
-
-/* Field 52 of /proc/PID/stat: for a zombie the wait status of the whole group. */
-static bool stat_group_status(const struct collector *c, int pid, uint32_t *status)
-{
-    char text[1024];
-    int dir = procfs_pid_open(&c->fs, pid);
-    if (dir < 0)
-        return false;
-    ssize_t len = procfs_read(dir, "stat", text, sizeof text - 1);
-    close(dir);
-    if (len <= 0)
-        return false;
-    text[len] = '\0';
-    const char *last = strrchr(text, ' ');
-    if (last)
-        *status = (uint32_t)strtoul(last + 1, NULL, 10);
-    return last != NULL;
-}
-
-/* PIDFD_GET_INFO of Linux 6.13, whose exit status (6.15) is there once the process was reaped.
- * Debian 12's headers have neither. */
-struct pidfd_info {
-    uint64_t mask, cgroup;
-    uint32_t ids[11];
-    int32_t exit_code;
-};
-#define PIDFD_GET_INFO  _IOWR(0xFF, 11, struct pidfd_info)
-#define PIDFD_INFO_EXIT (UINT64_C(1) << 3)
-
-static bool pidfd_group_status(int fd, uint32_t *status)
-{
-    struct pidfd_info info = { .mask = PIDFD_INFO_EXIT };
-    if (ioctl(fd, PIDFD_GET_INFO, &info) < 0 || !(info.mask & PIDFD_INFO_EXIT))
-        return false;
-    *status = (uint32_t)info.exit_code;
-    return true;
-}
-
-static void stop_lingering(struct collector *c, struct lingering *l)
-{
-    ev_io_stop(c->loop, &l->watcher);
-    close(l->watcher.fd);
-    l->watcher.fd = -1;
-}
-
-static bool take_tapped_end(struct collector *c, int pid, int64_t mono_ns, struct process_end *end)
-{
-    size_t len;
-    const void *record = facts_take(c->facts, TAP_FACTS_END, pid, mono_ns, &len);
-    if (!record && tap_drain(c->tap, c->facts) > 0)
-        record = facts_take(c->facts, TAP_FACTS_END, pid, mono_ns, &len);
-    return record && tap_end(record, len, end);
-}
-
-/* It knows the process by its pid alone: one that had it before must not be taken for this one. */
-static bool take_accounted_end(struct collector *c, int pid, int64_t mono_ns,
-                               struct process_end *end)
-{
-    if (!taskstats_take(&c->taskstats, pid, end))
-        return false;
-    int64_t forked_at = tracker_forked_at(c->tracker, tracker_alive(c->tracker, pid));
-    int64_t off = mono_ns - forked_at - end->elapsed_ns;
-    return !forked_at || (off > -SAME_LENGTH_NS && off < SAME_LENGTH_NS);
-}
-
-/* What was told of the end of this process, up to this moment; WHY_ABSENT: nothing. */
-static enum event_why take_end(struct collector *c, int pid, int64_t mono_ns,
-                               struct process_end *end)
-{
-    if (c->tap)
-        return take_tapped_end(c, pid, mono_ns, end) ? WHY_TAP : WHY_ABSENT;
-    if (c->taskstats.fd >= 0)
-        return take_accounted_end(c, pid, mono_ns, end) ? WHY_TASKSTATS : WHY_ABSENT;
-    return WHY_ABSENT;
-}
-
-static void group_ended(struct ev_loop *loop, ev_io *watcher, int events)
-{
-    struct collector *c = watcher->data;
-    struct lingering *l = (struct lingering *)watcher;
-    struct process_end end;
-    (void)loop, (void)events;
-
-    l->exit.mono_ns = clock_mono_ns();
-    enum event_why told = take_end(c, l->exit.pid, l->exit.mono_ns, &end);
-    if (told)
-        l->exit.exit_code = end.exit_code;
-    else if (!stat_group_status(c, l->exit.pid, &l->exit.exit_code) &&
-             !pidfd_group_status(l->watcher.fd, &l->exit.exit_code))
-        l->exit.exit_code = KERNEL_EXIT_UNKNOWN;
-    stop_lingering(c, l);
-    if (told)
-        complete_end(&c->completer, &l->exit, &end, told);
-    else
-        complete_event(&c->completer, &l->exit);
-    c->flush(c->ctx);
-}
-
-/* Did only the main thread end? Then the process ends when its pidfd becomes readable. */
-static bool linger(struct collector *c, const struct kernel_event *kev)
-{
-    int fd = open_pidfd(kev->pid);
-    if (fd < 0)
-        return false;
-    struct pollfd ended = { .fd = fd, .events = POLLIN };
-    struct lingering *l = NULL;
-    for (int i = 0; i < LINGERING && !l; i++)
-        if (c->lingering[i].watcher.fd < 0)
-            l = &c->lingering[i];
-    if (!l || !c->loop || poll(&ended, 1, 0) != 0) {
-        close(fd);
-        return false;
-    }
-    l->exit = *kev;
-    ev_io_init(&l->watcher, group_ended, fd, EV_READ);
-    l->watcher.data = c;
-    ev_io_start(c->loop, &l->watcher);
-    return true;
-}
-
-/* A thread that execs becomes the main one: the process lives on. */
-static void forget_lingering(struct collector *c, int pid)
-{
-    for (int i = 0; i < LINGERING; i++)
-        if (c->lingering[i].watcher.fd >= 0 && c->lingering[i].exit.pid == pid)
-            stop_lingering(c, &c->lingering[i]);
 }
 
 /* --- what an exec is ------------------------------------------------------------------ */
@@ -348,6 +191,13 @@ static void tell_needs(struct collector *c)
         tap_need(c->tap, c->completer.needs);
 }
 
+static void read_batch(struct collector *c);
+
+static void read_outside(void *ctx)
+{
+    read_batch(ctx);
+}
+
 /* Who looks at an exec in time: the tap, else the reader ahead, else nobody but us. */
 static int open_sources(struct collector *c)
 {
@@ -367,6 +217,17 @@ static int open_sources(struct collector *c)
         c->completer.source = exec_source;
         c->completer.source_ctx = c;
     }
+    if (!c->tap && c->taskstats.fd < 0) /* a pidfd tells of an end only if it is opened at once */
+        c->options.delay_s = 0;
+    c->ending = (struct ending){
+        .completer = &c->completer,
+        .fs = &c->fs,
+        .facts = c->facts,
+        .tap = c->tap,
+        .taskstats = c->taskstats.fd >= 0 ? &c->taskstats : NULL,
+        .read = read_outside,
+        .ctx = c,
+    };
     tell_needs(c);
     return 0;
 }
@@ -385,17 +246,13 @@ static void on_kernel_event(void *ctx, const struct kernel_event *kev)
         return;
     }
     if (kev->kind == EVENT_EXIT && kev->pid == kev->tid) {
-        struct process_end end;
-        enum event_why told = take_end(c, kev->pid, kev->mono_ns, &end);
-        if (told) {
-            complete_end(&c->completer, kev, &end, told);
-            return;
-        }
-        if (linger(c, kev))
-            return;
+        ending_exit(&c->ending, kev);
+        return;
     }
     if (kev->kind == EVENT_EXEC)
-        forget_lingering(c, kev->pid);
+        ending_exec(&c->ending, kev);
+    if (kev->kind == EVENT_FORK && kev->pid == kev->tid)
+        ending_fork(&c->ending, kev);
     complete_event(&c->completer, kev);
 }
 
@@ -420,11 +277,13 @@ static bool drain(struct collector *c, int batches)
 {
     bool overrun = false;
     while (batches-- > 0) {
+        int64_t now = clock_mono_ns();
         int got = netlink_receive(&c->netlink, on_kernel_event, c);
         if (got == -ENOBUFS) {
             overrun = true;
             ledger_dropped(&c->ledger, 0, true);
         } else if (got <= 0) {
+            ending_settle(&c->ending, now);
             if (overrun || c->ledger.open)
                 settle(c);
             return true;
@@ -581,8 +440,6 @@ int collector_open(struct collector **out, const struct collector_options *optio
     c->ctx = ctx;
     c->netlink.fd = c->ahead.netlink.fd = c->taskstats.fd = c->fs.root = c->gate = -1;
     c->own_pid = getpid();
-    for (int i = 0; i < LINGERING; i++)
-        c->lingering[i].watcher.fd = -1;
     ledger_init(&c->ledger);
 
     int result = -ENOMEM;
@@ -628,6 +485,7 @@ failed:
 void collector_start(struct collector *c, struct ev_loop *loop)
 {
     c->loop = loop;
+    ending_start(&c->ending, loop);
     c->own_pid = getpid();
     ev_timer_init(&c->heartbeat, on_heartbeat, HEARTBEAT_S, HEARTBEAT_S);
     ev_timer_init(&c->rescan, on_rescan, 0, 0);
@@ -675,6 +533,7 @@ void collector_stop(struct collector *c)
     if (ledger_close(&c->ledger, clock_mono_ns(), &episode))
         complete_lost(&c->completer, episode.lost, episode.from_ns, episode.until_ns);
     count_source_losses(c);
+    ending_stop(&c->ending);
     c->flush(c->ctx);
 
     ev_io_stop(c->loop, &c->readable);
@@ -682,9 +541,6 @@ void collector_stop(struct collector *c)
     ev_timer_stop(c->loop, &c->heartbeat);
     ev_timer_stop(c->loop, &c->rescan);
     ev_timer_stop(c->loop, &c->gathered);
-    for (int i = 0; i < LINGERING; i++)
-        if (c->lingering[i].watcher.fd >= 0)
-            stop_lingering(c, &c->lingering[i]);
     netlink_close(&c->netlink);
     c->loop = NULL;
 }

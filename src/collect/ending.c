@@ -1,0 +1,310 @@
+/* ending.c - when has a process ended, and how? See ending.h. */
+#include "collect/ending.h"
+
+#include "base/clock.h"
+
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* A thread that execs takes the main thread's place in steps: for a moment neither is there. An end
+ * of which nobody tells is one that found no room for its record. */
+#define PATIENCE_S 0.05
+
+/* --- what was told --------------------------------------------------------------------- */
+
+/* The end of a process is told at most so long after its EXIT, in the kernel's own stamps; and an
+ * EXIT after its end: the last thread may have waited for a processor in between. */
+#define END_AFTER_EXIT_NS INT64_C(300000)
+#define EXIT_AFTER_END_NS (NS_PER_SECOND / 10)
+
+static bool take_tapped(struct ending *e, int pid, int64_t mono_ns, struct process_end *end)
+{
+    size_t len;
+    const void *record = facts_take(e->facts, TAP_FACTS_END, pid, mono_ns, &len);
+    if (!record && tap_drain(e->tap, e->facts) > 0)
+        record = facts_take(e->facts, TAP_FACTS_END, pid, mono_ns, &len);
+    return record && tap_end(record, len, end);
+}
+
+/* taskstats knows the process by its pid alone. The end of the one that had it before, or of one
+ * whose main thread ended earlier than it, is not the end that this EXIT tells. */
+static bool take_accounted(struct ending *e, int pid, int64_t mono_ns, struct process_end *end)
+{
+    if (!taskstats_take(e->taskstats, pid, end))
+        return false;
+    const struct tracker *t = e->completer->tracker;
+    int64_t forked_at = tracker_forked_at(t, tracker_alive(t, pid));
+    int64_t after = mono_ns - forked_at - end->elapsed_ns;
+    if (!forked_at || (after > -END_AFTER_EXIT_NS && after < EXIT_AFTER_END_NS))
+        return true;
+    if (after < 0)
+        ends_put(e->taskstats->ends, end);
+    return false;
+}
+
+/* Of the end of this process, up to this moment. WHY_ABSENT: nothing was told. */
+static enum event_why take_end(struct ending *e, int pid, int64_t mono_ns, struct process_end *end)
+{
+    if (e->tap)
+        return take_tapped(e, pid, mono_ns, end) ? WHY_TAP : WHY_ABSENT;
+    if (e->taskstats)
+        return take_accounted(e, pid, mono_ns, end) ? WHY_TASKSTATS : WHY_ABSENT;
+    return WHY_ABSENT;
+}
+
+/* --- what a pidfd tells ---------------------------------------------------------------- */
+
+/* Field 52 of /proc/PID/stat: for a zombie the wait status of the whole group. */
+static bool stat_group_status(const struct ending *e, int pid, uint32_t *status)
+{
+    char text[1024];
+    int dir = procfs_pid_open(e->fs, pid);
+    if (dir < 0)
+        return false;
+    ssize_t len = procfs_read(dir, "stat", text, sizeof text - 1);
+    close(dir);
+    if (len <= 0)
+        return false;
+    text[len] = '\0';
+    const char *last = strrchr(text, ' ');
+    if (last)
+        *status = (uint32_t)strtoul(last + 1, NULL, 10);
+    return last != NULL;
+}
+
+/* PIDFD_GET_INFO of Linux 6.13, whose exit status (6.15) is there once the process was reaped.
+ * Debian 12's headers have neither. */
+struct pidfd_info {
+    uint64_t mask, cgroup;
+    uint32_t ids[11];
+    int32_t exit_code;
+};
+#define PIDFD_GET_INFO  _IOWR(0xFF, 11, struct pidfd_info)
+#define PIDFD_INFO_EXIT (UINT64_C(1) << 3)
+
+static bool pidfd_group_status(int fd, uint32_t *status)
+{
+    struct pidfd_info info = { .mask = PIDFD_INFO_EXIT };
+    if (ioctl(fd, PIDFD_GET_INFO, &info) < 0 || !(info.mask & PIDFD_INFO_EXIT))
+        return false;
+    *status = (uint32_t)info.exit_code;
+    return true;
+}
+
+/* A pidfd of a process that lives, or -1. */
+static int open_living(int pid)
+{
+    int fd = (int)syscall(SYS_pidfd_open, pid, 0);
+    struct pollfd ended = { .fd = fd, .events = POLLIN };
+    if (fd < 0 || poll(&ended, 1, 0) == 0)
+        return fd;
+    close(fd);
+    return -1;
+}
+
+/* --- lingering ------------------------------------------------------------------------- */
+
+static void watch(struct ending *e, struct lingering *l, int fd);
+
+static struct lingering *find(struct ending *e, int pid)
+{
+    for (int i = 0; i < LINGERING; i++)
+        if (e->lingering[i].used && e->lingering[i].exit.pid == pid)
+            return &e->lingering[i];
+    return NULL;
+}
+
+static void unwatch(struct ending *e, struct lingering *l)
+{
+    if (!l->watched)
+        return;
+    ev_io_stop(e->loop, &l->watcher);
+    close(l->watcher.fd);
+    l->watched = false;
+}
+
+static void forget(struct ending *e, struct lingering *l)
+{
+    unwatch(e, l);
+    l->used = false;
+}
+
+/* Was the end told that was awaited? */
+static bool complete_told(struct ending *e, struct lingering *l, int64_t until_ns)
+{
+    struct process_end end;
+    enum event_why told = take_end(e, l->exit.pid, until_ns, &end);
+    if (!told)
+        return false;
+    struct kernel_event exit = l->exit;
+    exit.mono_ns = until_ns;
+    exit.exit_code = end.exit_code;
+    forget(e, l);
+    complete_end(e->completer, &exit, &end, told);
+    return true;
+}
+
+/* It has ended, and nobody told how: there is no source, or its record found no room. */
+static void complete_untold(struct ending *e, struct lingering *l)
+{
+    struct kernel_event exit = l->exit;
+    if (l->watched || !exit.mono_ns) {
+        exit.mono_ns = clock_mono_ns();
+        if (!stat_group_status(e, exit.pid, &exit.exit_code) &&
+            !(l->watched && pidfd_group_status(l->watcher.fd, &exit.exit_code)))
+            exit.exit_code = KERNEL_EXIT_UNKNOWN;
+    }
+    forget(e, l);
+    complete_event(e->completer, &exit);
+}
+
+/* The pidfd says that the process has ended. So it does for a moment while a thread takes the main
+ * thread's place; then its EXEC is queued, and reading it forgets this one. */
+static void on_readable(struct ev_loop *loop, ev_io *watcher, int events)
+{
+    struct ending *e = watcher->data;
+    struct lingering *l = (struct lingering *)watcher;
+    int pid = l->exit.pid;
+    (void)loop, (void)events;
+
+    e->read(e->ctx);
+    if (find(e, pid) != l)
+        return;
+    int fd = open_living(pid);
+    if (fd >= 0) {
+        unwatch(e, l);
+        watch(e, l, fd);
+    } else {
+        complete_untold(e, l);
+    }
+    e->read(e->ctx);
+}
+
+static void watch(struct ending *e, struct lingering *l, int fd)
+{
+    ev_io_init(&l->watcher, on_readable, fd, EV_READ);
+    l->watcher.data = e;
+    l->watched = true;
+    ev_io_start(e->loop, &l->watcher);
+}
+
+static void on_patience_over(struct ev_loop *loop, ev_timer *watcher, int events)
+{
+    struct ending *e = watcher->data;
+    (void)loop, (void)events;
+    e->read(e->ctx);
+    for (int i = 0; i < LINGERING; i++) {
+        struct lingering *l = &e->lingering[i];
+        if (!l->used || l->watched)
+            continue;
+        int fd = open_living(l->exit.pid);
+        if (fd >= 0)
+            watch(e, l, fd);
+        else
+            complete_untold(e, l);
+    }
+    e->read(e->ctx);
+}
+
+/* Keep an EXIT. With a pidfd (-1: none) it wakes us; without one it waits for what is queued, or
+ * for long enough. */
+static bool keep(struct ending *e, const struct kernel_event *kev, int fd)
+{
+    struct lingering *l = NULL;
+    for (int i = 0; i < LINGERING && !l; i++)
+        if (!e->lingering[i].used)
+            l = &e->lingering[i];
+    if (!l || !e->loop)
+        return false;
+    *l = (struct lingering){ .used = true, .exit = *kev };
+    if (fd >= 0) {
+        watch(e, l, fd);
+    } else if (!ev_is_active(&e->patience)) {
+        ev_timer_set(&e->patience, PATIENCE_S, 0);
+        ev_timer_start(e->loop, &e->patience);
+    }
+    return true;
+}
+
+bool ending_lingers(struct ending *e, int pid)
+{
+    struct kernel_event exit = { .kind = EVENT_EXIT, .pid = pid, .tid = pid };
+    if (find(e, pid))
+        return true;
+    int fd = open_living(pid);
+    if (fd < 0)
+        return false;
+    bool kept = keep(e, &exit, fd);
+    if (!kept)
+        close(fd);
+    return kept;
+}
+
+/* --- messages -------------------------------------------------------------------------- */
+
+/* Nothing was told of an end: with a source that tells it, the process went on after this EXIT,
+ * though it may be gone by now. Without one it went on if it is there. */
+void ending_exit(struct ending *e, const struct kernel_event *kev)
+{
+    struct process_end end;
+    enum event_why told = take_end(e, kev->pid, kev->mono_ns, &end);
+    if (told) {
+        complete_end(e->completer, kev, &end, told);
+        return;
+    }
+    int fd = open_living(kev->pid);
+    if ((fd >= 0 || e->tap || e->taskstats) && keep(e, kev, fd))
+        return;
+    if (fd >= 0)
+        close(fd);
+    complete_event(e->completer, kev);
+}
+
+void ending_exec(struct ending *e, const struct kernel_event *kev)
+{
+    struct lingering *l = find(e, kev->pid);
+    if (l)
+        forget(e, l);
+}
+
+void ending_fork(struct ending *e, const struct kernel_event *kev)
+{
+    struct lingering *l = find(e, kev->pid);
+    if (l && !complete_told(e, l, kev->mono_ns))
+        complete_untold(e, l);
+}
+
+void ending_settle(struct ending *e, int64_t read_until_ns)
+{
+    for (int i = 0; i < LINGERING; i++)
+        if (e->lingering[i].used)
+            complete_told(e, &e->lingering[i], read_until_ns);
+}
+
+/* --- life ------------------------------------------------------------------------------ */
+
+void ending_start(struct ending *e, struct ev_loop *loop)
+{
+    e->loop = loop;
+    ev_timer_init(&e->patience, on_patience_over, 0, 0);
+    e->patience.data = e;
+}
+
+void ending_stop(struct ending *e)
+{
+    if (!e->loop)
+        return;
+    ev_timer_stop(e->loop, &e->patience);
+    for (int i = 0; i < LINGERING; i++) {
+        struct lingering *l = &e->lingering[i];
+        if (l->used && l->watched)
+            forget(e, l);
+        else if (l->used)
+            complete_untold(e, l);
+    }
+    e->loop = NULL;
+}
