@@ -16,6 +16,7 @@ typedef void complete_sink(void *ctx, struct event_box *box);
 /* How many execs were seen, and how many of them with each of the names. */
 struct complete_counters {
     uint64_t execs, exe, args, comm;
+    uint64_t exe_asked, args_asked; /* execs of which somebody needed to know it */
     uint64_t inferred; /* events made by comparing with /proc */
 };
 
@@ -41,6 +42,9 @@ void complete_init(struct completer *c, struct tracker *tracker, const struct pr
 
 /* Take the differences of the clocks anew: they change when somebody sets the time. */
 void complete_clocks(struct completer *c);
+
+/* The fields that an exec makes us read from /proc when these are needed. */
+uint64_t complete_reads(uint64_t needs);
 
 /* Complete and hand on. An EXIT must be the end of the process, not just of its main thread. */
 void complete_event(struct completer *c, const struct kernel_event *kev);
