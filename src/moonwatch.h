@@ -101,6 +101,7 @@ struct moonwatch_summary {
     const char *priority;            /* "SCHED_FIFO 1", ... */
     const struct moonwatch_script_summary *scripts; /* known after the stop in a worker */
     int scripts_len;
+    uint64_t exe_asked, args_asked; /* execs of which somebody needed to know it */
 };
 MOONWATCH_API void moonwatch_summarize(struct moonwatch *m, struct moonwatch_summary *out);
 

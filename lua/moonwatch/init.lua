@@ -30,6 +30,9 @@ function mw.script(script)
   if script.on ~= nil and type(script.on) ~= "table" then
     error("mw.script: `on` must be a table of event = function", 2)
   end
+  if script.needs ~= nil then
+    core._needs(script.needs)
+  end
   core._subscribe(script.name, script.on or {}, script.threads == true)
   return script
 end

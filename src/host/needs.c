@@ -1,16 +1,10 @@
 /* needs.c - which fields a script looks at, as far as its text tells. See needs.h. */
 #include "host/needs.h"
 
-#include "collect/procfs.h"
 #include "event/event.h"
 
 #include <stdbool.h>
 #include <string.h>
-
-/* What view_alert shows. */
-#define OF_ALERT                                                                                   \
-    (FIELD(TIME) | FIELD(PID) | FIELD(COMM) | FIELD(EXE) | FIELD(ARGS) | FIELD(DELETED) |          \
-     FIELD(CODE) | FIELD(SIGNAL) | FIELD(CORE))
 
 #define OF_PARENT (FIELD(PPID) | FIELD(STARTTIME))
 
@@ -362,7 +356,7 @@ struct reading {
 static uint64_t of_word(const char *name, size_t len)
 {
     if (is(name, len, "alert"))
-        return OF_ALERT;
+        return NEEDS_OF_ALERT;
     if (is(name, len, "parent") || is(name, len, "ancestor") || is(name, len, "ancestors"))
         return OF_PARENT;
     return needs_of_name(name, len);
@@ -401,6 +395,8 @@ static void take_symbol(struct reading *r, char symbol)
 uint64_t needs_of_text(const char *text, size_t len)
 {
     struct reading r = { .reader = { text, text + len }, .outer = -1 };
+    if (len && *text == '\x1b')
+        return NEEDS_ALL;
     add_parameter_named(&r.parameters, "ev"); /* of a one-liner */
     add_parameter_named(&r.parameters, "self");
 
@@ -415,4 +411,19 @@ uint64_t needs_of_text(const char *text, size_t len)
         r.before = t;
     }
     return r.needs;
+}
+
+int needs_line(const char *text, size_t len, const char *name)
+{
+    struct reader r = { text, text + len };
+    struct token t;
+    while ((t = next_token(&r)).kind != TOKEN_END) {
+        if (t.kind != TOKEN_STRING || t.len == TOKEN_MAX || !is(t.text, t.len, name))
+            continue;
+        int line = 1;
+        for (const char *at = text; at < r.at; at++)
+            line += *at == '\n';
+        return line;
+    }
+    return 0;
 }

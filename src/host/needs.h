@@ -6,6 +6,8 @@
 #ifndef HOST_NEEDS_H
 #define HOST_NEEDS_H
 
+#include "collect/procfs.h"
+
 #include <stddef.h>
 #include <stdint.h>
 
@@ -16,11 +18,20 @@
  *   mw.emit(x), mw.json(x)   unless x is a string, or a table written out in place
  *   pairs(x), next(x)        when x is a parameter of a function, or something's `parent`
  *
- * mw.alert needs what the line of an alert shows. Any bytes may be given. */
+ * mw.alert needs what the line of an alert shows. Bytecode cannot be read: NEEDS_ALL. Any bytes may
+ * be given. */
 uint64_t needs_of_text(const char *text, size_t len);
+
+/* What mw.alert needs. */
+#define NEEDS_OF_ALERT                                                                             \
+    (FIELD(TIME) | FIELD(PID) | FIELD(COMM) | FIELD(EXE) | FIELD(ARGS) | FIELD(DELETED) |          \
+     FIELD(CODE) | FIELD(SIGNAL) | FIELD(CORE))
 
 /* The same for one name, as ev:get() takes it: "cwd", "was.uid", "CommandLine", "proc.pname"; 0
  * when there is no such field. A parent's field is needed of every process. */
 uint64_t needs_of_name(const char *name, size_t len);
+
+/* The line, counted from 1, of the first string that is this name; 0 when there is none. */
+int needs_line(const char *text, size_t len, const char *name);
 
 #endif

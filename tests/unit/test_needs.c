@@ -16,9 +16,6 @@
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
-#define ALERT                                                                                      \
-    (FIELD(TIME) | FIELD(PID) | FIELD(COMM) | FIELD(EXE) | FIELD(ARGS) | FIELD(DELETED) |          \
-     FIELD(CODE) | FIELD(SIGNAL) | FIELD(CORE))
 #define PARENT (FIELD(PPID) | FIELD(STARTTIME))
 
 /* Read from a piece of memory that ends where the text does, so that any step beyond it shows. */
@@ -64,8 +61,9 @@ static const struct {
     { "what was before was known before", "ev:get 'was.exe'", FIELD(WAS_EXE) | FIELD(EXE) },
     { "the table of what was before", "print(ev.was.exe)", FIELD(EXE) },
     { "cut arguments", "print(ev.truncated)", FIELD(TRUNCATED) | FIELD(ARGS) },
-    { "the line of an alert", "mw.alert { event = ev }", ALERT },
+    { "the line of an alert", "mw.alert { event = ev }", NEEDS_OF_ALERT },
 
+    { "bytecode", "\x1bLJ", NEEDS_ALL },
     { "emit of an event", "mw.emit(ev)", NEEDS_ALL },
     { "emit of anything", "local row = make() mw.emit(row)", NEEDS_ALL },
     { "emit under another name", "local tell = mw.emit", NEEDS_ALL },
@@ -127,6 +125,14 @@ static void every_name_of_every_field_is_known(void **state)
     assert_int_equal(needs_of_name("process.parent.", 15), 0);
 }
 
+static void the_line_of_a_name_is_that_of_its_first_string(void **state)
+{
+    static const char text[] = "a = cwd -- 'cwd'\n[[\n]]\n'c\\119d' 'cwd'";
+    (void)state;
+    assert_int_equal(needs_line(text, sizeof text - 1, "cwd"), 4);
+    assert_int_equal(needs_line(text, sizeof text - 1, "exe"), 0);
+}
+
 static void what_is_cut_off_is_read_to_its_end(void **state)
 {
     static const char *const texts[] = {
@@ -170,6 +176,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_text_tells_what_it_looks_at),
         cmocka_unit_test(every_name_of_every_field_is_known),
+        cmocka_unit_test(the_line_of_a_name_is_that_of_its_first_string),
         cmocka_unit_test(what_is_cut_off_is_read_to_its_end),
         cmocka_unit_test(a_hostile_text_costs_no_more_than_its_length),
     };
