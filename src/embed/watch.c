@@ -501,6 +501,17 @@ static void need_here(void *ctx, uint64_t fields)
     ev_timer_start(m->loop, &m->needing);
 }
 
+/* When there is only to be loaded, nothing will be due. */
+static void no_timer_start(void *ctx, int id, double after, double every)
+{
+    (void)ctx, (void)id, (void)after, (void)every;
+}
+
+static void no_timer_stop(void *ctx, int id)
+{
+    (void)ctx, (void)id;
+}
+
 static int load_here(struct moonwatch *m, struct collector_options *options)
 {
     struct host_options host = {
@@ -516,6 +527,11 @@ static int load_here(struct moonwatch *m, struct collector_options *options)
         .json = m->options.json,
         .print_all = m->options.print,
     };
+    if (m->only_load) {
+        host.world.timer_start = no_timer_start;
+        host.world.timer_stop = no_timer_stop;
+        host.world.stop = NULL;
+    }
     m->world.loop = m->loop;
     ev_timer_init(&m->needing, on_needing, 0, 0);
     m->needing.data = m;
