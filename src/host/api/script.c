@@ -147,7 +147,8 @@ static void declare_need(lua_State *L, int index)
 {
     size_t len;
     if (lua_type(L, index) != LUA_TSTRING)
-        luaL_error(L, "mw.script: `needs` must be \"all\" or a list of fields");
+        luaL_error(L, "mw.script: `needs` holds a %s, but fields are strings",
+                   luaL_typename(L, index));
     const char *name = lua_tolstring(L, index, &len);
     uint64_t fields = !strcmp(name, "all") ? NEEDS_ALL : needs_of_name(name, len);
     if (!fields)
