@@ -121,8 +121,50 @@ struct moonwatch_summary {
     uint64_t unheard;                /* what the other sources had no room for: costs names */
     const struct moonwatch_script_summary *scripts; /* known after the stop in a worker */
     int scripts_len;
+    uint64_t exe_asked, args_asked; /* execs of which somebody needed to know it */
 };
 MOONWATCH_API void moonwatch_summarize(struct moonwatch *m, struct moonwatch_summary *out);
+
+/* --- planning -------------------------------------------------------------------------- */
+
+struct moonwatch_plan_script {
+    const char *name;
+    const char *events; /* what it subscribed to: "exec exit", "any", "" */
+    const char *fields; /* what it looks at: "comm args", "all" */
+    bool threads;
+};
+
+/* One place that fields come from at an exec. */
+struct moonwatch_plan_source {
+    const char *name;   /* "/proc/PID/cmdline" */
+    const char *fields; /* what it tells */
+    const char *note;   /* why it is read or not whatever is needed, or "" */
+    bool read;
+    double us; /* what reading it costs, measured just now */
+};
+
+struct moonwatch_plan {
+    const struct moonwatch_plan_script *scripts;
+    int scripts_len;
+    const char *fields;                /* of all scripts */
+    const char *kernel_events;         /* that the kernel is asked for */
+    const char *kernel_events_unasked; /* that it filters out */
+    bool threads;                      /* forks and exits of threads are asked for */
+    const struct moonwatch_plan_source *sources;
+    int sources_len;
+    double exec_us, all_us; /* all that is read at an exec; and if every field were needed */
+    double tap_us;          /* what the tap takes instead; none of the sources is read then */
+    const char *no_tap;     /* why it cannot be had; "": it can */
+    const char *json;       /* all of this as one object */
+};
+
+/* Called once; the plan is borrowed for the call. */
+typedef void moonwatch_planned(void *ctx, const struct moonwatch_plan *plan);
+
+/* Instead of a start: load the scripts, in the worker where there is to be one, and say what they
+ * would make the watch ask for and read. Needs no privilege and opens no socket to the kernel; what
+ * scripts print meanwhile is dropped. 0; -EINVAL: a script is wrong. */
+MOONWATCH_API int moonwatch_plan(struct moonwatch *m, moonwatch_planned *planned, void *ctx);
 
 /* --- events --------------------------------------------------------------------------- */
 

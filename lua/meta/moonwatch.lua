@@ -22,6 +22,7 @@
 ---@field name string for messages, alerts and the summary
 ---@field tags? string[] for people and tools, such as ATT&CK ids: "attack.t1505.003"
 ---@field threads? boolean also forks and exits of threads (then tid differs from pid)
+---@field needs? "all"|string[] fields that are to be read besides those that the script mentions: { "cwd", "cgroup" }
 ---@field on? table<moonwatch.Kind, moonwatch.Handler|table> what to call; a value of mw.where{...}(f), or a list
 
 ---@class moonwatch.Alert

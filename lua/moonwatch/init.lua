@@ -30,6 +30,12 @@ function mw.script(script)
   if script.on ~= nil and type(script.on) ~= "table" then
     error("mw.script: `on` must be a table of event = function", 2)
   end
+  if script.needs ~= nil then
+    if type(script.needs) ~= "table" and script.needs ~= "all" then
+      error('mw.script: `needs` must be "all" or a list of fields', 2)
+    end
+    core._needs(script.needs)
+  end
   core._subscribe(script.name, script.on or {}, script.threads == true)
   return script
 end

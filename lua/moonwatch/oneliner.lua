@@ -147,7 +147,9 @@ return function(name, text, env)
   end
 
   local act = mw.emit
-  if action then
+  if not action then
+    core._needs "all"
+  else
     act = compile((prologue(action)) .. action, "action", env)
   end
 

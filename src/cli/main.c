@@ -18,6 +18,7 @@ static const struct {
     { "ps", cli_ps, "list the processes that run now" },
     { "tree", cli_tree, "the same as a tree" },
     { "fields", cli_fields, "what an event carries, and what can be asked of a process" },
+    { "plan", cli_plan, "what scripts make the watch read, with the cost of each" },
     { "doctor", cli_doctor, "test each source of events and explain what does not work" },
 };
 

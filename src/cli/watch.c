@@ -249,6 +249,17 @@ static double percent(uint64_t part, uint64_t whole)
     return whole ? 100.0 * (double)part / (double)whole : 100.0;
 }
 
+/* Of what nobody needed there is nothing to say. */
+static void summarize_names(const struct moonwatch_summary *s)
+{
+    fputs("moonwatch: named: ", stderr);
+    if (s->exe_asked)
+        fprintf(stderr, "exe %.1f %%, ", percent(s->exe, s->exe_asked));
+    if (s->args_asked)
+        fprintf(stderr, "args %.1f %%, ", percent(s->args, s->args_asked));
+    fprintf(stderr, "comm %.1f %% of %s execs\n", percent(s->comm, s->execs), grouped(s->execs));
+}
+
 static void summarize(struct moonwatch *m, double seconds)
 {
     struct moonwatch_summary s;
@@ -267,9 +278,7 @@ static void summarize(struct moonwatch *m, double seconds)
         fprintf(stderr, "; %s dropped from the full table", grouped(s.evicted));
     fprintf(stderr, "; sources %s; priority %s\n", s.sources, s.priority);
     if (s.execs)
-        fprintf(stderr, "moonwatch: named: exe %.1f %%, args %.1f %%, comm %.1f %% of %s execs\n",
-                percent(s.exe, s.execs), percent(s.args, s.execs), percent(s.comm, s.execs),
-                grouped(s.execs));
+        summarize_names(&s);
 
     for (int i = 0; i < s.scripts_len; i++) {
         const struct moonwatch_script_summary *script = &s.scripts[i];

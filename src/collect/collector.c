@@ -393,10 +393,14 @@ static void on_heartbeat(struct ev_loop *loop, ev_timer *watcher, int events)
 
 /* --- life ----------------------------------------------------------------------------- */
 
+uint32_t collector_asks(uint32_t kinds)
+{
+    return ALWAYS | (kinds & (ON(PTRACE) | ON(COREDUMP)));
+}
+
 static struct netlink_filter filter_for(uint32_t kinds, bool threads)
 {
-    return (struct netlink_filter){ .kinds = ALWAYS | (kinds & (ON(PTRACE) | ON(COREDUMP))),
-                                    .threads = threads };
+    return (struct netlink_filter){ .kinds = collector_asks(kinds), .threads = threads };
 }
 
 /* Numbers prove a loss only while nothing is filtered: not from before the filter goes, and

@@ -38,6 +38,9 @@ void collector_start(struct collector *c, struct ev_loop *loop);
 /* What the kernel should send, besides what the process table needs; may change any time. */
 void collector_subscribe(struct collector *c, uint32_t kinds, bool threads);
 
+/* The events that the kernel is asked for when these are subscribed to. */
+uint32_t collector_asks(uint32_t kinds);
+
 /* Fields that somebody looks at, FIELD(ARGS) | ...; UINT64_MAX: all. What is not among them is
  * not read at an exec. With new ones, processes that lack them are told of again as snapshots. */
 void collector_need(struct collector *c, uint64_t fields);

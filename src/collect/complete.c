@@ -12,8 +12,9 @@
      FIELD(SID) | FIELD(LOGINUID) | FIELD(PID_NS) | FIELD(MNT_NS) | FIELD(NET_NS) |                \
      FIELD(USER_NS) | FIELD(CGROUP) | FIELD(CONTAINER))
 
-/* Read in any case: the table finds a process by the one and shows it by the other. */
-#define ALWAYS_NEEDED (FIELD(COMM) | FIELD(STARTTIME))
+/* Read in any case: the table finds a process by its start and shows it by its name. They are
+ * in stat, and so what else is there costs nothing more. */
+#define ALWAYS_NEEDED PROCFS_STAT_FIELDS
 
 /* These belong to one exec: what an earlier image had is no answer. */
 #define OF_ONE_IMAGE (FIELD(ARGS) | FIELD(EXE) | FIELD(DELETED) | FIELD(COMM))
@@ -176,6 +177,8 @@ static void keep_unread(struct completer *c, tracker_ref ref, uint64_t read)
 static void count_names(struct completer *c)
 {
     c->count.execs++;
+    c->count.exe_asked += c->box.ev.why[F_EXE] != WHY_UNASKED;
+    c->count.args_asked += c->box.ev.why[F_ARGS] != WHY_UNASKED;
     c->count.exe += event_has(&c->box.ev, F_EXE);
     c->count.args += event_has(&c->box.ev, F_ARGS);
     c->count.comm += event_has(&c->box.ev, F_COMM);
@@ -212,7 +215,7 @@ static void complete_exec(struct completer *c, const struct kernel_event *kev)
     tracker_ref ref = tracker_alive(c->tracker, kev->pid);
     int64_t starttime = tracker_int(c->tracker, ref, F_STARTTIME, -1);
     int64_t execs = tracker_int(c->tracker, ref, F_EXECS, 0);
-    uint64_t wanted = (ref ? READ_AT_EXEC : PROCFS_FIELDS) & (c->needs | ALWAYS_NEEDED);
+    uint64_t wanted = ref ? complete_reads(c->needs) : PROCFS_FIELDS & (c->needs | ALWAYS_NEEDED);
 
     begin(c, EVENT_EXEC, kev);
     if (!ref)
@@ -459,6 +462,8 @@ void complete_event(struct completer *c, const struct kernel_event *kev)
 static bool same_text(const struct completer *c, tracker_ref ref, enum event_field field)
 {
     size_t a_len, b_len;
+    if (tracker_why(c->tracker, ref, field) == WHY_UNASKED)
+        return true; /* it was never read: no change that was missed */
     const char *a = event_text(&c->box.ev, field, &a_len);
     const char *b = tracker_text(c->tracker, ref, field, &b_len);
     return !a || (b && a_len == b_len && !memcmp(a, b, a_len));

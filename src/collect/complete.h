@@ -23,6 +23,7 @@ typedef uint64_t complete_source(void *ctx, const struct kernel_event *kev, uint
 /* How many execs were seen, and how many of them with each of the names. */
 struct complete_counters {
     uint64_t execs, exe, args, comm;
+    uint64_t exe_asked, args_asked; /* execs of which somebody needed to know it */
     uint64_t inferred; /* events made by comparing with /proc */
 };
 

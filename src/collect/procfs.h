@@ -78,6 +78,10 @@ void procfs_parse_cgroup(const char *bytes, size_t len, struct procfs_cgroup *ou
      FIELD(NET_NS) | FIELD(USER_NS) | FIELD(DELETED) | FIELD(COMM) | FIELD(EXE) | FIELD(ARGS) |    \
      FIELD(CWD) | FIELD(TTY) | FIELD(CGROUP) | FIELD(CONTAINER))
 
+/* Those that come from stat, which is read in any case. */
+#define PROCFS_STAT_FIELDS                                                                         \
+    (FIELD(PPID) | FIELD(SID) | FIELD(START) | FIELD(STARTTIME) | FIELD(COMM) | FIELD(TTY))
+
 /* Read the `wanted` fields of process `pid` into the box, each as WHY_PROC, WHY_ABSENT (does not
  * apply: no tty, kernel thread's exe is WHY_KTHREAD) or with the reason why it is missing. Fields
  * not wanted stay as they are. Opens only the files that the wanted fields need, and first those

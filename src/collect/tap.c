@@ -295,6 +295,21 @@ int tap_drain(struct tap *t, struct facts *to)
     return ring_buffer__consume(t->reader);
 }
 
+int tap_meter(void)
+{
+    return bpf_enable_stats(BPF_STATS_RUN_TIME);
+}
+
+double tap_exec_us(const struct tap *t)
+{
+    struct bpf_prog_info info = { 0 };
+    uint32_t len = sizeof info;
+    int fd = bpf_program__fd(t->skeleton->progs.at_exec);
+    if (bpf_obj_get_info_by_fd(fd, &info, &len) < 0 || !info.run_cnt)
+        return 0;
+    return (double)info.run_time_ns / (double)info.run_cnt / 1e3;
+}
+
 uint64_t tap_dropped(const struct tap *t)
 {
     return t->skeleton->bss->dropped;
@@ -322,6 +337,17 @@ void tap_need(struct tap *t, uint64_t fields)
 int tap_drain(struct tap *t, struct facts *to)
 {
     (void)t, (void)to;
+    return 0;
+}
+
+int tap_meter(void)
+{
+    return -1;
+}
+
+double tap_exec_us(const struct tap *t)
+{
+    (void)t;
     return 0;
 }
 

@@ -25,6 +25,12 @@ void tap_need(struct tap *t, uint64_t fields);
 /* Move what has come into `to`. Returns how many records. */
 int tap_drain(struct tap *t, struct facts *to);
 
+/* Have the kernel measure all its BPF programs until the returned descriptor is closed; -errno. */
+int tap_meter(void);
+
+/* Mean time that the program at the exec took while it was measured, in us; 0: there was no exec. */
+double tap_exec_us(const struct tap *t);
+
 /* How many records found no room, ever. */
 uint64_t tap_dropped(const struct tap *t);
 

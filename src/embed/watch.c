@@ -9,6 +9,7 @@
 #include "collect/collector.h"
 #include "collect/priority.h"
 #include "collect/prober.h"
+#include "embed/watch.h"
 #include "host/worker.h"
 #include "host/world.h"
 #include "ring/ring.h"
@@ -43,6 +44,8 @@ struct moonwatch {
     struct worker_script *scripts;
     int scripts_len;
     struct procfs proc; /* for the scripts' questions */
+    uint64_t needs;     /* fields that somebody looks at; only grows */
+    bool only_load;     /* the worker ends when the scripts are loaded */
 
     /* worker form */
     struct ring *ring;
@@ -55,7 +58,8 @@ struct moonwatch {
     /* one process */
     struct host *host;
     struct world world;
-    uint64_t seq; /* of the last event */
+    ev_timer needing; /* due at once when scripts need more: not in the middle of an event */
+    uint64_t seq;     /* of the last event */
 
     const char *priority;
     uint64_t missed;
@@ -261,6 +265,16 @@ static void add_summary(struct moonwatch *m, const struct host_script *script)
     s->name[sizeof s->name - 1] = '\0';
 }
 
+/* Each field begins to be needed once: a worker cannot make us read all of /proc again and again.
+ */
+static void need(struct moonwatch *m, uint64_t fields)
+{
+    if (!(fields & ~m->needs))
+        return;
+    m->needs |= fields;
+    collector_need(m->collector, m->needs);
+}
+
 /* The worker runs scripts: what it says is checked, never trusted. */
 static void hear(struct moonwatch *m, const struct worker_message *message)
 {
@@ -273,6 +287,9 @@ static void hear(struct moonwatch *m, const struct worker_message *message)
             ending_output(m, message->error);
         else
             ending(m, MOONWATCH_STOPPED);
+        break;
+    case WORKER_NEEDS:
+        need(m, message->needs);
         break;
     case WORKER_MISSED:
         m->missed = message->missed;
@@ -352,6 +369,7 @@ static int fork_worker(struct moonwatch *m)
         .user = m->options.user,
         .scripts = m->scripts,
         .scripts_len = m->scripts_len,
+        .only_load = m->only_load,
         .host = { .table_bytes = m->options.table_bytes,
                   .boot = event_boot_id(),
                   .fd = m->options.output,
@@ -374,6 +392,16 @@ static int fork_worker(struct moonwatch *m)
     return result < 0 ? fail(m, result, "cannot start a thread: %s", strerror(-result)) : 0;
 }
 
+static void take_wants(struct moonwatch *m, struct collector_options *wanted, uint32_t kinds,
+                       bool threads, uint64_t needs)
+{
+    bool everything = m->options.on_event; /* what it looks at nobody can tell */
+    m->needs = everything ? UINT64_MAX : needs;
+    wanted->kinds = everything ? ON_ALL : kinds;
+    wanted->threads = threads;
+    wanted->needs = m->needs;
+}
+
 /* Loading may take as long as a script wants to: its author is watching. */
 static int await_worker(struct moonwatch *m, struct collector_options *wanted)
 {
@@ -383,8 +411,7 @@ static int await_worker(struct moonwatch *m, struct collector_options *wanted)
         if (got == 1 && message.say == WORKER_FAILED)
             return fail(m, -EINVAL, "%s", message.text);
         if (got == 1 && message.say == WORKER_READY) {
-            wanted->kinds = m->options.on_event ? ON_ALL : message.kinds;
-            wanted->threads = message.threads;
+            take_wants(m, wanted, message.kinds, message.threads, message.needs);
             return 0;
         }
     }
@@ -410,8 +437,7 @@ static int open_collector(struct moonwatch *m, const struct collector_options *o
     return result < 0 ? fail(m, result, "%s", why) : 0;
 }
 
-/* The worker first: so its own start is no news, and its scripts say what to ask the kernel for. */
-static int start_with_worker(struct moonwatch *m, struct collector_options *options)
+static int start_worker(struct moonwatch *m, struct collector_options *options)
 {
     int result = ring_new(&m->ring, m->options.ring_bytes);
     if (result < 0)
@@ -420,8 +446,13 @@ static int start_with_worker(struct moonwatch *m, struct collector_options *opti
     if (result < 0)
         return fail(m, result, "cannot open %s: %s", options->proc, strerror(-result));
     result = fork_worker(m);
-    if (result == 0)
-        result = await_worker(m, options);
+    return result < 0 ? result : await_worker(m, options);
+}
+
+/* The worker first: so its own start is no news, and its scripts say what to ask the kernel for. */
+static int start_with_worker(struct moonwatch *m, struct collector_options *options)
+{
+    int result = start_worker(m, options);
     if (result == 0)
         result = open_collector(m, options);
     if (result < 0)
@@ -453,13 +484,42 @@ static void stop_here(void *ctx)
     ending(m, MOONWATCH_STOPPED);
 }
 
-/* The scripts first, as with a worker: they say what to ask the kernel for. */
-static int start_in_one(struct moonwatch *m, struct collector_options *options)
+static void on_needing(struct ev_loop *loop, ev_timer *watcher, int events)
+{
+    struct moonwatch *m = watcher->data;
+    (void)loop, (void)events;
+    collector_need(m->collector, m->needs);
+}
+
+/* Comparing with /proc makes events, and one is being handled right now: do it next. */
+static void need_here(void *ctx, uint64_t fields)
+{
+    struct world *world = ctx;
+    struct moonwatch *m = (struct moonwatch *)((char *)world - offsetof(struct moonwatch, world));
+    if (!m->collector || !(fields & ~m->needs))
+        return; /* of scripts that are being loaded host_needs tells */
+    m->needs |= fields;
+    ev_timer_start(m->loop, &m->needing);
+}
+
+/* When there is only to be loaded, nothing will be due. */
+static void no_timer_start(void *ctx, int id, double after, double every)
+{
+    (void)ctx, (void)id, (void)after, (void)every;
+}
+
+static void no_timer_stop(void *ctx, int id)
+{
+    (void)ctx, (void)id;
+}
+
+static int load_here(struct moonwatch *m, struct collector_options *options)
 {
     struct host_options host = {
         .world = { .ctx = &m->world,
                    .ask = ask_here,
                    .stop = stop_here,
+                   .need = need_here,
                    .timer_start = world_timer_start,
                    .timer_stop = world_timer_stop },
         .table_bytes = m->options.table_bytes,
@@ -468,7 +528,14 @@ static int start_in_one(struct moonwatch *m, struct collector_options *options)
         .json = m->options.json,
         .print_all = m->options.print,
     };
+    if (m->only_load) {
+        host.world.timer_start = no_timer_start;
+        host.world.timer_stop = no_timer_stop;
+        host.world.stop = NULL;
+    }
     m->world.loop = m->loop;
+    ev_timer_init(&m->needing, on_needing, 0, 0);
+    m->needing.data = m;
     int result = procfs_open(&m->proc, options->proc);
     if (result < 0)
         return fail(m, result, "cannot open %s: %s", options->proc, strerror(-result));
@@ -479,9 +546,15 @@ static int start_in_one(struct moonwatch *m, struct collector_options *options)
     result = worker_load(m->host, m->scripts, m->scripts_len);
     if (result < 0)
         return fail(m, result, "%s", host_error(m->host));
-    options->kinds = m->options.on_event ? ON_ALL : host_kinds(m->host);
-    options->threads = host_threads(m->host);
-    return open_collector(m, options);
+    take_wants(m, options, host_kinds(m->host), host_threads(m->host), host_needs(m->host));
+    return 0;
+}
+
+/* The scripts first, as with a worker: they say what to ask the kernel for. */
+static int start_in_one(struct moonwatch *m, struct collector_options *options)
+{
+    int result = load_here(m, options);
+    return result < 0 ? result : open_collector(m, options);
 }
 
 /* --- life ---------------------------------------------------------------------------------------
@@ -493,7 +566,6 @@ int moonwatch_start(struct moonwatch *m, struct ev_loop *loop)
         .buffer_bytes = (int)m->options.buffer_bytes,
         .table_bytes = m->options.table_bytes,
         .proc = "/proc",
-        .needs = UINT64_MAX,
         .tap = !(m->options.without & MOONWATCH_TAP),
         .taskstats = !(m->options.without & MOONWATCH_TASKSTATS),
         .delay_s = m->options.delay,
@@ -504,6 +576,72 @@ int moonwatch_start(struct moonwatch *m, struct ev_loop *loop)
         collector_start(m->collector, loop);
     return result;
 }
+
+/* --- what a start would ask for --------------------------------------------------------------- */
+
+static int keep_script(struct watch_wants *wants, const struct host_script *script)
+{
+    struct host_script *more =
+        realloc(wants->scripts, (size_t)(wants->scripts_len + 1) * sizeof *more);
+    if (!more)
+        return -ENOMEM;
+    wants->scripts = more;
+    more[wants->scripts_len++] = *script;
+    return 0;
+}
+
+static int wants_of_worker(struct moonwatch *m, struct collector_options *options,
+                           struct watch_wants *wants)
+{
+    struct worker_message message;
+    int got, result = start_worker(m, options);
+    while (result == 0 && (got = receive(m, &message, -1)) >= 0)
+        if (got == 1 && message.say == WORKER_SCRIPT)
+            result = keep_script(wants, &message.script);
+    if (result == 0)
+        describe_death(m);
+    return result;
+}
+
+static int wants_here(struct moonwatch *m, struct collector_options *options,
+                      struct watch_wants *wants)
+{
+    int result = load_here(m, options);
+    if (result < 0)
+        return result;
+    int n = host_scripts(m->host, NULL, 0);
+    wants->scripts = calloc((size_t)n + 1, sizeof *wants->scripts);
+    if (!wants->scripts)
+        return -ENOMEM;
+    wants->scripts_len = host_scripts(m->host, wants->scripts, n);
+    return 0;
+}
+
+/* What scripts print while they are loaded is no part of the answer. */
+int watch_wants(struct moonwatch *m, struct watch_wants *wants)
+{
+    struct collector_options options = { .proc = "/proc" };
+    int nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    if (nowhere < 0)
+        return fail(m, -errno, "cannot open /dev/null: %s", strerror(errno));
+    *wants = (struct watch_wants){ 0 };
+    m->options.output = nowhere;
+    m->only_load = true;
+    int result =
+        m->options.worker ? wants_of_worker(m, &options, wants) : wants_here(m, &options, wants);
+    host_free(m->host); /* before its output goes */
+    m->host = NULL;
+    close(nowhere);
+    if (result == -ENOMEM)
+        fail(m, result, "not enough memory for the plan");
+    wants->kinds = options.kinds;
+    wants->threads = options.threads;
+    wants->needs = options.needs;
+    return result;
+}
+
+/* --- the end ------------------------------------------------------------------------------------
+ */
 
 static void stop_worker(struct moonwatch *m)
 {
@@ -547,6 +685,7 @@ void moonwatch_stop(struct moonwatch *m)
         stop_worker(m);
     if (m->host)
         stop_host(m);
+    ev_timer_stop(m->loop, &m->needing);
     m->loop = NULL;
 }
 
@@ -592,6 +731,8 @@ void moonwatch_summarize(struct moonwatch *m, struct moonwatch_summary *out)
     out->forged = count.netlink.forged;
     out->inferred = count.complete.inferred;
     out->execs = count.complete.execs;
+    out->exe_asked = count.complete.exe_asked;
+    out->args_asked = count.complete.args_asked;
     out->exe = count.complete.exe;
     out->args = count.complete.args;
     out->comm = count.complete.comm;

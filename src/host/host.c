@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "host/library.h"
+#include "host/needs.h"
 
 #include <errno.h>
 #include <lualib.h>
@@ -279,7 +280,11 @@ int host_load(struct host *h, const char *name, const char *text, size_t len)
     }
     lua_rawgeti(h->L, LUA_REGISTRYINDEX, policy->env);
     lua_setfenv(h->L, -2);
-    return run_chunk(h, policy, 0);
+    policy->needs = needs_of_text(text, len);
+    h->loading = (struct host_chunk){ name, text, len };
+    int result = run_chunk(h, policy, 0);
+    h->loading = (struct host_chunk){ 0 };
+    return result;
 }
 
 /* [-0, +1, e] */
@@ -306,6 +311,7 @@ int host_load_line(struct host *h, const char *line)
         unload(h, policy);
         return -EINVAL;
     }
+    policy->needs = needs_of_text(line, strlen(line));
     lua_pushstring(h->L, policy->name);
     lua_pushstring(h->L, line);
     lua_rawgeti(h->L, LUA_REGISTRYINDEX, policy->env);
@@ -329,15 +335,36 @@ bool host_threads(const struct host *h)
     return false;
 }
 
+uint64_t host_needs(const struct host *h)
+{
+    uint64_t needs = h->options.print_all ? NEEDS_ALL : h->seen;
+    for (const struct policy *policy = h->policies; policy; policy = policy->next)
+        needs |= policy->needs;
+    return needs;
+}
+
+void host_need(struct host *h, uint64_t fields)
+{
+    uint64_t before = host_needs(h);
+    uint64_t *to = h->current ? &h->current->needs : &h->seen;
+    *to |= fields;
+    if ((fields & ~before) && h->options.world.need)
+        h->options.world.need(h->options.world.ctx, before | fields);
+}
+
 int host_scripts(const struct host *h, struct host_script *to, int cap)
 {
     int n = 0;
     for (const struct policy *p = h->policies; p; p = p->next, n++) {
         if (n >= cap)
             continue;
-        to[n] = (struct host_script){
-            .events = p->events, .errors = p->errors, .alerts = p->alerts, .undecided = p->undecided
-        };
+        to[n] = (struct host_script){ .events = p->events,
+                                      .errors = p->errors,
+                                      .alerts = p->alerts,
+                                      .undecided = p->undecided,
+                                      .needs = p->needs,
+                                      .kinds = p->kinds,
+                                      .threads = p->threads };
         memcpy(to[n].name, p->name, sizeof to[n].name);
     }
     return n;
@@ -365,6 +392,11 @@ static int open_state(lua_State *L)
     lua_getglobal(L, "require");
     lua_pushliteral(L, "moonwatch");
     lua_call(L, 1, 0);
+    lua_getglobal(L, "require");
+    lua_pushliteral(L, "moonwatch.pairs");
+    lua_call(L, 1, 1);
+    lua_setglobal(L, "pairs");
+    api_require_open(L);
     return 0;
 }
 

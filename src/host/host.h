@@ -27,6 +27,10 @@ struct host_world {
 
     /* A script called mw.stop(): end the watch soon. */
     void (*stop)(void *ctx);
+
+    /* A script looked at what nobody was known to need: from now on these fields are needed. Called
+     * in the middle of an event, once per field at most. */
+    void (*need)(void *ctx, uint64_t fields);
 };
 
 struct host_options {
@@ -56,6 +60,10 @@ const char *host_error(const struct host *h);
 uint32_t host_kinds(const struct host *h);
 bool host_threads(const struct host *h);
 
+/* The fields that the scripts look at, FIELD(ARGS) | ...: by their texts and those of the modules
+ * that they require, by their `where`, as they declared, and as was seen since. UINT64_MAX: all. */
+uint64_t host_needs(const struct host *h);
+
 /* Deliver one record; borrowed for the call. */
 void host_event(struct host *h, const struct event *ev);
 
@@ -71,10 +79,13 @@ void host_finish(struct host *h);
 /* Pass on what was written during a batch. 0, or -errno: nobody reads the output any more. */
 int host_flush(struct host *h);
 
-/* One script's figures. */
+/* One script: its figures, and what it subscribed to and looks at. */
 struct host_script {
     char name[64];
     uint64_t events, errors, alerts, undecided;
+    uint64_t needs;
+    uint32_t kinds;
+    bool threads;
 };
 
 /* Copy at most `cap`; returns how many scripts there are. */

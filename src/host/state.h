@@ -15,6 +15,8 @@ struct policy {
     struct policy *next;
     char name[64];
     uint64_t events, errors, alerts, undecided;
+    uint64_t needs; /* fields that it looks at */
+    uint32_t kinds; /* events that it subscribed to */
     bool threads; /* wants forks and exits of threads */
     int env;      /* registry reference of its environment */
 };
@@ -48,6 +50,11 @@ struct host {
     int timers_len;
     int lines; /* one-liners loaded */
     uint32_t kinds;
+    uint64_t seen; /* fields that were looked at when no script was running */
+    struct host_chunk {
+        const char *name, *text; /* NULL: nothing is being loaded */
+        size_t len;
+    } loading;
 
     struct policy *current;    /* whose code runs; NULL between calls */
     const struct event *event; /* being delivered, or NULL */
@@ -64,6 +71,9 @@ struct host *host_of(lua_State *L);
  * first message are the policy's. Returns whether it went well; the stack is then as before the
  * function was pushed, plus `results`.  [-(args + 1), +results or 0, -] */
 bool host_call(struct host *h, struct policy *policy, int args, int results);
+
+/* These fields are looked at, by the script that runs; tells the world what is new.  [-0, +0, -] */
+void host_need(struct host *h, uint64_t fields);
 
 /* --- api/event.c ------------------------------------------------------------------------ */
 
@@ -83,6 +93,14 @@ void api_event_push_methods(lua_State *L);
 /* A record from an event's or a process's table, with what the script changed. False when the value
  * is no such table.  [-0, +0, m] */
 bool api_event_record(lua_State *L, int index, struct event_box *box);
+
+/* Does it lack fields because no script was known to need them? */
+bool api_event_lacks(const struct event *ev);
+
+/* --- api/require.c ----------------------------------------------------------------------- */
+
+/* From now on the texts of modules that scripts require count as theirs.  [-0, +0, m] */
+void api_require_open(lua_State *L);
 
 /* --- api/topics.c ------------------------------------------------------------------------ */
 

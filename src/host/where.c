@@ -96,6 +96,14 @@ bool where_matches(const struct where *w, const struct event *ev)
     return true;
 }
 
+uint64_t where_needs(const struct where *w)
+{
+    uint64_t needs = 0;
+    for (uint32_t i = 0; i < w->tests_len; i++)
+        needs |= UINT64_C(1) << (w->tests[i].field == CMDLINE ? F_ARGS : w->tests[i].field);
+    return needs;
+}
+
 /* --- making one ------------------------------------------------------------------------ */
 
 /* The value of a key is: a plain value; a list of them; or what mw.prefix and the like return,

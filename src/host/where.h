@@ -24,6 +24,9 @@ void where_open(lua_State *L);
 /* The where at this index, or NULL.  [-0, +0, -] */
 const struct where *where_at(lua_State *L, int index);
 
+/* The fields that it looks at. */
+uint64_t where_needs(const struct where *w);
+
 /* Does the event pass? Never allocates, never throws. */
 bool where_matches(const struct where *w, const struct event *ev);
 

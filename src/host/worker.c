@@ -117,6 +117,12 @@ static void stop(void *ctx)
     ask_to_stop(0);
 }
 
+static void need(void *ctx, uint64_t fields)
+{
+    (void)ctx;
+    say(&(struct worker_message){ .say = WORKER_NEEDS, .needs = fields });
+}
+
 /* --- the loop -------------------------------------------------------------------------------- */
 
 static void flush(void)
@@ -188,11 +194,15 @@ static void on_parent(struct ev_loop *loop, ev_io *watcher, int events)
 
 static void report(void)
 {
-    struct host_script scripts[64];
-    int n = host_scripts(worker.host, scripts, 64);
+    int n = host_scripts(worker.host, NULL, 0);
+    struct host_script *scripts = calloc((size_t)n + 1, sizeof *scripts);
     say(&(struct worker_message){ .say = WORKER_MISSED, .missed = worker.missed });
-    for (int i = 0; i < n && i < 64; i++)
+    if (!scripts)
+        return;
+    host_scripts(worker.host, scripts, n);
+    for (int i = 0; i < n; i++)
         say(&(struct worker_message){ .say = WORKER_SCRIPT, .script = scripts[i] });
+    free(scripts);
 }
 
 int worker_load(struct host *h, const struct worker_script *scripts, int len)
@@ -244,6 +254,7 @@ int worker_run(const struct worker_options *options)
     host.world = (struct host_world){ .ctx = &worker.world,
                                       .ask = ask,
                                       .stop = stop,
+                                      .need = need,
                                       .timer_start = world_timer_start,
                                       .timer_stop = world_timer_stop };
     if (!worker.loop || host_new(&worker.host, &host) < 0)
@@ -255,10 +266,13 @@ int worker_run(const struct worker_options *options)
 
     say(&(struct worker_message){ .say = WORKER_READY,
                                   .kinds = host_kinds(worker.host),
-                                  .threads = host_threads(worker.host) });
-    run_loop();
+                                  .threads = host_threads(worker.host),
+                                  .needs = host_needs(worker.host) });
+    if (!options->only_load)
+        run_loop();
     world_fini(&worker.world);
-    host_finish(worker.host);
+    if (!options->only_load)
+        host_finish(worker.host);
     report();
     host_free(worker.host);
     ev_loop_destroy(worker.loop);

@@ -24,17 +24,19 @@ struct worker_options {
     const char *user; /* run as; NULL: stay who we are */
     const struct worker_script *scripts;
     int scripts_len;
+    bool only_load; /* say what the scripts want, and end: no event, no timer, no last word */
     struct host_options host; /* world is filled in here */
 };
 
 /* What goes over the control socket. */
 enum worker_say {
-    WORKER_READY,  /* loaded: kinds and threads are set */
+    WORKER_READY,  /* loaded: kinds, threads and needs are set */
     WORKER_FAILED, /* a script could not be loaded, or privileges not be dropped: text */
     WORKER_RETELL, /* records were missed: tell of all processes again */
     WORKER_STOP,   /* a script asked for the end, or nobody reads the output */
     WORKER_SCRIPT, /* at the end, one per script: its figures */
     WORKER_MISSED, /* at the end: records that it missed in all */
+    WORKER_NEEDS,  /* a script looked at more than was known: needs is set */
 };
 
 #define WORKER_TEXT 4000
@@ -45,6 +47,7 @@ struct worker_message {
     uint32_t threads;
     int32_t error; /* STOP: errno of the output, or 0 */
     uint64_t missed;
+    uint64_t needs; /* as host_needs has them */
     struct host_script script;
     char text[WORKER_TEXT];
 };

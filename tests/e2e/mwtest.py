@@ -15,6 +15,7 @@ import base64
 import contextlib
 import json
 import os
+import re
 import select
 import signal
 import socket
@@ -284,6 +285,11 @@ def run(*args, seconds=DEADLINE, env=None, **popen):
     return done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
 
 
+def source():
+    """Who tells what an exec is: "tap" where it can be had, else "proc"."""
+    return "tap" if re.search(r"^good +tap", run("doctor")[1], re.M) else "proc"
+
+
 def environment(changes=None):
     env = {k: v for k, v in os.environ.items() if k != "NO_COLOR"}
     env.update(changes or {})
@@ -294,15 +300,18 @@ class Watch:
     """The binary in a process of its own, and what it says.
 
     Without `scripts` (texts, or a path each) and `lines` (-e) it tells of everything. With them, a
-    line of our own joins in, so that markers are told of too."""
+    line of our own joins in, so that markers are told of too: whole events, for which everything is
+    read. With `frugal` it looks at nothing but args."""
 
-    def __init__(self, *options, scripts=(), lines=(), env=None, ready=True, stdout=None, **popen):
+    def __init__(self, *options, scripts=(), lines=(), env=None, ready=True, stdout=None,
+                 frugal=False, **popen):
         self.lines, self.errors, self.events, self.invalid = [], [], [], []
         self._change = threading.Condition()
         self._markers = 0
         command = [MOONWATCH]
         if scripts or lines:
-            command += ["run", *options, "-e", f'exec: args and args[2] == "{MARKER}"']
+            action = " => print(args[1], args[2])" if frugal else ""
+            command += ["run", *options, "-e", f'exec: args and args[2] == "{MARKER}"{action}']
             for line in lines:
                 command += ["-e", line]
             command += [self._path(s) for s in scripts]

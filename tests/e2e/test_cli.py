@@ -76,6 +76,7 @@ WRONG = [
     (["no-command"], "'no-command'"), (["run"], "no script"), (["--json", "extra"], "'extra'"),
     (["ps", "1"], "'1'"), (["tree", "abc"], "'abc'"), (["tree", "1", "2"], "'2'"), (["ps", "--nonsense"], "nonsense"),
     (["fields", "x"], "'x'"), (["fields", "--nonsense"], "nonsense"), (["doctor", "x"], "'x'"),
+    (["plan"], "no script"), (["plan", "--nonsense"], "nonsense"),
 ]
 
 
@@ -889,7 +890,7 @@ def doctor():
 @test("help and version go to stdout with status 0, for each command")
 def help_texts():
     for words in (["--help"], ["-h"], ["help"], ["run", "--help"], ["ps", "--help"], ["tree", "-h"], ["fields", "--help"],
-                  ["doctor", "--help"], ["--version"]):
+                  ["plan", "--help"], ["doctor", "--help"], ["--version"]):
         status, out, errors = run(*words)
         equal((status, errors), (0, ""), f"status and errors of {words}")
         check(("usage: moonwatch" in out or out.startswith("moonwatch ")) and not re.search(r".{101}", out),

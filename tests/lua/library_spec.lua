@@ -1,14 +1,16 @@
 -- The Lua half of the library, with a stand-in for what C gives it.
-local told, subscribed, now
+local told, subscribed, needed, now
 
 local function fresh()
-  told, subscribed, now = {}, nil, 1000
+  told, subscribed, needed, now = {}, nil, nil, 1000
   local methods = { _aliases = { ["process.name"] = "comm", Image = "exe", ["proc.name"] = "comm", comm = "comm",
     ["moonwatch.was.uid"] = "was.uid", ["process.executable"] = "exe" } }
   debug.getregistry().moonwatch = {
     _methods = methods,
     _fields = { pid = true, comm = true, cmdline = true, uid = true, exe = true, code = true, type = true },
     _subscribe = function(name, on, threads) subscribed = { name = name, on = on, threads = threads } end,
+    _needs = function(fields) needed = fields end,
+    _need_all = function() needed = "all" end,
     _alert = function(severity, text, event, tags, key, held)
       told[#told + 1] = { severity = severity, text = text, event = event, tags = tags, key = key, held = held }
     end,
@@ -77,6 +79,12 @@ describe("scripts", function()
     assert.has_error(function() mw.script { name = "x", on = 1 } end)
     mw.script { name = "x", on = {}, threads = true }
     assert.is_true(subscribed.threads)
+    assert.is_nil(needed)
+  end)
+  it("say which fields they need besides those that they mention", function()
+    local mw = fresh()
+    mw.script { name = "x", needs = { "cwd" } }
+    assert.same({ "cwd" }, needed)
   end)
 end)
 
@@ -123,6 +131,32 @@ describe("matchers", function()
   end)
 end)
 
+describe("pairs", function()
+  it("of an event that lacks what nobody needed needs all of it", function()
+    fresh()
+    local walk = dofile "lua/moonwatch/pairs.lua"
+    local function keys(t)
+      local n = 0
+      for _ in walk(t) do
+        n = n + 1
+      end
+      return n
+    end
+    assert.equal(2, keys { a = 1, b = 2 })
+    assert.equal(1, keys(setmetatable({ a = 1 }, { __index = { unasked = true } })))
+    assert.equal(0, keys(setmetatable({}, { __metatable = 7 })))
+    assert.is_nil(needed)
+    assert.equal(1, keys(setmetatable({ a = 1 }, { unasked = true })))
+    assert.equal("all", needed)
+  end)
+  it("of something else is an error as ever", function()
+    fresh()
+    local walk = dofile "lua/moonwatch/pairs.lua"
+    assert.has_error(function() walk(nil) end)
+    assert.has_error(function() walk(7) end)
+  end)
+end)
+
 describe("a one-liner", function()
   local function line(text)
     local _, _, oneliner = fresh()
@@ -141,6 +175,12 @@ describe("a one-liner", function()
     on.exec { comm = "curl" }
     assert.equal(1, #told)
     assert.equal("curl", told[1].comm)
+  end)
+  it("without an action needs whole events", function()
+    line 'exec: comm == "curl"'
+    assert.equal("all", needed)
+    line 'exec: comm == "curl" => print(pid)'
+    assert.is_nil(needed)
   end)
   it("without an event is about any", function()
     assert.is_function(line('comm:find("x")').any)

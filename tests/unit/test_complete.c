@@ -342,6 +342,43 @@ static void an_exec_is_read_and_remembers_what_was(void **state)
     assert_int_equal(c.count.args, 1);
 }
 
+static void an_exec_reads_only_what_is_needed(void **state)
+{
+    (void)state;
+    know_shell();
+    c.needs = FIELD(ARGS) | FIELD(CODE);
+    assert_int_equal(complete_reads(c.needs), FIELD(ARGS) | FIELD(COMM) | FIELD(SID) | FIELD(TTY));
+    const struct event *ev = say_exec(100, 6000);
+    assert_args(ev, "sh -c make", WHY_PROC);
+    assert_is(ev, F_COMM, "sh", WHY_PROC);
+    assert_number(ev, F_SID, 50, WHY_PROC); /* stat is read in any case */
+    assert_why(ev, F_EXE, WHY_UNASKED);     /* it may be another one now */
+    assert_why(ev, F_CWD, WHY_UNASKED);
+    assert_why(ev, F_CGROUP, WHY_UNASKED);
+    assert_number(ev, F_UID, 1000, WHY_KEPT); /* the kernel tells when it changes */
+    assert_is(ev, F_WAS_EXE, "/bin/sh", WHY_KEPT);
+    assert_int_equal(c.count.exe_asked, 0);
+    assert_int_equal(c.count.args_asked, 1);
+    assert_int_equal(complete_reads(UINT64_MAX) & ~PROCFS_FIELDS, 0);
+}
+
+static void what_is_needed_later_is_read_of_who_lacks_it(void **state)
+{
+    (void)state;
+    know_shell();
+    c.needs = FIELD(ARGS);
+    say_exec(100, 6000);
+    int before = told_len;
+    complete_from_proc(&c, 100, false);
+    assert_int_equal(told_len, before);
+    c.needs |= FIELD(CWD);
+    complete_from_proc(&c, 100, false);
+    assert_int_equal(told_len, before + 1);
+    assert_is(told[before], F_CWD, "/home/u", WHY_PROC);
+    complete_from_proc(&c, 100, false);
+    assert_int_equal(told_len, before + 1);
+}
+
 static void execs_are_counted_along_a_chain(void **state)
 {
     (void)state;
@@ -859,6 +896,8 @@ int main(void)
         TEST(a_child_of_an_unknown_parent_is_read),
         TEST(a_birth_stamped_right_after_a_tick_is_read),
         TEST(an_exec_is_read_and_remembers_what_was),
+        TEST(an_exec_reads_only_what_is_needed),
+        TEST(what_is_needed_later_is_read_of_who_lacks_it),
         TEST(execs_are_counted_along_a_chain),
         TEST(what_belongs_to_one_image_is_not_kept_over_an_exec),
         TEST(a_zombie_says_that_it_is_one),

@@ -8,11 +8,16 @@
 
 #include "base/log.h"
 #include "host/host.h"
+#include "host/worker.h"
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static struct host *host;
@@ -33,6 +38,16 @@ static void timer_stop(void *ctx, int id)
     timer_id = -1;
 }
 
+static int needs_told;
+static uint64_t last_needs;
+
+static void need(void *ctx, uint64_t fields)
+{
+    (void)ctx;
+    needs_told++;
+    last_needs = fields;
+}
+
 static void keep_log(void *ctx, enum log_level level, const char *text)
 {
     (void)ctx, (void)level;
@@ -42,7 +57,7 @@ static void keep_log(void *ctx, enum log_level level, const char *text)
 static int begin(void **state)
 {
     struct host_options options = {
-        .world = { .timer_start = timer_start, .timer_stop = timer_stop },
+        .world = { .timer_start = timer_start, .timer_stop = timer_stop, .need = need },
         .table_bytes = 1 << 20,
         .boot = 0xb007,
         .json = true,
@@ -51,6 +66,8 @@ static int begin(void **state)
     options.fd = out = memfd_create("out", 0);
     logged[0] = '\0';
     timer_id = -1;
+    needs_told = 0;
+    last_needs = 0;
     log_to(keep_log, NULL);
     return host_new(&host, &options);
 }
@@ -292,6 +309,227 @@ static void wrong_subscriptions_are_refused_by_name(void **state)
     }
 }
 
+/* --- what the scripts look at ---------------------------------------------------------------- */
+
+/* An exec of which only the arguments were read. */
+static void tell_bare(int pid)
+{
+    static struct event_box box;
+    event_begin(&box, EVENT_EXEC);
+    for (int f = EVENT_FIRST_STATE; f <= EVENT_LAST_STATE; f++)
+        event_set_missing(&box, f, WHY_UNASKED);
+    event_set(&box, F_TIME, 1700000000123456789, WHY_KERNEL);
+    event_set(&box, F_PID, pid, WHY_KERNEL);
+    event_set(&box, F_TID, pid, WHY_KERNEL);
+    event_set(&box, F_PPID, pid - 1, WHY_PROC);
+    event_set(&box, F_STARTTIME, pid * 10, WHY_COMPUTED);
+    event_set_missing(&box, F_TTY, WHY_ABSENT);
+    event_set_text(&box, F_ARGS, "ls", 3, WHY_PROC);
+    host_event(host, &box.ev);
+}
+
+static void needs_are_those_of_all_scripts(void **state)
+{
+    (void)state;
+    assert_int_equal(host_needs(host), 0);
+    load(SCRIPT("exec = function(ev) print(ev.cmdline) end"));
+    assert_int_equal(host_needs(host) & PROCFS_FIELDS, FIELD(ARGS));
+    load("local mw = require 'moonwatch' return mw.script { name = 't', on = { exec = "
+         "mw.where { ['c' .. 'wd'] = '/' } (print) } }");
+    assert_int_equal(host_needs(host) & PROCFS_FIELDS, FIELD(ARGS) | FIELD(CWD));
+    assert_int_equal(host_load_line(host, "exit: euid == 0 => print(exe)"), 0);
+    assert_int_equal(host_needs(host) & PROCFS_FIELDS,
+                     FIELD(ARGS) | FIELD(CWD) | FIELD(EUID) | FIELD(EXE));
+    assert_int_equal(figures(0).needs & PROCFS_FIELDS, FIELD(ARGS));
+    assert_int_equal(figures(1).needs & PROCFS_FIELDS, FIELD(CWD));
+    assert_int_equal(figures(1).kinds, ON(EXEC));
+    assert_int_equal(figures(2).kinds, ON(EXIT));
+    assert_int_equal(host_load_line(host, "exec: comm == 'ls'"), 0);
+    assert_true(host_needs(host) == UINT64_MAX); /* it writes events */
+}
+
+static void a_script_may_declare_what_it_needs(void **state)
+{
+    static const char *const bad[][2] = {
+        { "{ 'cwd',\n 'cgruop' }", "bad.lua:2: mw.script: needs: no field is named 'cgruop'" },
+        { "'cwd'", "`needs` must be \"all\" or a list of fields" },
+        { "{ 'no' .. 'ne' }", "mw.script: needs: no field is named 'none'" },
+        { "{ 7 }", "`needs` holds a number, but fields are strings" },
+        { "true", "`needs` must be \"all\" or a list of fields" },
+    };
+    char text[256];
+    (void)state;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        snprintf(text, sizeof text, "require 'moonwatch'.script { name = 'x', needs = %s }",
+                 bad[i][0]);
+        assert_int_equal(host_load(host, "@bad.lua", text, strlen(text)), -22);
+        if (!strstr(host_error(host), bad[i][1]))
+            fail_msg("%s", host_error(host));
+    }
+    assert_int_equal(host_needs(host), 0);
+    load("require 'moonwatch'.script { name = 'x', needs = { 'c' .. 'wd', 'Command' .. 'Line' } }");
+    assert_int_equal(host_needs(host), FIELD(CWD) | FIELD(ARGS));
+    load("require 'moonwatch'.script { name = 'y', needs = 'al' .. 'l' }");
+    assert_true(host_needs(host) == UINT64_MAX);
+}
+
+static void a_module_that_is_required_counts(void **state)
+{
+    char dir[] = "/tmp/test_host.XXXXXX", path[64], text[256];
+    (void)state;
+    assert_non_null(mkdtemp(dir));
+    snprintf(path, sizeof path, "%s/looks.lua", dir);
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    fputs("return function(ev) return ev.cgroup end", file);
+    fclose(file);
+    snprintf(text, sizeof text,
+             "package.path = '%s/?.lua' local looks = require 'looks' require 'moonwatch' "
+             "assert(not pcall(require, 'no such one')) assert(looks {} == nil)",
+             dir);
+    load(text);
+    assert_int_equal(host_needs(host) & PROCFS_FIELDS, FIELD(CGROUP));
+    unlink(path);
+    rmdir(dir);
+}
+
+static void what_is_read_is_needed_from_then_on(void **state)
+{
+    (void)state;
+    load(SCRIPT("exec = function(ev) print(ev.pid, ev['c' .. 'wd'], ev:why('c' .. 'wd'), "
+                "ev['t' .. 'ty'], ev.nonsense, ev.args[1]) end"));
+    uint64_t before = host_needs(host);
+    assert_false(before & FIELD(CWD));
+    tell_bare(10);
+    tell_bare(11);
+    const char *why = "\tnil\tmissing: no script needs it\tnil\tnil\tls\n";
+    char want[256];
+    snprintf(want, sizeof want, "10%s11%s", why, why);
+    assert_string_equal(written(), want);
+    assert_int_equal(needs_told, 1); /* once per field */
+    assert_int_equal(last_needs, before | FIELD(CWD));
+    assert_int_equal(host_needs(host), last_needs);
+}
+
+static void a_parents_field_is_seen_too(void **state)
+{
+    (void)state;
+    load(SCRIPT(
+        "exec = function(ev) if ev.parent then print(ev.parent:get('Im' .. 'age')) end end"));
+    tell_bare(10);
+    tell_bare(11);
+    assert_int_equal(needs_told, 1);
+    assert_true(last_needs & FIELD(EXE));
+    assert_false(last_needs & FIELD(CWD));
+}
+
+/* Each looks at whole events in a way that the text does not tell. */
+static void who_looks_at_whole_events_needs_all(void **state)
+{
+    static const char *const ways[] = {
+        "for k in pairs(x[1]) do end",
+        "mw['em' .. 'it'](x[1])",
+        "mw['em' .. 'it'] { x }",
+        "mw['js' .. 'on'](x)",
+    };
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+        char on[256];
+        end(state);
+        assert_int_equal(begin(state), 0);
+        snprintf(on, sizeof on, SCRIPT("exec = function(ev) local x = { ev } %s end"), ways[i]);
+        load(on);
+        assert_false(host_needs(host) & FIELD(CWD));
+        tell(EVENT_EXEC, 10, 1, "ls", "ls", 3); /* lacks nothing */
+        assert_int_equal(needs_told, 0);
+        tell_bare(10);
+        tell_bare(11);
+        if (needs_told != 1 || last_needs != UINT64_MAX)
+            fail_msg("%s: told %d times", ways[i], needs_told);
+        assert_int_equal(figures(0).errors, 0);
+    }
+}
+
+static void an_alert_needs_what_its_line_shows(void **state)
+{
+    (void)state;
+    load(SCRIPT("exec = function(ev) mw['al' .. 'ert'] { event = ev } end"));
+    assert_false(host_needs(host) & PROCFS_FIELDS);
+    tell_bare(10);
+    assert_int_equal(needs_told, 1);
+    assert_int_equal(last_needs & PROCFS_FIELDS,
+                     FIELD(ARGS) | FIELD(EXE) | FIELD(DELETED) | FIELD(COMM));
+    const char *line = written();
+    assert_non_null(strstr(line, "\"cwd\":\"no script needs it\""));
+}
+
+/* --- the worker says it ------------------------------------------------------------------------
+ */
+
+static struct worker_message hear(int from)
+{
+    struct worker_message message = { .say = 99 };
+    if (recv(from, &message, sizeof message, 0) != sizeof message)
+        message.say = 99;
+    return message;
+}
+
+static void a_worker_says_what_its_scripts_need(void **state)
+{
+    static char text[] = SCRIPT("exec = function(ev) print(ev.cmdline, ev['c' .. 'wd']) end");
+    struct worker_script script = { .name = (char *)"@test.lua", .text = text };
+    struct ring *ring;
+    static struct event_box box;
+    int control[2], questions[2];
+    (void)state;
+    script.len = strlen(text);
+    for (int only_load = 0; only_load < 2; only_load++) {
+        assert_int_equal(ring_new(&ring, 1 << 20), 0);
+        assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, control), 0);
+        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, questions), 0);
+        struct worker_options options = { .ring = ring,
+                                          .control = control[1],
+                                          .questions = questions[1],
+                                          .scripts = &script,
+                                          .scripts_len = 1,
+                                          .only_load = only_load,
+                                          .host = { .table_bytes = 1 << 20, .fd = out } };
+        pid_t pid = fork();
+        if (pid == 0)
+            _exit(worker_run(&options));
+        close(control[1]);
+        close(questions[1]);
+
+        struct timeval deadline = { .tv_sec = 10 };
+        setsockopt(control[0], SOL_SOCKET, SO_RCVTIMEO, &deadline, sizeof deadline);
+        struct worker_message ready = hear(control[0]);
+        assert_int_equal(ready.say, WORKER_READY);
+        assert_int_equal(ready.needs & PROCFS_FIELDS, FIELD(ARGS));
+        assert_int_equal(ready.kinds, ON(EXEC));
+        if (!only_load) {
+            event_begin(&box, EVENT_EXEC);
+            event_set(&box, F_PID, 10, WHY_KERNEL);
+            event_set_missing(&box, F_CWD, WHY_UNASKED);
+            ring_write(ring, &box);
+            ring_flush(ring);
+            struct worker_message more = hear(control[0]);
+            assert_int_equal(more.say, WORKER_NEEDS);
+            assert_int_equal(more.needs, ready.needs | FIELD(CWD));
+            ring_finish(ring);
+        }
+        assert_int_equal(hear(control[0]).say, WORKER_MISSED);
+        struct worker_message about = hear(control[0]);
+        assert_int_equal(about.say, WORKER_SCRIPT);
+        assert_int_equal(about.script.kinds, ON(EXEC));
+        assert_int_equal(about.script.events, !only_load);
+        int status;
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        assert_int_equal(status, 0);
+        close(control[0]);
+        close(questions[0]);
+        ring_free(ring);
+    }
+}
+
 /* --- time ------------------------------------------------------------------------------- */
 
 static void timers_belong_to_their_script(void **state)
@@ -349,6 +587,14 @@ int main(void)
         TEST(errors_of_any_type_are_errors),
         TEST(a_script_that_fails_to_load_leaves_nothing),
         TEST(wrong_subscriptions_are_refused_by_name),
+        TEST(needs_are_those_of_all_scripts),
+        TEST(a_script_may_declare_what_it_needs),
+        TEST(a_module_that_is_required_counts),
+        TEST(what_is_read_is_needed_from_then_on),
+        TEST(a_parents_field_is_seen_too),
+        TEST(who_looks_at_whole_events_needs_all),
+        TEST(an_alert_needs_what_its_line_shows),
+        TEST(a_worker_says_what_its_scripts_need),
         TEST(timers_belong_to_their_script),
         TEST(the_last_words_are_said_once),
         TEST(many_events_leave_memory_flat),

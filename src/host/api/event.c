@@ -9,7 +9,7 @@
 
 #include <string.h>
 
-static const char constructors_key, metatables_key, methods_key;
+static const char constructors_key, metatables_key, methods_key, fields_key;
 
 /* Constructors are numbered by event kind; a process (a parent) has one of its own. */
 #define PROCESS      EVENT_KINDS
@@ -124,6 +124,11 @@ static void push_field(lua_State *L, const struct event *ev, int field)
     }
 }
 
+bool api_event_lacks(const struct event *ev)
+{
+    return memchr(ev->why, WHY_UNASKED, EVENT_FIELDS) != NULL;
+}
+
 /* The metatable for this origin of fields.  [-0, +1, m] */
 static void push_metatable(lua_State *L, const struct event *ev)
 {
@@ -139,11 +144,16 @@ static void push_metatable(lua_State *L, const struct event *ev)
     }
     lua_pop(L, 1);
 
-    lua_createtable(L, 0, 3);
+    bool lacks = api_event_lacks(ev);
+    lua_createtable(L, 0, 4);
     lua_pushvalue(L, -2);
     lua_setfield(L, -2, "why");
-    lua_getfield(L, -3, "__index");
+    lua_getfield(L, -3, lacks ? "unasked" : "__index");
     lua_setfield(L, -2, "__index");
+    if (lacks) {
+        lua_pushboolean(L, 1);
+        lua_setfield(L, -2, "unasked");
+    }
     lua_pushvalue(L, -2); /* metatables[why] = the new one */
     lua_pushvalue(L, -2);
     lua_rawset(L, -5);
@@ -296,6 +306,31 @@ static const uint8_t *whys_of(lua_State *L, int index)
     return why && len == EVENT_FIELDS ? (const uint8_t *)why : NULL;
 }
 
+/* The field of this name, cmdline and id standing for what they are made of; -1: none.
+ * [-0, +0, -] */
+static int field_of_key(lua_State *L, int index)
+{
+    lua_pushlightuserdata(L, (void *)&fields_key);
+    lua_rawget(L, LUA_REGISTRYINDEX);
+    lua_pushvalue(L, index);
+    lua_rawget(L, -2);
+    int field = lua_isnumber(L, -1) ? (int)lua_tointeger(L, -1) : -1;
+    lua_pop(L, 2);
+    return field;
+}
+
+/* The same for events that lack what no script was known to need: who asks for it needs it. */
+static int unasked_index(lua_State *L)
+{
+    if (event_index(L))
+        return 1;
+    const uint8_t *whys = whys_of(L, 1);
+    int field = field_of_key(L, 2);
+    if (whys && field >= 0 && whys[field] == WHY_UNASKED)
+        host_need(host_of(L), UINT64_C(1) << field);
+    return 0;
+}
+
 /* ev:why(name) -> "proc", "missing: gone before read", ... */
 static int event_why_method(lua_State *L)
 {
@@ -431,6 +466,20 @@ static void push_aliases(lua_State *L)
     }
 }
 
+/* { cwd = F_CWD, ..., cmdline = F_ARGS, id = F_STARTTIME }  [-0, +1, m] */
+static void push_fields(lua_State *L)
+{
+    lua_createtable(L, 0, EVENT_FIELDS + EVENT_DERIVED);
+    for (int f = 0; f < EVENT_FIELDS; f++) {
+        lua_pushinteger(L, f);
+        lua_setfield(L, -2, event_fields[f].name);
+    }
+    lua_pushinteger(L, F_ARGS);
+    lua_setfield(L, -2, event_derived[DERIVED_CMDLINE].name);
+    lua_pushinteger(L, F_STARTTIME);
+    lua_setfield(L, -2, event_derived[DERIVED_ID].name);
+}
+
 /* [-0, +0, m] */
 static void make_constructors(lua_State *L)
 {
@@ -468,8 +517,15 @@ void api_event_open(lua_State *L)
     lua_pushvalue(L, -3);
     lua_pushcclosure(L, event_index, 1);
     lua_setfield(L, -2, "__index");
+    lua_pushvalue(L, -3);
+    lua_pushcclosure(L, unasked_index, 1);
+    lua_setfield(L, -2, "unasked");
     lua_rawset(L, LUA_REGISTRYINDEX);
     lua_pop(L, 1);
+
+    lua_pushlightuserdata(L, (void *)&fields_key);
+    push_fields(L);
+    lua_rawset(L, LUA_REGISTRYINDEX);
 }
 
 /* The table that the Lua half of the library adds its methods to. */

@@ -2,6 +2,7 @@
 #include "host/state.h"
 
 #include "event/json.h"
+#include "host/needs.h"
 
 #include <math.h>
 
@@ -96,6 +97,10 @@ static void write_table(lua_State *L, int index, struct buf *out, int depth)
         return;
     }
     luaL_checkstack(L, 16, "json");
+    if (luaL_getmetafield(L, index, "unasked")) { /* an event, and all of it is written */
+        lua_pop(L, 1);
+        host_need(host_of(L), NEEDS_ALL);
+    }
     size_t n = sequence_length(L, index);
     if (n)
         write_sequence(L, index, n, out, depth + 1);

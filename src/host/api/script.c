@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "host/needs.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -70,6 +71,9 @@ static void subscribe(lua_State *L, uint32_t kinds, const char *key)
         add_handler(L, &h->handlers[kind], where, where_ref);
     }
     h->kinds |= kinds;
+    h->current->kinds |= kinds;
+    if (where)
+        host_need(h, where_needs(where));
     lua_settop(L, value);
 }
 
@@ -120,6 +124,58 @@ static int script_subscribe(lua_State *L)
             lua_pop(L, 1);
         }
     }
+    return 0;
+}
+
+/* Refuse this name of a field, with its line where the text has it.  [-0, +0, e] */
+static void refuse_need(lua_State *L, const char *name)
+{
+    const struct host_chunk *chunk = &host_of(L)->loading;
+    int line = chunk->text ? needs_line(chunk->text, chunk->len, name) : 0;
+    if (line)
+        lua_pushfstring(L, "%s:%d: ", chunk->name + 1, line);
+    else
+        lua_pushliteral(L, "");
+    lua_pushfstring(L, "mw.script: needs: no field is named '%s'; `moonwatch fields` lists them",
+                    name);
+    lua_concat(L, 2);
+    lua_error(L);
+}
+
+/* [-0, +0, e] */
+static void declare_need(lua_State *L, int index)
+{
+    size_t len;
+    if (lua_type(L, index) != LUA_TSTRING)
+        luaL_error(L, "mw.script: `needs` holds a %s, but fields are strings",
+                   luaL_typename(L, index));
+    const char *name = lua_tolstring(L, index, &len);
+    uint64_t fields = !strcmp(name, "all") ? NEEDS_ALL : needs_of_name(name, len);
+    if (!fields)
+        refuse_need(L, name);
+    host_need(host_of(L), fields);
+}
+
+/* _needs("all", or a list of fields) */
+static int script_needs(lua_State *L)
+{
+    current(L, "script");
+    if (!lua_istable(L, 1)) {
+        declare_need(L, 1);
+        return 0;
+    }
+    for (int i = 1, n = (int)lua_objlen(L, 1); i <= n; i++) {
+        lua_rawgeti(L, 1, i);
+        declare_need(L, lua_gettop(L));
+        lua_pop(L, 1);
+    }
+    return 0;
+}
+
+/* _need_all(): a whole event is looked at */
+static int script_need_all(lua_State *L)
+{
+    host_need(host_of(L), NEEDS_ALL);
     return 0;
 }
 
@@ -272,6 +328,8 @@ static int script_emit(lua_State *L)
     struct host *h = host_of(L);
     luaL_checkany(L, 1);
     if (api_event_record(L, 1, &h->box)) {
+        if (api_event_lacks(&h->box.ev))
+            host_need(h, NEEDS_ALL);
         struct output_context context = context_of(h, &h->box.ev);
         add_labels(L, 1, &context);
         output_event(&h->output, &h->box.ev, &context);
@@ -321,6 +379,8 @@ static int script_alert(lua_State *L)
 
     const struct event *ev = api_event_record(L, 3, &h->box) ? &h->box.ev : NULL;
     struct output_context context = context_of(h, ev);
+    if (ev && api_event_lacks(ev))
+        host_need(h, NEEDS_OF_ALERT);
     if (ev)
         add_labels(L, 3, &context);
     output_alert(&h->output, &alert, ev, &context);
@@ -429,6 +489,8 @@ static int script_undecided(lua_State *L)
 
 static const luaL_Reg functions[] = {
     { "_subscribe", script_subscribe },
+    { "_needs", script_needs },
+    { "_need_all", script_need_all },
     { "at_exit", script_at_exit },
     { "every", script_every },
     { "after", script_after },
