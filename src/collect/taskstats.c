@@ -48,7 +48,7 @@ enum { ATTRIBUTE_HEAD = 4, ATTRIBUTE_TYPE = 0x3fff /* the other bits are flags *
 
 enum { CMD_GET = 1, CMD_NEW = 2 };
 enum { TYPE_STATS = 3, TYPE_AGGR_PID = 4, TYPE_AGGR_TGID = 5, TYPE_NULL = 6 };
-enum { ASK_PID = 1, ASK_REGISTER = 3 };
+enum { ASK_PID = 1, ASK_REGISTER = 3, ASK_DEREGISTER = 4 };
 
 /* The account. Version 12 (5.19) is what we need; later ones append. */
 enum {
@@ -548,16 +548,31 @@ static int read_cpus(char *text, size_t cap)
     return result;
 }
 
-/* Only a refusal is answered, and then nothing else is queued: it cannot be lost. */
-static int enlist(struct taskstats *ts)
+static int ask_for_cpus(struct taskstats *ts, uint16_t type)
 {
     char cpus[REQUEST_MAX / 2];
     int result = read_cpus(cpus, sizeof cpus);
 
     if (result == 0)
-        result = ask(ts->fd, ts->family, CMD_GET, ASK_REGISTER, cpus, strlen(cpus) + 1);
+        result = ask(ts->fd, ts->family, CMD_GET, type, cpus, strlen(cpus) + 1);
+    return result;
+}
+
+/* The kernel keeps port numbers and not sockets, strikes off one that nobody has when an account
+ * could not be delivered, and a process gets the number of a socket that it closed again. Taken off
+ * first, in case that an earlier owner is still on the lists: an account on its way to that one
+ * could strike us off afterwards, for one CPU, and nobody would tell.
+ *
+ * Only a refusal is answered, and then nothing else is queued: it cannot be lost. */
+static int enlist(struct taskstats *ts)
+{
+    int result = ask_for_cpus(ts, ASK_DEREGISTER);
+
+    if (result == 0)
+        result = ask_for_cpus(ts, ASK_REGISTER);
     if (result == 0)
         result = taskstats_drain(ts);
+    ts->listening = result >= 0 && ts->refused == 0;
     return result < 0 ? result : ts->refused;
 }
 
@@ -661,13 +676,17 @@ out:
     return result;
 }
 
+/* Off the lists first: see enlist. */
 void taskstats_close(struct taskstats *ts)
 {
+    if (ts->listening)
+        ask_for_cpus(ts, ASK_DEREGISTER);
     if (ts->fd >= 0)
         close(ts->fd);
     ends_free(ts->ends);
     free(ts->batch);
     ts->fd = -1;
+    ts->listening = false;
     ts->ends = NULL;
     ts->batch = NULL;
 }

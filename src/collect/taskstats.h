@@ -70,6 +70,7 @@ struct taskstats {
     int fd;           /* owned; -1 when closed */
     int buffer_bytes; /* what the kernel granted (sk_rcvbuf); an end costs 1280 of them, 2304 or so
                          when there were threads */
+    bool listening;   /* on the kernel's lists */
     uint16_t family;  /* the kernel's number for us */
     uint16_t version; /* of its messages, 12 or more */
     int refused;      /* what the kernel answered last: 0 or -errno */
@@ -99,7 +100,7 @@ bool taskstats_take(struct taskstats *ts, int32_t pid, struct process_end *out);
 /* Look at SO_MEMINFO: adds to count.dropped and returns how many were dropped since then. */
 uint64_t taskstats_dropped(struct taskstats *ts);
 
-/* Also after an open that failed, and twice. The kernel forgets us at the next end. */
+/* Take us off the kernel's lists, then close. Also after an open that failed, and twice. */
 void taskstats_close(struct taskstats *ts);
 
 #endif

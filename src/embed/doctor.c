@@ -159,7 +159,7 @@ static void examine_priority(struct exam *e)
 {
     pid_t child = fork();
     if (child == 0)
-        _exit(priority_raise());
+        _exit(priority_raise(PRIORITY_FIFO));
     int status = 0;
     waitpid(child, &status, 0);
     enum priority got = WIFEXITED(status) ? (enum priority)WEXITSTATUS(status) : PRIORITY_NORMAL;

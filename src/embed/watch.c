@@ -462,7 +462,7 @@ static int start_with_worker(struct moonwatch *m, struct collector_options *opti
     m->said.data = m;
     ev_io_start(m->loop, &m->said);
     if (m->options.realtime) {
-        m->priority = priority_text(priority_raise());
+        m->priority = priority_text(priority_raise(PRIORITY_FIFO));
         lock_memory();
     }
     return 0;

