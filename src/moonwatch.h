@@ -117,6 +117,7 @@ struct moonwatch_summary {
     uint64_t evicted;                /* table entries dropped to stay inside the bound */
     size_t buffer_bytes;             /* receive buffer granted by the kernel */
     const char *priority;            /* "SCHED_FIFO 1", ... */
+    uint64_t yields;                 /* times that it was given up, having taken too much */
     const char *sources;             /* "connector, tap", ... */
     uint64_t unheard;                /* what the other sources had no room for: costs names */
     const struct moonwatch_script_summary *scripts; /* known after the stop in a worker */

@@ -1,4 +1,4 @@
-/* clock.c - the three clocks of the kernel. See clock.h. */
+/* clock.c - the clocks of the kernel. See clock.h. */
 #include "base/clock.h"
 
 #include <time.h>
@@ -28,4 +28,9 @@ int64_t clock_boot_ns(void)
 int64_t clock_cpu_ns(void)
 {
     return read_clock(CLOCK_PROCESS_CPUTIME_ID);
+}
+
+int64_t clock_thread_cpu_ns(void)
+{
+    return read_clock(CLOCK_THREAD_CPUTIME_ID);
 }

@@ -276,7 +276,10 @@ static void summarize(struct moonwatch *m, double seconds)
         fprintf(stderr, "; %s forged, rejected", grouped(s.forged));
     if (s.evicted)
         fprintf(stderr, "; %s dropped from the full table", grouped(s.evicted));
-    fprintf(stderr, "; sources %s; priority %s\n", s.sources, s.priority);
+    fprintf(stderr, "; sources %s; priority %s", s.sources, s.priority);
+    if (s.yields)
+        fprintf(stderr, ", given up %s times for taking too much", grouped(s.yields));
+    fputc('\n', stderr);
     if (s.execs)
         summarize_names(&s);
 

@@ -16,6 +16,8 @@ struct reading {
 /* /proc shows a new image this long before the connector's stamp of its exec, at most. */
 #define SHOWN_EARLY_NS INT64_C(200000)
 
+#define BATCHES_A_TURN 16 /* then others on the loop get theirs */
+
 #define OF_ONE_IMAGE (FIELD(ARGS) | FIELD(EXE) | FIELD(DELETED) | FIELD(COMM))
 
 /* An exec follows another: did the reading for the first one see the second's image? */
@@ -68,10 +70,9 @@ void ahead_close(struct ahead *a)
 
 void ahead_read(struct ahead *a)
 {
-    int got;
-    do
+    int got = 1;
+    for (int batches = BATCHES_A_TURN; batches > 0 && (got > 0 || got == -ENOBUFS); batches--)
         got = netlink_receive(&a->netlink, on_exec, a);
-    while (got > 0 || got == -ENOBUFS);
 }
 
 uint64_t ahead_fill(struct ahead *a, int pid, int64_t mono_ns, uint64_t wanted,

@@ -61,7 +61,9 @@ struct moonwatch {
     ev_timer needing; /* due at once when scripts need more: not in the middle of an event */
     uint64_t seq;     /* of the last event */
 
-    const char *priority;
+    enum priority priority; /* granted at the start */
+    struct priority_guard guard;
+    uint64_t yields;
     uint64_t missed;
     struct moonwatch_script_summary *summaries;
     int summaries_len;
@@ -114,7 +116,7 @@ struct moonwatch *moonwatch_new(const struct moonwatch_options *options)
     memcpy(&m->options, options,
            options->size < sizeof m->options ? options->size : sizeof m->options);
     m->control = m->proc.root = -1;
-    m->priority = priority_text(PRIORITY_NORMAL);
+    m->priority = PRIORITY_NORMAL;
     return m;
 }
 
@@ -212,10 +214,34 @@ static void to_ring(void *ctx, struct event_box *box)
     tell_embedder(m, box);
 }
 
+/* First in line for a processor, but never for long: above its mark the collector becomes one of
+ * many, and says so. */
+static void guard_priority(struct moonwatch *m)
+{
+    if (m->priority > PRIORITY_NICE)
+        return;
+    switch (priority_guard_note(&m->guard, clock_mono_ns(), clock_thread_cpu_ns())) {
+    case PRIORITY_YIELD:
+        priority_lower();
+        m->yields++;
+        log_warn("the collector took more than %d %% of a core for %d s: no longer first in line "
+                 "until it is calm, so short processes may lose their names",
+                 PRIORITY_YIELD_PERCENT, PRIORITY_YIELD_SECONDS);
+        break;
+    case PRIORITY_REGAIN:
+        priority_raise(m->priority);
+        log_warn("calm for %d s: first in line again", PRIORITY_REGAIN_SECONDS);
+        break;
+    case PRIORITY_KEEP:
+        break;
+    }
+}
+
 static void flush_ring(void *ctx)
 {
     struct moonwatch *m = ctx;
     ring_flush(m->ring);
+    guard_priority(m);
 }
 
 static void ending(struct moonwatch *m, enum moonwatch_end why)
@@ -462,7 +488,7 @@ static int start_with_worker(struct moonwatch *m, struct collector_options *opti
     m->said.data = m;
     ev_io_start(m->loop, &m->said);
     if (m->options.realtime) {
-        m->priority = priority_text(priority_raise(PRIORITY_FIFO));
+        m->priority = priority_raise((enum priority)m->options.priority);
         lock_memory();
     }
     return 0;
@@ -718,7 +744,8 @@ void moonwatch_free(struct moonwatch *m)
 
 void moonwatch_summarize(struct moonwatch *m, struct moonwatch_summary *out)
 {
-    *out = (struct moonwatch_summary){ .priority = m->priority,
+    *out = (struct moonwatch_summary){ .priority = priority_text(m->priority),
+                                       .yields = m->yields,
                                        .sources = "none",
                                        .missed = m->missed,
                                        .scripts = m->summaries,
