@@ -291,3 +291,8 @@ uint64_t ring_waiting(const struct ring *r, int reader)
 {
     return atomic_load(&r->written->head) - atomic_load(&r->readers[reader].at);
 }
+
+double ring_backlog(const struct ring *r, int reader)
+{
+    return (double)ring_waiting(r, reader) / (double)r->size;
+}

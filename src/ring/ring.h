@@ -59,4 +59,7 @@ int ring_read(struct ring *r, int reader, struct event_box *box, uint64_t *misse
 /* How many bytes wait for this reader; for back-pressure figures. */
 uint64_t ring_waiting(const struct ring *r, int reader);
 
+/* The same as a part of the ring: from 1 on, records are being missed. */
+double ring_backlog(const struct ring *r, int reader);
+
 #endif
