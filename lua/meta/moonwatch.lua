@@ -14,9 +14,15 @@
 ---| "snapshot" # was running when the watch began, or was found after a loss
 ---| "lost" # events were lost
 ---| "reload" # scripts were loaded anew
----| "any"
+---| "storm" # more than the scripts can take: ev.phase is "begin", "sum" (of one parent) or "end"; see below
+---| "any" # all of these but "storm"
 
 ---@alias moonwatch.Handler fun(ev: moonwatch.Event)
+
+-- A script with a handler for "storm" is told sums when it falls behind: from "begin" to "end" only
+-- the first fork, exec and exit of each program under each parent comes to its other handlers, and a
+-- "sum" each second tells for each parent how many children it forked, how many events were summed,
+-- and how many distinct names they had, since the last one.
 
 ---@class moonwatch.Script
 ---@field name string for messages, alerts and the summary

@@ -22,7 +22,7 @@ static const char usage[] =
     "\n"
     "  -e LINE          a script in one line; may be given more than once. EVENT is fork exec "
     "exit\n"
-    "                   uid gid sid ptrace comm coredump snapshot lost, or any (the default).\n"
+    "                   uid gid sid ptrace comm coredump snapshot lost storm, or any (the default).\n"
     "                   CONDITION is Lua in which the fields of the event are plain names; "
     "without\n"
     "                   ACTION the events that it selects are written. ACTION is Lua too.\n"

@@ -5,6 +5,7 @@
 #define HOST_STATE_H
 
 #include "host/host.h"
+#include "host/storm.h"
 #include "host/where.h"
 
 #include <lauxlib.h>
@@ -16,6 +17,7 @@ struct policy {
     char name[64];
     uint64_t events, errors, alerts, undecided;
     bool threads; /* wants forks and exits of threads */
+    bool storm;   /* in a storm it wants sums */
     int env;      /* registry reference of its environment */
 };
 
@@ -49,6 +51,10 @@ struct host {
     int lines; /* one-liners loaded */
     uint32_t kinds;
 
+    struct storm *storm;         /* owned; NULL until a script wants sums */
+    struct event_box *storm_box; /* owned; goes with it */
+    int64_t time_ns, mono_ns;    /* of the last event */
+
     struct policy *current;    /* whose code runs; NULL between calls */
     const struct event *event; /* being delivered, or NULL */
     int traceback;             /* registry reference of the message handler */
@@ -64,6 +70,9 @@ struct host *host_of(lua_State *L);
  * first message are the policy's. Returns whether it went well; the stack is then as before the
  * function was pushed, plus `results`.  [-(args + 1), +results or 0, -] */
 bool host_call(struct host *h, struct policy *policy, int args, int results);
+
+/* A script wants sums in a storm. 0, or -ENOMEM. */
+int host_want_storm(struct host *h, struct policy *policy);
 
 /* --- api/event.c ------------------------------------------------------------------------ */
 

@@ -1,6 +1,7 @@
 /* worker.c - the unprivileged process in which scripts run. See worker.h. */
 #include "host/worker.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "collect/prober.h"
 #include "host/world.h"
@@ -20,12 +21,18 @@
 
 #define RECORDS_A_TURN 256
 
+/* How often to look how far behind we are: the smallest ring holds some six hundred records, and a
+ * script may take milliseconds for one. */
+#define PRESSURE_EVERY 8    /* records */
+#define STORM_LOOK_S   0.25 /* in a storm, when no record comes */
+
 struct worker {
     const struct worker_options *options;
     struct ev_loop *loop;
     struct host *host;
     struct world world;
     ev_io readable, parent;
+    ev_timer storm; /* runs while a storm lasts */
     ev_idle more; /* runs while the ring is not empty, so that timers get their turn */
     uint64_t missed;
     bool stopping;
@@ -133,11 +140,32 @@ static void missed(uint64_t records)
     say(&(struct worker_message){ .say = WORKER_RETELL });
 }
 
+static void look_how_far_behind(void)
+{
+    double backlog = ring_backlog(worker.options->ring, worker.options->reader);
+    bool storm = host_pressure(worker.host, backlog, clock_mono_ns());
+    if (storm == ev_is_active(&worker.storm))
+        return;
+    if (storm)
+        ev_timer_again(worker.loop, &worker.storm);
+    else
+        ev_timer_stop(worker.loop, &worker.storm);
+}
+
+static void on_storm(struct ev_loop *loop, ev_timer *watcher, int events)
+{
+    (void)loop, (void)watcher, (void)events;
+    look_how_far_behind();
+    flush();
+}
+
 /* Read for a turn. Returns 1 when there is more, 0 when not, -EPIPE at the end. */
 static int read_some(void)
 {
     for (int i = 0; i < RECORDS_A_TURN; i++) {
         uint64_t lost = 0;
+        if (i % PRESSURE_EVERY == 0)
+            look_how_far_behind();
         int got = ring_read(worker.options->ring, worker.options->reader, &worker.box, &lost);
         if (got == -EOVERFLOW)
             missed(lost);
@@ -212,6 +240,7 @@ static void run_loop(void)
     ev_io_init(&worker.readable, on_readable, fd, EV_READ);
     ev_io_init(&worker.parent, on_parent, worker.options->control, EV_READ);
     ev_idle_init(&worker.more, on_more);
+    ev_timer_init(&worker.storm, on_storm, STORM_LOOK_S, STORM_LOOK_S);
     ev_io_start(worker.loop, &worker.readable);
     ev_io_start(worker.loop, &worker.parent);
     ev_idle_start(worker.loop, &worker.more); /* look once; an empty ring puts us to sleep */

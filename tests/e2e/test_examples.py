@@ -4,10 +4,11 @@ A script without a row in CASES fails the last test, so that no example goes unt
 import glob
 import os
 import shutil
+import signal
 import subprocess
 import sys
 
-from mwtest import ROOT, Watch, check, main, scratch, test
+from mwtest import ROOT, Watch, check, helper, main, scratch, test
 
 
 def shell(*words):
@@ -87,6 +88,19 @@ def listeners():
             server.communicate()
 
 
+@test("examples/storm.lua tells sums of what came while it could not run")
+def storm():
+    path = os.path.join(ROOT, "examples/storm.lua")
+    with Watch("--text", "--ring", "512k", scripts=[path]) as w:
+        worker = w.worker()
+        os.kill(worker, signal.SIGSTOP)
+        subprocess.run([helper("storm"), "170", helper("act"), "exit:0"], check=True)
+        os.kill(worker, signal.SIGCONT)
+        w.wait_line(lambda line: line == b"storm: begin\n", "the begin")
+        w.wait_line(lambda line: line.startswith(b"storm: ") and b"1 distinct comm" in line, "the sum")
+        w.wait_line(lambda line: line == b"storm: end\n", "the end")
+
+
 @test("shell-under-web-server is silent about shells elsewhere")
 def near_miss():
     path = os.path.join(ROOT, "examples/shell-under-web-server.lua")
@@ -100,7 +114,7 @@ def near_miss():
 def all_have_tests():
     found = {os.path.relpath(p, ROOT) for d in ("examples", "scripts")
              for p in glob.glob(os.path.join(ROOT, d, "*.lua"))}
-    untested = found - set(CASES) - {"examples/listeners.lua"}
+    untested = found - set(CASES) - {"examples/listeners.lua", "examples/storm.lua"}
     check(not untested, f"no test for {sorted(untested)}")
 
 

@@ -292,6 +292,102 @@ static void wrong_subscriptions_are_refused_by_name(void **state)
     }
 }
 
+/* --- storms ----------------------------------------------------------------------------- */
+
+#define SECOND INT64_C(1000000000)
+
+/* The child of make's: forked, runs cc, ends. */
+static void tell_child(int pid)
+{
+    tell(EVENT_FORK, pid, 20, "make", NULL, 0);
+    tell(EVENT_EXEC, pid, 20, "cc", NULL, 0);
+    tell(EVENT_EXIT, pid, 20, "cc", NULL, 0);
+}
+
+static void in_a_storm_children_are_added_up_by_parent(void **state)
+{
+    (void)state;
+    load("local mw = require 'moonwatch' local told = 0 local function count() told = told + 1 end "
+         "return mw.script { name = 't', on = { fork = count, exit = count, "
+         "exec = function(ev) count() print(ev.pid, ev.comm) end, uid = function() print 'uid' end, "
+         "storm = function(ev) print(ev.phase, ev.comm, ev.pid, ev.parent and ev.parent.comm, "
+         "ev.children, ev.summed, ev.distinct, told) end } }");
+    load(SCRIPT("exec = function(ev) all = (all or 0) + 1 end, "
+                "uid = function() print('all', all) end, "
+                "any = function(ev) assert(ev.type ~= 'storm') end"));
+    tell(EVENT_SNAPSHOT, 1, 0, "init", NULL, 0);
+    tell(EVENT_FORK, 20, 1, "make", NULL, 0);
+    assert_string_equal(written(), "");
+    assert_false(host_pressure(host, 0.4, SECOND));
+    assert_true(host_pressure(host, 0.5, SECOND));
+    assert_string_equal(written(), "begin\tnil\tnil\tnil\tnil\tnil\tnil\t1\n");
+    for (int i = 0; i < 100; i++)
+        tell_child(100 + i);
+    assert_string_equal(written(), "100\tcc\n");
+    assert_true(host_pressure(host, 0.5, 2 * SECOND));
+    assert_string_equal(written(), "sum\tmake\t20\tinit\t99\t297\t1\t4\n");
+    tell_child(300);
+    tell(EVENT_UID, 20, 1, "make", NULL, 0);
+    assert_string_equal(written(), "uid\nall\t101\n");
+    assert_false(host_pressure(host, 0.1, 3 * SECOND));
+    assert_string_equal(written(), "sum\tmake\t20\tinit\t1\t3\t1\t4\n"
+                                   "end\tnil\tnil\tnil\tnil\tnil\tnil\t4\n");
+    tell(EVENT_EXEC, 301, 20, "cc", NULL, 0);
+    assert_string_equal(written(), "301\tcc\n");
+    assert_int_equal(figures(1).errors, 0);
+}
+
+static void threads_are_told_in_a_storm_too(void **state)
+{
+    (void)state;
+    load("local mw = require 'moonwatch' return mw.script { name = 't', threads = true, on = { "
+         "fork = function(ev) print(ev.tid) end, storm = function() end } }");
+    host_pressure(host, 1, SECOND);
+    static struct event_box box;
+    for (int tid = 11; tid < 14; tid++) {
+        event_begin(&box, EVENT_FORK);
+        event_set(&box, F_PID, 10, WHY_KERNEL);
+        event_set(&box, F_TID, tid, WHY_KERNEL);
+        host_event(host, &box.ev);
+    }
+    assert_string_equal(written(), "11\n12\n13\n");
+}
+
+static void without_a_handler_there_is_no_storm(void **state)
+{
+    (void)state;
+    load(SCRIPT("exec = function(ev) print(ev.pid) end, any = function() end"));
+    assert_false(host_pressure(host, 1, SECOND));
+    tell(EVENT_EXEC, 10, 1, "cc", NULL, 0);
+    tell(EVENT_EXEC, 10, 1, "cc", NULL, 0);
+    assert_string_equal(written(), "10\n10\n");
+}
+
+static void the_end_of_the_watch_ends_a_storm(void **state)
+{
+    (void)state;
+    load("local mw = require 'moonwatch' mw.at_exit(function() print 'bye' end) "
+         "return mw.script { name = 't', on = { storm = function(ev) print(ev.phase, ev.summed, "
+         "ev.comm, ev:why 'comm', ev.time) end } }");
+    host_pressure(host, 1, SECOND);
+    tell(EVENT_FORK, 20, 1, "make", NULL, 0);
+    tell(EVENT_FORK, 100, 20, "make", NULL, 0);
+    tell(EVENT_FORK, 101, 20, "make", NULL, 0);
+    written();
+    host_finish(host);
+    assert_string_equal(written(), "sum\t1\tmake\tproc\t1700000000.1235\n"
+                                   "end\tnil\tnil\tabsent\t1700000000.1235\nbye\n");
+}
+
+static void an_error_in_a_storms_handler_is_the_scripts(void **state)
+{
+    (void)state;
+    load(SCRIPT("storm = function(ev) error 'broken' end"));
+    assert_true(host_pressure(host, 1, SECOND));
+    assert_false(host_pressure(host, 0, 3 * SECOND));
+    assert_int_equal(figures(0).errors, 2);
+}
+
 /* --- time ------------------------------------------------------------------------------- */
 
 static void timers_belong_to_their_script(void **state)
@@ -349,6 +445,11 @@ int main(void)
         TEST(errors_of_any_type_are_errors),
         TEST(a_script_that_fails_to_load_leaves_nothing),
         TEST(wrong_subscriptions_are_refused_by_name),
+        TEST(in_a_storm_children_are_added_up_by_parent),
+        TEST(threads_are_told_in_a_storm_too),
+        TEST(without_a_handler_there_is_no_storm),
+        TEST(the_end_of_the_watch_ends_a_storm),
+        TEST(an_error_in_a_storms_handler_is_the_scripts),
         TEST(timers_belong_to_their_script),
         TEST(the_last_words_are_said_once),
         TEST(many_events_leave_memory_flat),

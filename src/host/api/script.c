@@ -69,20 +69,23 @@ static void subscribe(lua_State *L, uint32_t kinds, const char *key)
         lua_pushvalue(L, -1);
         add_handler(L, &h->handlers[kind], where, where_ref);
     }
+    if ((kinds & ON(STORM)) && host_want_storm(h, h->current) < 0)
+        luaL_error(L, "not enough memory");
     h->kinds |= kinds;
     lua_settop(L, value);
 }
 
+/* `any` leaves out storms: a script that does not name them is to be told everything. */
 static uint32_t kinds_of_key(lua_State *L)
 {
     const char *key = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "?";
     if (!strcmp(key, "any"))
-        return ON_ALL & ~ON(NONE);
+        return ON_ALL & ~(ON(NONE) | ON(STORM));
     enum event_kind kind = event_kind_named(key);
     if (kind == EVENT_NONE)
         luaL_error(L,
                    "on.%s: no event is named so; there are fork exec exit uid gid sid ptrace comm "
-                   "coredump snapshot lost reload, and any",
+                   "coredump snapshot lost reload storm, and any",
                    key);
     return UINT32_C(1) << kind;
 }
