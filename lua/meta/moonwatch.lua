@@ -133,6 +133,31 @@ function mw.proc(pid) end
 ---@return fun(): moonwatch.Process?
 function mw.processes() end
 
+---@class moonwatch.Named parts of 1 of all execs that were seen: 1.0 when each had it (and when there was none)
+---@field exe number
+---@field args number
+---@field comm number
+
+---@class moonwatch.Stats counts are since the start of the watch
+---@field events integer told by the kernel
+---@field lost integer by the kernel, proved by its counters
+---@field inferred integer events made by comparing with /proc after a loss
+---@field forged integer messages rejected because the kernel did not send them
+---@field missed integer records that the scripts were too slow for
+---@field summed integer events that were added up in storms instead of told
+---@field execs integer
+---@field named moonwatch.Named
+---@field processes integer alive now
+---@field evicted integer entries dropped from the full table of processes
+---@field buffer_bytes integer receive buffer granted by the kernel
+---@field buffer_fill number part of 1 of it that was in use at the last look
+---@field backlog number part of 1 of the memory between collector and scripts that waits
+---@field storm boolean one lasts
+
+---The figures of the watch as of now; the collector posts its own with each batch of events.
+---@return moonwatch.Stats
+function mw.stats() end
+
 ---@param value any
 ---@return string
 function mw.json(value) end

@@ -11,6 +11,7 @@
 #include "collect/answers.h"
 #include "collect/tracker.h"
 #include "event/event.h"
+#include "host/figures.h"
 #include "sink/output.h"
 
 struct host; /* opaque */
@@ -28,6 +29,9 @@ struct host_world {
 
     /* A script called mw.stop(): end the watch soon. */
     void (*stop)(void *ctx);
+
+    /* The figures of the watch as of now; NULL: they are all 0. */
+    void (*figures)(void *ctx, struct figures *out);
 };
 
 struct host_options {

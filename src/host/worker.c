@@ -118,6 +118,15 @@ static int ask(void *ctx, int pid, int64_t starttime, enum topic topic, struct b
     return prober_ask(worker.options->questions, pid, starttime, topic, out);
 }
 
+static void figures(void *ctx, struct figures *out)
+{
+    (void)ctx;
+    ring_posted(worker.options->ring, (uint64_t *)out, FIGURES_WORDS);
+    double backlog = ring_backlog(worker.options->ring, worker.options->reader);
+    out->missed = worker.missed;
+    out->backlog_permille = backlog < 1 ? (uint64_t)(backlog * 1000) : 1000;
+}
+
 static void stop(void *ctx)
 {
     (void)ctx;
@@ -137,7 +146,7 @@ static void missed(uint64_t records)
 {
     worker.missed += records;
     host_missed(worker.host, records);
-    say(&(struct worker_message){ .say = WORKER_RETELL });
+    say(&(struct worker_message){ .say = WORKER_RETELL, .missed = worker.missed });
 }
 
 static void look_how_far_behind(void)
@@ -205,15 +214,6 @@ static void on_more(struct ev_loop *loop, ev_idle *watcher, int events)
     turn(loop);
 }
 
-/* The parent says nothing; when it hangs up it is gone, and nothing more will be written. */
-static void on_parent(struct ev_loop *loop, ev_io *watcher, int events)
-{
-    (void)watcher, (void)events;
-    while (read_some() == 1)
-        ;
-    ev_break(loop, EVBREAK_ALL);
-}
-
 static void report(void)
 {
     struct host_script scripts[64];
@@ -221,6 +221,24 @@ static void report(void)
     say(&(struct worker_message){ .say = WORKER_MISSED, .missed = worker.missed });
     for (int i = 0; i < n && i < 64; i++)
         say(&(struct worker_message){ .say = WORKER_SCRIPT, .script = scripts[i] });
+}
+
+/* It asks for a report; or it hung up: it is gone, and nothing more will be written. */
+static void on_parent(struct ev_loop *loop, ev_io *watcher, int events)
+{
+    char byte;
+    (void)events;
+    ssize_t got = recv(watcher->fd, &byte, 1, MSG_DONTWAIT);
+    if (got < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    if (got > 0) {
+        report();
+        say(&(struct worker_message){ .say = WORKER_REPORTED });
+        return;
+    }
+    while (read_some() == 1)
+        ;
+    ev_break(loop, EVBREAK_ALL);
 }
 
 int worker_load(struct host *h, const struct worker_script *scripts, int len)
@@ -256,6 +274,8 @@ int worker_run(const struct worker_options *options)
     signal(SIGINT, SIG_IGN);
     signal(SIGTERM, SIG_IGN);
     signal(SIGHUP, SIG_IGN);
+    signal(SIGUSR1, SIG_IGN); /* `pkill -USR1 moonwatch` means us, too; the parent's handler, which we
+                                 inherited, writes to a descriptor that is another one here */
     signal(SIGPIPE, SIG_IGN);
     prctl(PR_SET_NAME, "moonwatch-lua");
 
@@ -273,6 +293,7 @@ int worker_run(const struct worker_options *options)
     host.world = (struct host_world){ .ctx = &worker.world,
                                       .ask = ask,
                                       .stop = stop,
+                                      .figures = figures,
                                       .timer_start = world_timer_start,
                                       .timer_stop = world_timer_stop };
     if (!worker.loop || host_new(&worker.host, &host) < 0)

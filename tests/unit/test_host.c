@@ -33,6 +33,14 @@ static void timer_stop(void *ctx, int id)
     timer_id = -1;
 }
 
+static void give_figures(void *ctx, struct figures *f)
+{
+    (void)ctx;
+    *f = (struct figures){ .events = 7, .lost = 1, .execs = 4, .exe = 4, .args = 3, .comm = 0,
+                           .processes = 99, .missed = 5, .fill_permille = 250,
+                           .backlog_permille = 500 };
+}
+
 static void keep_log(void *ctx, enum log_level level, const char *text)
 {
     (void)ctx, (void)level;
@@ -42,7 +50,8 @@ static void keep_log(void *ctx, enum log_level level, const char *text)
 static int begin(void **state)
 {
     struct host_options options = {
-        .world = { .timer_start = timer_start, .timer_stop = timer_stop },
+        .world = { .timer_start = timer_start, .timer_stop = timer_stop,
+                   .figures = give_figures },
         .table_bytes = 1 << 20,
         .boot = 0xb007,
         .json = true,
@@ -292,6 +301,17 @@ static void wrong_subscriptions_are_refused_by_name(void **state)
     }
 }
 
+/* --- figures ---------------------------------------------------------------------------- */
+
+static void stats_are_a_fresh_table_of_the_figures(void **state)
+{
+    (void)state;
+    load("local mw = require 'moonwatch' local s = mw.stats() print(s.events, s.lost, s.execs, "
+         "s.processes, s.missed, s.buffer_fill, s.backlog, s.named.exe, s.named.args, "
+         "s.named.comm, s.storm, s.summed) s.events = 0 assert(mw.stats().events == 7)");
+    assert_string_equal(written(), "7\t1\t4\t99\t5\t0.25\t0.5\t1\t0.75\t0\tfalse\t0\n");
+}
+
 /* --- storms ----------------------------------------------------------------------------- */
 
 #define SECOND INT64_C(1000000000)
@@ -445,6 +465,7 @@ int main(void)
         TEST(errors_of_any_type_are_errors),
         TEST(a_script_that_fails_to_load_leaves_nothing),
         TEST(wrong_subscriptions_are_refused_by_name),
+        TEST(stats_are_a_fresh_table_of_the_figures),
         TEST(in_a_storm_children_are_added_up_by_parent),
         TEST(threads_are_told_in_a_storm_too),
         TEST(without_a_handler_there_is_no_storm),
