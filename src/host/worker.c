@@ -26,6 +26,11 @@
 #define PRESSURE_EVERY 8    /* records */
 #define STORM_LOOK_S   0.25 /* in a storm, when no record comes */
 
+/* Who asks to be told of all processes again gets a record for each. Asking at each gap while the
+ * ring is full makes the next gap: so not then, or once a second at most. */
+#define RETELL_BELOW    0.5 /* of the ring */
+#define RETELL_EVERY_NS NS_PER_SECOND
+
 struct worker {
     const struct worker_options *options;
     struct ev_loop *loop;
@@ -35,6 +40,8 @@ struct worker {
     ev_timer storm; /* runs while a storm lasts */
     ev_idle more; /* runs while the ring is not empty, so that timers get their turn */
     uint64_t missed;
+    bool gap; /* something was missed since we last asked to be told of all processes */
+    int64_t retold_ns;
     bool stopping;
     struct event_box box;
 };
@@ -146,13 +153,24 @@ static void missed(uint64_t records)
 {
     worker.missed += records;
     host_missed(worker.host, records);
+    worker.gap = true;
+}
+
+static void mend_gap(double backlog, int64_t now_ns)
+{
+    if (!worker.gap || (backlog >= RETELL_BELOW && now_ns - worker.retold_ns < RETELL_EVERY_NS))
+        return;
+    worker.gap = false;
+    worker.retold_ns = now_ns;
     say(&(struct worker_message){ .say = WORKER_RETELL, .missed = worker.missed });
 }
 
 static void look_how_far_behind(void)
 {
     double backlog = ring_backlog(worker.options->ring, worker.options->reader);
-    bool storm = host_pressure(worker.host, backlog, clock_mono_ns());
+    int64_t now_ns = clock_mono_ns();
+    bool storm = host_pressure(worker.host, backlog, now_ns);
+    mend_gap(backlog, now_ns);
     if (storm == ev_is_active(&worker.storm))
         return;
     if (storm)
@@ -189,6 +207,7 @@ static int read_some(void)
 static void turn(struct ev_loop *loop)
 {
     int got = read_some();
+    look_how_far_behind();
     flush();
     if (got == 1) {
         ev_idle_start(loop, &worker.more);
