@@ -20,9 +20,9 @@
 ---@alias moonwatch.Handler fun(ev: moonwatch.Event)
 
 -- A script with a handler for "storm" is told sums when it falls behind: from "begin" to "end" only
--- the first fork, exec and exit of each program under each parent comes to its other handlers, and a
--- "sum" each second tells for each parent how many children it forked, how many events were summed,
--- and how many distinct names they had, since the last one.
+-- the first fork, exec and exit of each program under each sort of parent (program, user, control
+-- group) comes to its other handlers, and a "sum" each second tells for each parent how many children
+-- it forked, how many events were summed, and how many distinct names they had, since the last one.
 
 ---@class moonwatch.Script
 ---@field name string for messages, alerts and the summary

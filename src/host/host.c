@@ -128,6 +128,13 @@ static bool shown(const struct event *ev)
     return event_kind(ev) != EVENT_SNAPSHOT || event_has(ev, F_INFERRED);
 }
 
+static struct storm_text text_of(const struct host *h, tracker_ref ref, enum event_field field)
+{
+    struct storm_text text;
+    text.bytes = tracker_text(h->tracker, ref, field, &text.len);
+    return text;
+}
+
 /* Is it added up? The parent is asked for by the event's own process, which the table knows by now;
  * the parent's pid alone could be somebody else's already, so it comes second. */
 static bool sum_up(struct host *h, const struct event *ev)
@@ -142,8 +149,12 @@ static bool sum_up(struct host *h, const struct event *ev)
     struct storm_parent parent = {
         .pid = event_int(ev, F_PPID, tracker_int(h->tracker, above, F_PID, -1)),
         .starttime = tracker_int(h->tracker, above, F_STARTTIME, -1),
+        .uid = tracker_int(h->tracker, above, F_UID, -1),
+        .comm = text_of(h, above, F_COMM),
+        .exe = text_of(h, above, F_EXE),
+        .cgroup = text_of(h, above, F_CGROUP),
+        .ref = above,
     };
-    parent.comm = tracker_text(h->tracker, above, F_COMM, &parent.comm_len);
     return storm_sums(h->storm, ev, &parent);
 }
 
@@ -176,7 +187,7 @@ int host_want_storm(struct host *h, struct policy *policy)
 {
     if (!h->storm_box)
         h->storm_box = malloc(sizeof *h->storm_box);
-    if (!h->storm_box || (!h->storm && storm_new(&h->storm) < 0))
+    if (!h->storm_box || (!h->storm && storm_new(&h->storm, h->tracker) < 0))
         return -ENOMEM;
     policy->storm = true;
     return 0;
@@ -197,12 +208,11 @@ static void tell_phase(struct host *h, const char *phase)
     deliver(h, &h->storm_box->ev, false);
 }
 
-/* The parent as it is by now; when it has been gone for long, what the row remembers. */
+/* The parent as it was at the fork; when it was not known, or had to make room, what the row has. */
 static void describe_parent(struct host *h, const struct storm_row *row)
 {
     struct event_box *box = h->storm_box;
-    tracker_ref ref = row->pid < 0 ? 0 : tracker_find(h->tracker, row->pid, row->starttime);
-    if (row->pid < 0 || tracker_copy_state(h->tracker, ref, box, WHY_ABSENT))
+    if (row->pid < 0 || tracker_copy_state(h->tracker, row->ref, box, WHY_ABSENT))
         return;
     event_set(box, F_PID, row->pid, WHY_KEPT);
     if (row->starttime >= 0)

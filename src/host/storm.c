@@ -5,8 +5,6 @@
  * be given the number of one that was told before, and hide. */
 #include "host/storm.h"
 
-#include "collect/tracker.h"
-
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +20,7 @@ struct hashes {
 #define INDEX_SIZE (4 * STORM_PARENTS)
 
 struct storm {
+    struct tracker *tracker; /* borrowed */
     bool on;
     int64_t began_ns, ended_ns, report_ns; /* by the clock of storm_pressure */
     int64_t hold_ns;                       /* what this storm or the last one lasts at least */
@@ -128,13 +127,15 @@ static bool same_parent(const struct storm_row *row, const struct storm_parent *
             tracker_same_start(row->starttime, parent->starttime));
 }
 
-static void name_row(struct storm_row *row, const struct storm_parent *parent)
+static void name_row(struct storm *s, struct storm_row *row, const struct storm_parent *parent)
 {
-    size_t len = parent->comm_len < sizeof row->comm ? parent->comm_len : sizeof row->comm - 1;
+    size_t len = parent->comm.len < sizeof row->comm ? parent->comm.len : sizeof row->comm - 1;
     row->pid = parent->pid;
     row->starttime = parent->starttime;
-    if (parent->comm)
-        memcpy(row->comm, parent->comm, len);
+    row->ref = parent->ref;
+    tracker_hold(s->tracker, row->ref);
+    if (parent->comm.bytes)
+        memcpy(row->comm, parent->comm.bytes, len);
 }
 
 /* The parent's row, made when there is room; else that of the others. */
@@ -147,8 +148,8 @@ static struct storm_row *row_of(struct storm *s, const struct storm_parent *pare
         struct storm_row *row = &s->rows[s->index[at] - 1];
         if (!same_parent(row, parent))
             continue;
-        if (row->starttime < 0)
-            name_row(row, parent);
+        if (row->starttime < 0 && !row->ref)
+            name_row(s, row, parent);
         return row;
     }
     if (s->rows_len == STORM_PARENTS)
@@ -156,12 +157,14 @@ static struct storm_row *row_of(struct storm *s, const struct storm_parent *pare
     struct storm_row *row = &s->rows[s->rows_len++];
     s->index[at] = (uint16_t)s->rows_len;
     *row = (struct storm_row){ 0 };
-    name_row(row, parent);
+    name_row(s, row, parent);
     return row;
 }
 
 static void clear_rows(struct storm *s)
 {
+    for (int i = 0; i < s->rows_len; i++)
+        tracker_release(s->tracker, s->rows[i].ref);
     s->rows_len = 0;
     memset(s->index, 0, sizeof s->index);
     s->others = (struct storm_row){ .pid = -1, .starttime = -1 };
@@ -222,8 +225,10 @@ static bool first_of_kind(struct storm *s, const struct event *ev,
     const char *comm = event_text(ev, F_COMM, &comm_len), *exe = event_text(ev, F_EXE, &exe_len);
 
     sip_begin(s->key, v);
-    sip_word(v, (uint64_t)parent->pid);
-    sip_word(v, (uint64_t)parent->starttime);
+    sip_word(v, (uint64_t)parent->uid);
+    sip_text(v, parent->comm.bytes, parent->comm.len);
+    sip_text(v, parent->exe.bytes, parent->exe.len);
+    sip_text(v, parent->cgroup.bytes, parent->cgroup.len);
     sip_word(v, (uint64_t)event_kind(ev));
     sip_text(v, comm, comm_len);
     sip_text(v, exe, exe_len);
@@ -289,11 +294,12 @@ static bool hashes_init(struct hashes *h, uint32_t size)
     return h->places != NULL;
 }
 
-int storm_new(struct storm **out)
+int storm_new(struct storm **out, struct tracker *tracker)
 {
     struct storm *s = calloc(1, sizeof *s);
     if (!s)
         return -ENOMEM;
+    s->tracker = tracker;
     if (!hashes_init(&s->firsts, STORM_FIRSTS) || !hashes_init(&s->comms, STORM_COMMS) ||
         getrandom(s->key, sizeof s->key, GRND_NONBLOCK) != sizeof s->key) {
         storm_free(s);

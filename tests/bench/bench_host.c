@@ -220,7 +220,7 @@ static const char storm_script[] =
     "return mw.script { name = 'storm', on = { fork = count, exec = count, exit = count,\n"
     "  storm = function(ev) summed = summed + (ev.summed or 0) end } }\n";
 
-/* The process table's part included; 256 programs under each of 64 parents. */
+/* The process table's part included; 256 programs under 64 parents, each of a program of its own. */
 static void measure_storm(void)
 {
     double ns[RUNS_MAX];

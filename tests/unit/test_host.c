@@ -357,6 +357,25 @@ static void in_a_storm_children_are_added_up_by_parent(void **state)
     assert_int_equal(figures(1).errors, 0);
 }
 
+static void a_parent_is_whole_in_its_sum_however_many_ended_after_it(void **state)
+{
+    (void)state;
+    load(SCRIPT("storm = function(ev) if ev.comm == 'make' then print(ev.pid, ev.uid, "
+                "ev.parent and ev.parent.comm) end end"));
+    tell(EVENT_SNAPSHOT, 1, 0, "init", NULL, 0);
+    tell(EVENT_FORK, 20, 1, "make", NULL, 0);
+    host_pressure(host, 1, SECOND);
+    tell_child(100);
+    tell_child(101);
+    tell(EVENT_EXIT, 20, 1, "make", NULL, 0);
+    for (int pid = 1000; pid < 1000 + 3 * TRACKER_REMEMBERED; pid++) {
+        tell(EVENT_FORK, pid, 1, "init", NULL, 0);
+        tell(EVENT_EXIT, pid, 1, "init", NULL, 0);
+    }
+    host_pressure(host, 0, 3 * SECOND);
+    assert_string_equal(written(), "20\t1000\tinit\n");
+}
+
 static void threads_are_told_in_a_storm_too(void **state)
 {
     (void)state;
@@ -467,6 +486,7 @@ int main(void)
         TEST(wrong_subscriptions_are_refused_by_name),
         TEST(stats_are_a_fresh_table_of_the_figures),
         TEST(in_a_storm_children_are_added_up_by_parent),
+        TEST(a_parent_is_whole_in_its_sum_however_many_ended_after_it),
         TEST(threads_are_told_in_a_storm_too),
         TEST(without_a_handler_there_is_no_storm),
         TEST(the_end_of_the_watch_ends_a_storm),

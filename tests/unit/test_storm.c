@@ -13,8 +13,11 @@
 #include <string.h>
 
 static struct storm *storm;
+static struct tracker *tracker;
 static int64_t now, event_time;
 static uint64_t told, asked;
+static const char *parent_exe;
+static int parent_uid;
 
 static int begin(void **state)
 {
@@ -22,13 +25,17 @@ static int begin(void **state)
     now = 100 * NS_PER_SECOND;
     event_time = 1000;
     told = asked = 0;
-    return storm_new(&storm);
+    parent_exe = "/bin/make";
+    parent_uid = 0;
+    tracker = tracker_new(1 << 20);
+    return storm_new(&storm, tracker);
 }
 
 static int end(void **state)
 {
     (void)state;
     storm_free(storm);
+    tracker_free(tracker);
     return 0;
 }
 
@@ -43,7 +50,8 @@ static bool tell(enum event_kind kind, int parent_pid, int parent_start, const c
                  const char *exe)
 {
     static struct event_box box;
-    struct storm_parent parent = { parent_pid, parent_start, "make", 4 };
+    struct storm_parent parent = { parent_pid, parent_start, parent_uid, { "make", 4 },
+                                   { parent_exe, strlen(parent_exe) }, { "/", 1 }, 0 };
     event_begin(&box, kind);
     event_set(&box, F_TIME, event_time += 10, WHY_KERNEL);
     event_set(&box, F_PID, 7, WHY_KERNEL);
@@ -148,9 +156,14 @@ static void the_first_of_each_kind_is_told(void **state)
         assert_int_equal(tell(EVENT_EXEC, 50, 1, "cc", "/bin/cc"), i > 0);
         assert_int_equal(tell(EVENT_EXIT, 50, 1, "cc", "/bin/cc"), i > 0);
         assert_int_equal(tell(EVENT_EXEC, 50, 1, "cc", "/tmp/cc"), i > 0);  /* another file */
-        assert_int_equal(tell(EVENT_EXEC, 51, 1, "cc", "/bin/cc"), i > 0);  /* another parent */
-        assert_int_equal(tell(EVENT_EXEC, 50, 900, "cc", "/bin/cc"), i > 0); /* its pid anew */
         assert_int_equal(tell(EVENT_EXEC, 50, 1, NULL, NULL), i > 0);
+        assert_true(tell(EVENT_EXEC, 51, 1, "cc", "/bin/cc")); /* another parent of the same sort */
+        parent_exe = "/tmp/make";
+        assert_int_equal(tell(EVENT_EXEC, 50, 1, "cc", "/bin/cc"), i > 0);
+        parent_uid = 1000;
+        assert_int_equal(tell(EVENT_EXEC, 50, 1, "cc", "/bin/cc"), i > 0);
+        parent_exe = "/bin/make";
+        parent_uid = 0;
     }
     /* where one text ends and the next begins matters */
     assert_false(tell(EVENT_EXEC, 50, 1, "ab", "c"));
@@ -244,7 +257,7 @@ static void a_parent_whose_start_is_not_known_has_one_row(void **state)
     for (int start = -1; start < 500; start += 500)
         for (int i = 0; i < 2; i++)
             tell(EVENT_EXEC, 50, start, "cc", "/bin/cc");
-    assert_int_equal(report(), 2);
+    assert_int_equal(report(), 3);
     assert_int_equal(rows_len, 1);
     assert_int_equal(rows[0].starttime, 499);
 }
@@ -258,11 +271,11 @@ static void parents_without_a_row_share_one(void **state)
             tell(EVENT_FORK, 1000 + pid, pid, "x", "/bin/x");
     tell(EVENT_EXEC, -1, -1, "a", "/bin/a"); /* of an unknown parent, too */
     tell(EVENT_EXEC, -1, -1, "a", "/bin/a");
-    assert_int_equal(report(), 2 * (STORM_PARENTS + 10) + 1);
+    assert_int_equal(report(), 3 * (STORM_PARENTS + 10) - 1 + 1);
     assert_int_equal(rows_len, STORM_PARENTS + 1);
     assert_int_equal(rows[STORM_PARENTS].pid, -1);
-    assert_int_equal(rows[STORM_PARENTS].summed, 21);
-    assert_int_equal(rows[STORM_PARENTS].children, 20);
+    assert_int_equal(rows[STORM_PARENTS].summed, 31);
+    assert_int_equal(rows[STORM_PARENTS].children, 30);
     assert_int_equal(rows[STORM_PARENTS].distinct, 1);
 
     tell(EVENT_FORK, 1000 + STORM_PARENTS + 5, STORM_PARENTS + 5, "x", "/bin/x");
@@ -308,11 +321,12 @@ static void it_costs_little(void **state)
     int64_t began = clock_cpu_ns();
     uint64_t summed = 0;
     for (int i = 0; i < EVENTS; i++) {
-        struct storm_parent parent = { 1000 + i % 64, 5, "make", 4 };
+        struct storm_parent parent = { 1000 + i % 64, 5, 1000, { "make", 4 }, { "/usr/bin/make", 13 },
+                                       { "/user.slice/user-1000.slice", 27 }, 0 };
         summed += storm_sums(storm, &boxes[i % 5].ev, &parent);
     }
     double ns = (double)(clock_cpu_ns() - began) / EVENTS;
-    assert_int_equal(summed, EVENTS - 5 * 64);
+    assert_int_equal(summed, EVENTS - 5);
     print_message("  %.0f ns for an event that is added up\n", ns);
     assert_true(ns < 20000); /* sanitized, on a busy machine; it would be a loop gone wrong */
 }
