@@ -109,7 +109,7 @@ struct moonwatch_script_summary {
 struct moonwatch_summary {
     uint64_t events;                 /* told by the kernel */
     uint64_t lost;                   /* by the kernel, proved by its counters */
-    uint64_t missed;                 /* records that the scripts were too slow for */
+    uint64_t missed;                 /* records that the scripts were too slow for, in a worker */
     uint64_t forged;                 /* messages rejected because the kernel did not send them */
     uint64_t inferred;               /* events made by comparing with /proc after a loss */
     uint64_t execs, exe, args, comm; /* execs seen, and how many of them with each name */
@@ -120,11 +120,20 @@ struct moonwatch_summary {
     uint64_t yields;                 /* times that it was given up, having taken too much */
     const char *sources;             /* "connector, tap", ... */
     uint64_t unheard;                /* what the other sources had no room for: costs names */
-    const struct moonwatch_script_summary *scripts; /* known after the stop in a worker */
+    const struct moonwatch_script_summary *scripts; /* as of the stop or moonwatch_ask_scripts */
     int scripts_len;
     uint64_t exe_asked, args_asked; /* execs of which somebody needed to know it */
 };
+
+/* The figures as of now; any time. */
 MOONWATCH_API void moonwatch_summarize(struct moonwatch *m, struct moonwatch_summary *out);
+
+/* Ask for the figures of the scripts, and call `answered` when moonwatch_summarize has them: at once
+ * without a worker, else when it comes to answer, and never if that is not before the stop. Asking
+ * again before the answer only changes what is called. */
+typedef void moonwatch_answered(void *ctx);
+MOONWATCH_API void moonwatch_ask_scripts(struct moonwatch *m, moonwatch_answered *answered,
+                                         void *ctx);
 
 /* --- planning -------------------------------------------------------------------------- */
 

@@ -36,7 +36,7 @@
 local Process = {}
 
 ---@class moonwatch.Event: moonwatch.Process
----@field type string? what happened: fork exec exit uid gid sid ptrace comm coredump, or snapshot (was running at the start), lost, reload
+---@field type string? what happened: fork exec exit uid gid sid ptrace comm coredump, or snapshot (was running at the start), lost, reload, storm
 ---@field seq integer? moonwatch's own number of the event; has no gaps
 ---@field time number? when the kernel made the event (s since the epoch)
 ---@field mono number? the same instant on CLOCK_MONOTONIC, which never steps (s since boot)

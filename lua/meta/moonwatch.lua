@@ -14,9 +14,15 @@
 ---| "snapshot" # was running when the watch began, or was found after a loss
 ---| "lost" # events were lost
 ---| "reload" # scripts were loaded anew
----| "any"
+---| "storm" # more than the scripts can take: ev.phase is "begin", "sum" (of one parent) or "end"; see below
+---| "any" # all of these but "storm"
 
 ---@alias moonwatch.Handler fun(ev: moonwatch.Event)
+
+-- A script with a handler for "storm" is told sums when it falls behind: from "begin" to "end" only
+-- the first fork, exec and exit of each program under each sort of parent (program, user, control
+-- group) comes to its other handlers, and a "sum" each second tells for each parent how many children
+-- it forked, how many events were summed, and how many distinct names they had, since the last one.
 
 ---@class moonwatch.Script
 ---@field name string for messages, alerts and the summary
@@ -127,6 +133,32 @@ function mw.proc(pid) end
 ---All living processes.
 ---@return fun(): moonwatch.Process?
 function mw.processes() end
+
+---@class moonwatch.Named parts of 1 of the execs that were seen since a script needs it: 1.0 when each had it
+---@field exe number? nil: no script needs it
+---@field args number? the same
+---@field comm number
+
+---@class moonwatch.Stats counts are since the start of the watch
+---@field events integer told by the kernel
+---@field lost integer by the kernel, proved by its counters
+---@field inferred integer events made by comparing with /proc after a loss
+---@field forged integer messages rejected because the kernel did not send them
+---@field missed integer records that the scripts were too slow for
+---@field summed integer events that were added up in storms instead of told
+---@field unheard integer records of the tap, of taskstats or of the reader that found no room: they cost names
+---@field execs integer
+---@field named moonwatch.Named
+---@field processes integer alive now
+---@field evicted integer entries dropped from the full table of processes
+---@field buffer_bytes integer receive buffer granted by the kernel
+---@field buffer_fill number part of 1 of it that was in use at the last look
+---@field backlog number part of 1 of the memory between collector and scripts that waits
+---@field storm boolean one lasts
+
+---The figures of the watch as of now; the collector posts its own with each batch of events.
+---@return moonwatch.Stats
+function mw.stats() end
 
 ---@param value any
 ---@return string

@@ -10,7 +10,8 @@ local mw = require "moonwatch"
 local core = mw._core
 
 local kinds = mw.set {
-  "fork", "exec", "exit", "uid", "gid", "sid", "ptrace", "comm", "coredump", "snapshot", "lost", "reload", "any",
+  "fork", "exec", "exit", "uid", "gid", "sid", "ptrace", "comm", "coredump", "snapshot", "lost", "reload",
+  "storm", "any",
 }
 
 -- Walk Lua source; call on_name(name) for each free-standing name, on_arrow(position) at a `=>`.
@@ -64,8 +65,8 @@ local function split_events(text)
       if #events == 0 and core._fields[word] then
         return { "any" }, text
       end
-      error(("-e: '%s' is no event; there are fork exec exit uid gid sid ptrace comm coredump snapshot lost reload any")
-        :format(word), 0)
+      error(("-e: '%s' is no event; there are fork exec exit uid gid sid ptrace comm coredump snapshot lost reload "
+        .. "storm any"):format(word), 0)
     end
     events[#events + 1] = word
   end

@@ -18,11 +18,12 @@ static const char usage[] =
     "\n"
     "Watches every process until Ctrl-C. Without scripts, each event is one line: text on a\n"
     "terminal, JSON (ECS names) elsewhere. With scripts, they decide what is written. A directory\n"
-    "means each *.lua in it, in the order of names. At the end a summary goes to stderr.\n"
+    "means each *.lua in it, in the order of names. At the end a summary goes to stderr, and at each\n"
+    "SIGUSR1 one of what was until then.\n"
     "\n"
     "  -e LINE          a script in one line; may be given more than once. EVENT is fork exec "
     "exit\n"
-    "                   uid gid sid ptrace comm coredump snapshot lost, or any (the default).\n"
+    "                   uid gid sid ptrace comm coredump snapshot lost storm, or any (the default).\n"
     "                   CONDITION is Lua in which the fields of the event are plain names; "
     "without\n"
     "                   ACTION the events that it selects are written. ACTION is Lua too.\n"
@@ -53,6 +54,8 @@ struct watch {
     int lines_len;
 
     struct ev_loop *loop;
+    struct moonwatch *watch;
+    double began;
     int status;
 };
 
@@ -260,7 +263,7 @@ static void summarize_names(const struct moonwatch_summary *s)
     fprintf(stderr, "comm %.1f %% of %s execs\n", percent(s->comm, s->execs), grouped(s->execs));
 }
 
-static void summarize(struct moonwatch *m, double seconds)
+static void summarize_watch(struct moonwatch *m, double seconds)
 {
     struct moonwatch_summary s;
     moonwatch_summarize(m, &s);
@@ -282,7 +285,12 @@ static void summarize(struct moonwatch *m, double seconds)
     fputc('\n', stderr);
     if (s.execs)
         summarize_names(&s);
+}
 
+static void summarize_scripts(struct moonwatch *m)
+{
+    struct moonwatch_summary s;
+    moonwatch_summarize(m, &s);
     for (int i = 0; i < s.scripts_len; i++) {
         const struct moonwatch_script_summary *script = &s.scripts[i];
         fprintf(stderr, "moonwatch: %s: %s events, %s alerts, %s errors", script->name,
@@ -291,6 +299,21 @@ static void summarize(struct moonwatch *m, double seconds)
             fprintf(stderr, ", %s undecided", grouped(script->undecided));
         fputc('\n', stderr);
     }
+}
+
+static void on_answer(void *ctx)
+{
+    struct watch *w = ctx;
+    summarize_scripts(w->watch);
+}
+
+/* The scripts answer when they can; that they do not is worth seeing, too. */
+static void on_summary(struct ev_loop *loop, ev_signal *watcher, int events)
+{
+    struct watch *w = watcher->data;
+    (void)loop, (void)events;
+    summarize_watch(w->watch, ev_time() - w->began);
+    moonwatch_ask_scripts(w->watch, on_answer, w);
 }
 
 static int start_status(int error)
@@ -328,13 +351,17 @@ static void say_small_buffer(struct moonwatch *m, size_t asked)
 static int watch(struct watch *w, struct moonwatch *m)
 {
     static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
-    ev_signal on[3];
+    ev_signal on[3], summary;
     ev_timer end;
 
     for (int i = 0; i < 3; i++) { /* before anything is written: who reads it may end us */
         ev_signal_init(&on[i], on_signal, signals[i]);
         ev_signal_start(w->loop, &on[i]);
     }
+    ev_signal_init(&summary, on_summary, SIGUSR1);
+    summary.data = w;
+    ev_signal_start(w->loop, &summary);
+    w->watch = m;
     int result = moonwatch_start(m, w->loop);
     if (result < 0)
         return fail(m, start_status(result));
@@ -343,15 +370,18 @@ static int watch(struct watch *w, struct moonwatch *m)
     ev_timer_init(&end, on_time, w->seconds, 0);
     if (w->seconds > 0)
         ev_timer_start(w->loop, &end);
-    ev_tstamp began = ev_time();
+    w->began = ev_time();
     ev_run(w->loop, 0);
-    double seconds = ev_time() - began;
+    double seconds = ev_time() - w->began;
 
+    ev_signal_stop(w->loop, &summary);
     moonwatch_stop(m);
     if (*moonwatch_error(m) && w->status != EXIT_OK)
         cli_say("%s", moonwatch_error(m));
-    if (!w->quiet)
-        summarize(m, seconds);
+    if (!w->quiet) {
+        summarize_watch(m, seconds);
+        summarize_scripts(m);
+    }
     moonwatch_free(m);
     return w->status;
 }

@@ -279,12 +279,9 @@ static struct node *find_alive(const struct tracker *t, int64_t pid)
 
 static void let_go_of_parent(struct tracker *t, struct node *n)
 {
-    struct node *parent = deref(t, n->parent);
+    tracker_ref parent = n->parent;
     n->parent = 0;
-    if (!parent || --parent->children || parent->standing != HELD)
-        return;
-    list_remove(t, parent);
-    list_append(t, parent, LOOSE);
+    tracker_release(t, parent);
 }
 
 static void node_free(struct tracker *t, struct node *n)
@@ -554,6 +551,25 @@ int tracker_depth(struct tracker *t, tracker_ref ref)
     while (depth < 1000 && (ref = tracker_parent(t, ref)))
         depth++;
     return depth;
+}
+
+/* Who holds counts as a child. */
+void tracker_hold(struct tracker *t, tracker_ref ref)
+{
+    struct node *n = deref(t, ref);
+    if (!n || n->children++ || n->standing != LOOSE)
+        return;
+    list_remove(t, n);
+    list_append(t, n, HELD);
+}
+
+void tracker_release(struct tracker *t, tracker_ref ref)
+{
+    struct node *n = deref(t, ref);
+    if (!n || --n->children || n->standing != HELD)
+        return;
+    list_remove(t, n);
+    list_append(t, n, LOOSE);
 }
 
 int64_t tracker_forked_at(const struct tracker *t, tracker_ref ref)

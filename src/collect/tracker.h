@@ -57,6 +57,10 @@ int tracker_depth(struct tracker *t, tracker_ref ref);
 /* Fork stamp on CLOCK_MONOTONIC in ns, or 0 when the fork was not seen. */
 int64_t tracker_forked_at(const struct tracker *t, tracker_ref ref);
 
+/* Keep the node of a process that ends until it is released, within the bound. */
+void tracker_hold(struct tracker *t, tracker_ref ref);
+void tracker_release(struct tracker *t, tracker_ref ref);
+
 /* Copy all state fields of a node into the box; `why` replaces the reasons of those that have a
  * value, unless it is WHY_ABSENT. False (box untouched) when the node is gone. */
 bool tracker_copy_state(const struct tracker *t, tracker_ref ref, struct event_box *box,

@@ -6,6 +6,7 @@
 #include "collect/priority.h"
 #include "collect/tap.h"
 #include "collect/procfs.h"
+#include "embed/trial.h"
 
 #include <errno.h>
 #include <lauxlib.h>
@@ -154,6 +155,38 @@ static void examine_proc(struct exam *e)
 
 /* --- the rest -------------------------------------------------------------------------------- */
 
+#define SHORT_ONES 200
+
+static double percent(uint32_t part, uint32_t whole)
+{
+    return whole ? 100.0 * part / whole : 0;
+}
+
+/* What the summary of a watch says, tried out. */
+static void examine_names(struct exam *e)
+{
+    const char *name = "short processes";
+    struct trial t = { 0 };
+    int result = trial_run(SHORT_ONES, &t);
+    if (result < 0 || *t.error) {
+        found(e, name, MOONWATCH_BROKEN, "mend what is broken above", "no watch could be tried: %s",
+              *t.error ? t.error : strerror(-result));
+        return;
+    }
+    if (!t.started || t.seen < t.started) {
+        found(e, name, MOONWATCH_LIMITED,
+              "try again: a busy machine can lose events to a small receive buffer",
+              "only %u of %u short processes were seen; %llu events were lost", t.seen,
+              (unsigned)SHORT_ONES, (unsigned long long)t.lost);
+        return;
+    }
+    bool all = t.exe == t.seen && t.args == t.seen && t.comm == t.seen;
+    found(e, name, all ? MOONWATCH_GOOD : MOONWATCH_LIMITED,
+          "be first in line for a processor (CAP_SYS_NICE), on a machine that is less busy",
+          "exe %.4g %%, args %.4g %%, comm %.4g %% of %u that ended at once",
+          percent(t.exe, t.seen), percent(t.args, t.seen), percent(t.comm, t.seen), t.seen);
+}
+
 /* In a child: the priority should not stay with the caller. */
 static void examine_priority(struct exam *e)
 {
@@ -216,5 +249,6 @@ int moonwatch_doctor(moonwatch_finding *finding, void *ctx)
     examine_priority(&e);
     examine_user(&e);
     examine_jit(&e);
+    examine_names(&e);
     return e.broken;
 }

@@ -54,6 +54,8 @@ struct moonwatch {
     int control;  /* -1: none */
     ev_io said;
     bool worker_done;
+    moonwatch_answered *answered; /* NULL: nobody asked */
+    void *answered_ctx;
 
     /* one process */
     struct host *host;
@@ -237,9 +239,38 @@ static void guard_priority(struct moonwatch *m)
     }
 }
 
+_Static_assert(FIGURES_WORDS <= RING_BOARD, "the figures fit onto the ring's board");
+
+static struct figures figures_of(struct moonwatch *m)
+{
+    struct collector_counters count = collector_count(m->collector);
+    return (struct figures){
+        .events = count.netlink.received,
+        .lost = count.lost,
+        .inferred = count.complete.inferred,
+        .forged = count.netlink.forged,
+        .execs = count.complete.execs,
+        .exe_asked = count.complete.exe_asked,
+        .args_asked = count.complete.args_asked,
+        .exe = count.complete.exe,
+        .args = count.complete.args,
+        .comm = count.complete.comm,
+        .processes = count.tracker.alive,
+        .evicted = count.tracker.evicted,
+        .unheard = count.source_lost,
+        .buffer_bytes = (uint64_t)count.buffer_bytes,
+        .fill_permille = (uint64_t)(count.fill * 1000),
+    };
+}
+
+/* The figures first: who is woken finds them no older than the records. */
 static void flush_ring(void *ctx)
 {
     struct moonwatch *m = ctx;
+    if (m->collector) {
+        struct figures figures = figures_of(m);
+        ring_post(m->ring, (const uint64_t *)&figures, FIGURES_WORDS);
+    }
     ring_flush(m->ring);
     guard_priority(m);
 }
@@ -275,8 +306,12 @@ static void flush_host(void *ctx)
 
 /* --- the worker ------------------------------------------------------------------------------ */
 
+#define SUMMARIES_MAX 64
+
 static void add_summary(struct moonwatch *m, const struct host_script *script)
 {
+    if (m->summaries_len == SUMMARIES_MAX)
+        return;
     struct moonwatch_script_summary *more =
         realloc(m->summaries, (size_t)(m->summaries_len + 1) * sizeof *more);
     if (!more)
@@ -301,11 +336,20 @@ static void need(struct moonwatch *m, uint64_t fields)
     collector_need(m->collector, m->needs);
 }
 
+static void answer(struct moonwatch *m)
+{
+    moonwatch_answered *answered = m->answered;
+    m->answered = NULL;
+    if (answered)
+        answered(m->answered_ctx);
+}
+
 /* The worker runs scripts: what it says is checked, never trusted. */
 static void hear(struct moonwatch *m, const struct worker_message *message)
 {
     switch ((enum worker_say)message->say) {
     case WORKER_RETELL:
+        m->missed = message->missed;
         collector_retell(m->collector);
         break;
     case WORKER_STOP:
@@ -317,8 +361,12 @@ static void hear(struct moonwatch *m, const struct worker_message *message)
     case WORKER_NEEDS:
         need(m, message->needs);
         break;
-    case WORKER_MISSED:
+    case WORKER_MISSED: /* a report begins */
         m->missed = message->missed;
+        m->summaries_len = 0;
+        break;
+    case WORKER_REPORTED:
+        answer(m);
         break;
     case WORKER_SCRIPT:
         add_summary(m, &message->script);
@@ -503,6 +551,14 @@ static int ask_here(void *ctx, int pid, int64_t starttime, enum topic topic, str
     return answers_read(&m->proc, pid, starttime, topic, out);
 }
 
+static void figures_here(void *ctx, struct figures *out)
+{
+    struct world *world = ctx;
+    struct moonwatch *m = (struct moonwatch *)((char *)world - offsetof(struct moonwatch, world));
+    if (m->collector) /* not yet while the scripts are loaded */
+        *out = figures_of(m);
+}
+
 static void stop_here(void *ctx)
 {
     struct world *world = ctx;
@@ -546,6 +602,7 @@ static int load_here(struct moonwatch *m, struct collector_options *options)
                    .ask = ask_here,
                    .stop = stop_here,
                    .need = need_here,
+                   .figures = figures_here,
                    .timer_start = world_timer_start,
                    .timer_stop = world_timer_stop },
         .table_bytes = m->options.table_bytes,
@@ -691,14 +748,20 @@ static void stop_worker(struct moonwatch *m)
     }
 }
 
+static void summarize_host(struct moonwatch *m)
+{
+    struct host_script scripts[SUMMARIES_MAX];
+    int n = host_scripts(m->host, scripts, SUMMARIES_MAX);
+    m->summaries_len = 0;
+    for (int i = 0; i < n && i < SUMMARIES_MAX; i++)
+        add_summary(m, &scripts[i]);
+}
+
 static void stop_host(struct moonwatch *m)
 {
-    struct host_script scripts[64];
     world_fini(&m->world);
     host_finish(m->host);
-    int n = host_scripts(m->host, scripts, 64);
-    for (int i = 0; i < n && i < 64; i++)
-        add_summary(m, &scripts[i]);
+    summarize_host(m);
 }
 
 void moonwatch_stop(struct moonwatch *m)
@@ -706,6 +769,7 @@ void moonwatch_stop(struct moonwatch *m)
     if (!m->loop || !m->collector)
         return;
     m->options.on_end = NULL; /* it is ending */
+    m->answered = NULL;
     collector_stop(m->collector);
     if (m->worker || m->worker_done)
         stop_worker(m);
@@ -752,20 +816,33 @@ void moonwatch_summarize(struct moonwatch *m, struct moonwatch_summary *out)
                                        .scripts_len = m->summaries_len };
     if (!m->collector)
         return;
-    struct collector_counters count = collector_count(m->collector);
-    out->events = count.netlink.received;
-    out->lost = count.lost;
-    out->forged = count.netlink.forged;
-    out->inferred = count.complete.inferred;
-    out->execs = count.complete.execs;
-    out->exe_asked = count.complete.exe_asked;
-    out->args_asked = count.complete.args_asked;
-    out->exe = count.complete.exe;
-    out->args = count.complete.args;
-    out->comm = count.complete.comm;
-    out->processes = count.tracker.alive;
-    out->evicted = count.tracker.evicted;
-    out->sources = count.sources;
-    out->unheard = count.source_lost;
-    out->buffer_bytes = (size_t)count.buffer_bytes;
+    struct figures f = figures_of(m);
+    out->events = f.events;
+    out->lost = f.lost;
+    out->forged = f.forged;
+    out->inferred = f.inferred;
+    out->execs = f.execs;
+    out->exe_asked = f.exe_asked;
+    out->args_asked = f.args_asked;
+    out->exe = f.exe;
+    out->args = f.args;
+    out->comm = f.comm;
+    out->processes = f.processes;
+    out->evicted = f.evicted;
+    out->unheard = f.unheard;
+    out->sources = collector_count(m->collector).sources;
+    out->buffer_bytes = (size_t)f.buffer_bytes;
+}
+
+void moonwatch_ask_scripts(struct moonwatch *m, moonwatch_answered *answered, void *ctx)
+{
+    bool asked = m->answered;
+    m->answered = answered;
+    m->answered_ctx = ctx;
+    if (m->host) {
+        summarize_host(m);
+        answer(m);
+    } else if (m->worker && !asked && send(m->control, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL) < 0) {
+        m->answered = NULL; /* it is gone, which the loop is about to hear */
+    }
 }

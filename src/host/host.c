@@ -93,15 +93,16 @@ static bool about_thread(const struct event *ev)
            ev->cell[F_TID].num != event_int(ev, F_PID, 0);
 }
 
-static bool wanted(const struct handler *handler, const struct event *ev, bool thread)
+static bool wanted(const struct handler *handler, const struct event *ev, bool thread, bool summed)
 {
-    if (thread && !handler->policy->threads)
+    if ((thread && !handler->policy->threads) || (summed && handler->policy->storm))
         return false;
     return !handler->where || where_matches(handler->where, ev);
 }
 
-/* The table is built when the first handler wants it, and shared. */
-static void deliver(struct host *h, const struct event *ev)
+/* The table is built when the first handler wants it, and shared. `summed`: not for those who want
+ * sums. */
+static void deliver(struct host *h, const struct event *ev, bool summed)
 {
     lua_State *L = h->L;
     int base = lua_gettop(L);
@@ -109,7 +110,7 @@ static void deliver(struct host *h, const struct event *ev)
 
     h->event = ev;
     for (struct handler *handler = h->handlers[event_kind(ev)]; handler; handler = handler->next) {
-        if (!wanted(handler, ev, thread))
+        if (!wanted(handler, ev, thread, summed))
             continue;
         if (lua_gettop(L) == base)
             api_event_push(L, ev);
@@ -128,13 +129,46 @@ static bool shown(const struct event *ev)
     return event_kind(ev) != EVENT_SNAPSHOT || event_has(ev, F_INFERRED);
 }
 
+static struct storm_text text_of(const struct host *h, tracker_ref ref, enum event_field field)
+{
+    struct storm_text text;
+    text.bytes = tracker_text(h->tracker, ref, field, &text.len);
+    return text;
+}
+
+/* Is it added up? The parent is asked for by the event's own process, which the table knows by now;
+ * the parent's pid alone could be somebody else's already, so it comes second. */
+static bool sum_up(struct host *h, const struct event *ev)
+{
+    if (about_thread(ev))
+        return false;
+    tracker_ref ref =
+        tracker_find(h->tracker, event_int(ev, F_PID, -1), event_int(ev, F_STARTTIME, -1));
+    tracker_ref above = tracker_parent(h->tracker, ref);
+    if (!above)
+        above = tracker_alive(h->tracker, event_int(ev, F_PPID, -1));
+    struct storm_parent parent = {
+        .pid = event_int(ev, F_PPID, tracker_int(h->tracker, above, F_PID, -1)),
+        .starttime = tracker_int(h->tracker, above, F_STARTTIME, -1),
+        .uid = tracker_int(h->tracker, above, F_UID, -1),
+        .comm = text_of(h, above, F_COMM),
+        .exe = text_of(h, above, F_EXE),
+        .cgroup = text_of(h, above, F_CGROUP),
+        .ref = above,
+    };
+    return storm_sums(h->storm, ev, &parent);
+}
+
 void host_event(struct host *h, const struct event *ev)
 {
     tracker_apply(h->tracker, ev);
+    h->time_ns = event_int(ev, F_TIME, h->time_ns);
+    h->mono_ns = event_int(ev, F_MONO, h->mono_ns);
+    bool summed = h->storm && storm_on(h->storm) && sum_up(h, ev);
     if (h->options.print_all && shown(ev) && !about_thread(ev))
         api_write_event(h, ev);
     if (h->handlers[event_kind(ev)])
-        deliver(h, ev);
+        deliver(h, ev, summed);
 }
 
 void host_missed(struct host *h, uint64_t records)
@@ -147,6 +181,82 @@ void host_missed(struct host *h, uint64_t records)
     host_event(h, &box->ev);
     free(box);
 }
+
+/* --- storms ------------------------------------------------------------------------------- */
+
+int host_want_storm(struct host *h, struct policy *policy)
+{
+    if (!h->storm_box)
+        h->storm_box = malloc(sizeof *h->storm_box);
+    if (!h->storm_box || (!h->storm && storm_new(&h->storm, h->tracker) < 0))
+        return -ENOMEM;
+    policy->storm = true;
+    policy->needs |= UINT64_C(1) << F_COMM | UINT64_C(1) << F_EXE | UINT64_C(1) << F_CGROUP |
+                     UINT64_C(1) << F_UID; /* sorts of parents, see storm.h */
+    return 0;
+}
+
+/* The time is that of the event before it: the stream stays in order, however far behind it is. */
+static void begin_storm_event(struct host *h, const char *phase)
+{
+    event_begin(h->storm_box, EVENT_STORM);
+    event_set(h->storm_box, F_TIME, h->time_ns, WHY_COMPUTED);
+    event_set(h->storm_box, F_MONO, h->mono_ns, WHY_COMPUTED);
+    event_set_text(h->storm_box, F_PHASE, phase, strlen(phase), WHY_COMPUTED);
+}
+
+static void tell_phase(struct host *h, const char *phase)
+{
+    begin_storm_event(h, phase);
+    deliver(h, &h->storm_box->ev, false);
+}
+
+/* The parent as it was at the fork; when it was not known, or had to make room, what the row has. */
+static void describe_parent(struct host *h, const struct storm_row *row)
+{
+    struct event_box *box = h->storm_box;
+    if (row->pid < 0 || tracker_copy_state(h->tracker, row->ref, box, WHY_ABSENT))
+        return;
+    event_set(box, F_PID, row->pid, WHY_KEPT);
+    if (row->starttime >= 0)
+        event_set(box, F_STARTTIME, row->starttime, WHY_KEPT);
+    if (*row->comm)
+        event_set_text(box, F_COMM, row->comm, strlen(row->comm), WHY_KEPT);
+}
+
+static void tell_row(void *ctx, const struct storm_row *row)
+{
+    struct host *h = ctx;
+    struct event_box *box = h->storm_box;
+    begin_storm_event(h, "sum");
+    describe_parent(h, row);
+    event_set(box, F_CHILDREN, (int64_t)row->children, WHY_COMPUTED);
+    event_set(box, F_SUMMED, (int64_t)row->summed, WHY_COMPUTED);
+    event_set(box, F_DISTINCT, (int64_t)row->distinct, WHY_COMPUTED);
+    event_set(box, F_FROM, row->from_ns, WHY_COMPUTED);
+    event_set(box, F_UNTIL, row->until_ns, WHY_COMPUTED);
+    deliver(h, &box->ev, false);
+}
+
+static void take_step(struct host *h, enum storm_step step)
+{
+    if (step == STORM_BEGINS)
+        tell_phase(h, "begin");
+    if (step == STORM_REPORTS || step == STORM_ENDS)
+        storm_report(h->storm, tell_row, h);
+    if (step == STORM_ENDS)
+        tell_phase(h, "end");
+}
+
+bool host_pressure(struct host *h, double backlog, int64_t now_ns)
+{
+    if (!h->storm)
+        return false;
+    take_step(h, storm_pressure(h->storm, backlog, now_ns));
+    return storm_on(h->storm);
+}
+
+/* --- time --------------------------------------------------------------------------------- */
 
 void host_timer(struct host *h, int id)
 {
@@ -165,6 +275,8 @@ void host_timer(struct host *h, int id)
 
 void host_finish(struct host *h)
 {
+    if (h->storm)
+        take_step(h, storm_finish(h->storm));
     while (h->at_exit) {
         struct handler *handler = h->at_exit;
         h->at_exit = handler->next;
@@ -430,6 +542,8 @@ void host_free(struct host *h)
     if (h->L)
         lua_close(h->L);
     tracker_free(h->tracker);
+    storm_free(h->storm);
+    free(h->storm_box);
     output_free(&h->output);
     buf_free(&h->answer);
     buf_free(&h->scratch);

@@ -2,7 +2,8 @@
  *
  * Takes whole records, keeps its own process table from them, and calls what the scripts
  * subscribed to: first `where` in C, then one table per event, shared by all who want it. A
- * script's error costs one event and one tick of its counter. Knows no /proc, no ring and no
+ * script's error costs one event and one tick of its counter. Told that it falls behind, it adds up
+ * instead of telling, for the scripts that asked for it (storm.h). Knows no /proc, no ring and no
  * loop: timers and questions go through the functions that it is given. */
 #ifndef HOST_HOST_H
 #define HOST_HOST_H
@@ -10,6 +11,7 @@
 #include "collect/answers.h"
 #include "collect/tracker.h"
 #include "event/event.h"
+#include "host/figures.h"
 #include "sink/output.h"
 
 struct host; /* opaque */
@@ -31,6 +33,9 @@ struct host_world {
     /* A script looked at what nobody was known to need: from now on these fields are needed. Called
      * in the middle of an event, once per field at most. */
     void (*need)(void *ctx, uint64_t fields);
+
+    /* The figures of the watch as of now; NULL: they are all 0. */
+    void (*figures)(void *ctx, struct figures *out);
 };
 
 struct host_options {
@@ -70,10 +75,15 @@ void host_event(struct host *h, const struct event *ev);
 /* This many records never reached the host; scripts get a `lost` event. */
 void host_missed(struct host *h, uint64_t records);
 
+/* How far the scripts are behind: which part of the ring waits, 0..1; `now_ns` is of the monotonic
+ * clock. Begins, reports and ends a storm (storm.h). True while one lasts: then to be asked several
+ * times a second, also when no record comes. */
+bool host_pressure(struct host *h, double backlog, int64_t now_ns);
+
 /* A timer is due. */
 void host_timer(struct host *h, int id);
 
-/* Run all functions given to mw.at_exit, once. */
+/* End a storm that lasts; run all functions given to mw.at_exit, once. */
 void host_finish(struct host *h);
 
 /* Pass on what was written during a batch. 0, or -errno: nobody reads the output any more. */

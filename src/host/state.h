@@ -5,6 +5,7 @@
 #define HOST_STATE_H
 
 #include "host/host.h"
+#include "host/storm.h"
 #include "host/where.h"
 
 #include <lauxlib.h>
@@ -18,6 +19,7 @@ struct policy {
     uint64_t needs; /* fields that it looks at */
     uint32_t kinds; /* events that it subscribed to */
     bool threads; /* wants forks and exits of threads */
+    bool storm;   /* in a storm it wants sums */
     int env;      /* registry reference of its environment */
 };
 
@@ -56,6 +58,10 @@ struct host {
         size_t len;
     } loading;
 
+    struct storm *storm;         /* owned; NULL until a script wants sums */
+    struct event_box *storm_box; /* owned; goes with it */
+    int64_t time_ns, mono_ns;    /* of the last event */
+
     struct policy *current;    /* whose code runs; NULL between calls */
     const struct event *event; /* being delivered, or NULL */
     int traceback;             /* registry reference of the message handler */
@@ -74,6 +80,9 @@ bool host_call(struct host *h, struct policy *policy, int args, int results);
 
 /* These fields are looked at, by the script that runs; tells the world what is new.  [-0, +0, -] */
 void host_need(struct host *h, uint64_t fields);
+
+/* A script wants sums in a storm. 0, or -ENOMEM. */
+int host_want_storm(struct host *h, struct policy *policy);
 
 /* --- api/event.c ------------------------------------------------------------------------ */
 

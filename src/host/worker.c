@@ -1,6 +1,7 @@
 /* worker.c - the unprivileged process in which scripts run. See worker.h. */
 #include "host/worker.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "collect/prober.h"
 #include "host/world.h"
@@ -20,14 +21,27 @@
 
 #define RECORDS_A_TURN 256
 
+/* How often to look how far behind we are: the smallest ring holds some six hundred records, and a
+ * script may take milliseconds for one. */
+#define PRESSURE_EVERY 8    /* records */
+#define STORM_LOOK_S   0.25 /* in a storm, when no record comes */
+
+/* Who asks to be told of all processes again gets a record for each. Asking at each gap while the
+ * ring is full makes the next gap: so not then, or once a second at most. */
+#define RETELL_BELOW    0.5 /* of the ring */
+#define RETELL_EVERY_NS NS_PER_SECOND
+
 struct worker {
     const struct worker_options *options;
     struct ev_loop *loop;
     struct host *host;
     struct world world;
     ev_io readable, parent;
+    ev_timer storm; /* runs while a storm lasts */
     ev_idle more; /* runs while the ring is not empty, so that timers get their turn */
     uint64_t missed;
+    bool gap; /* something was missed since we last asked to be told of all processes */
+    int64_t retold_ns;
     bool stopping;
     struct event_box box;
 };
@@ -111,6 +125,15 @@ static int ask(void *ctx, int pid, int64_t starttime, enum topic topic, struct b
     return prober_ask(worker.options->questions, pid, starttime, topic, out);
 }
 
+static void figures(void *ctx, struct figures *out)
+{
+    (void)ctx;
+    ring_posted(worker.options->ring, (uint64_t *)out, FIGURES_WORDS);
+    double backlog = ring_backlog(worker.options->ring, worker.options->reader);
+    out->missed = worker.missed;
+    out->backlog_permille = backlog < 1 ? (uint64_t)(backlog * 1000) : 1000;
+}
+
 static void stop(void *ctx)
 {
     (void)ctx;
@@ -136,7 +159,37 @@ static void missed(uint64_t records)
 {
     worker.missed += records;
     host_missed(worker.host, records);
-    say(&(struct worker_message){ .say = WORKER_RETELL });
+    worker.gap = true;
+}
+
+static void mend_gap(double backlog, int64_t now_ns)
+{
+    if (!worker.gap || (backlog >= RETELL_BELOW && now_ns - worker.retold_ns < RETELL_EVERY_NS))
+        return;
+    worker.gap = false;
+    worker.retold_ns = now_ns;
+    say(&(struct worker_message){ .say = WORKER_RETELL, .missed = worker.missed });
+}
+
+static void look_how_far_behind(void)
+{
+    double backlog = ring_backlog(worker.options->ring, worker.options->reader);
+    int64_t now_ns = clock_mono_ns();
+    bool storm = host_pressure(worker.host, backlog, now_ns);
+    mend_gap(backlog, now_ns);
+    if (storm == ev_is_active(&worker.storm))
+        return;
+    if (storm)
+        ev_timer_again(worker.loop, &worker.storm);
+    else
+        ev_timer_stop(worker.loop, &worker.storm);
+}
+
+static void on_storm(struct ev_loop *loop, ev_timer *watcher, int events)
+{
+    (void)loop, (void)watcher, (void)events;
+    look_how_far_behind();
+    flush();
 }
 
 /* Read for a turn. Returns 1 when there is more, 0 when not, -EPIPE at the end. */
@@ -144,6 +197,8 @@ static int read_some(void)
 {
     for (int i = 0; i < RECORDS_A_TURN; i++) {
         uint64_t lost = 0;
+        if (i % PRESSURE_EVERY == 0)
+            look_how_far_behind();
         int got = ring_read(worker.options->ring, worker.options->reader, &worker.box, &lost);
         if (got == -EOVERFLOW)
             missed(lost);
@@ -158,6 +213,7 @@ static int read_some(void)
 static void turn(struct ev_loop *loop)
 {
     int got = read_some();
+    look_how_far_behind();
     flush();
     if (got == 1) {
         ev_idle_start(loop, &worker.more);
@@ -183,15 +239,6 @@ static void on_more(struct ev_loop *loop, ev_idle *watcher, int events)
     turn(loop);
 }
 
-/* The parent says nothing; when it hangs up it is gone, and nothing more will be written. */
-static void on_parent(struct ev_loop *loop, ev_io *watcher, int events)
-{
-    (void)watcher, (void)events;
-    while (read_some() == 1)
-        ;
-    ev_break(loop, EVBREAK_ALL);
-}
-
 static void report(void)
 {
     int n = host_scripts(worker.host, NULL, 0);
@@ -203,6 +250,24 @@ static void report(void)
     for (int i = 0; i < n; i++)
         say(&(struct worker_message){ .say = WORKER_SCRIPT, .script = scripts[i] });
     free(scripts);
+}
+
+/* It asks for a report; or it hung up: it is gone, and nothing more will be written. */
+static void on_parent(struct ev_loop *loop, ev_io *watcher, int events)
+{
+    char byte;
+    (void)events;
+    ssize_t got = recv(watcher->fd, &byte, 1, MSG_DONTWAIT);
+    if (got < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    if (got > 0) {
+        report();
+        say(&(struct worker_message){ .say = WORKER_REPORTED });
+        return;
+    }
+    while (read_some() == 1)
+        ;
+    ev_break(loop, EVBREAK_ALL);
 }
 
 int worker_load(struct host *h, const struct worker_script *scripts, int len)
@@ -222,6 +287,7 @@ static void run_loop(void)
     ev_io_init(&worker.readable, on_readable, fd, EV_READ);
     ev_io_init(&worker.parent, on_parent, worker.options->control, EV_READ);
     ev_idle_init(&worker.more, on_more);
+    ev_timer_init(&worker.storm, on_storm, STORM_LOOK_S, STORM_LOOK_S);
     ev_io_start(worker.loop, &worker.readable);
     ev_io_start(worker.loop, &worker.parent);
     ev_idle_start(worker.loop, &worker.more); /* look once; an empty ring puts us to sleep */
@@ -237,6 +303,8 @@ int worker_run(const struct worker_options *options)
     signal(SIGINT, SIG_IGN);
     signal(SIGTERM, SIG_IGN);
     signal(SIGHUP, SIG_IGN);
+    signal(SIGUSR1, SIG_IGN); /* `pkill -USR1 moonwatch` means us, too; the parent's handler, which we
+                                 inherited, writes to a descriptor that is another one here */
     signal(SIGPIPE, SIG_IGN);
     prctl(PR_SET_NAME, "moonwatch-lua");
 
@@ -255,6 +323,7 @@ int worker_run(const struct worker_options *options)
                                       .ask = ask,
                                       .stop = stop,
                                       .need = need,
+                                      .figures = figures,
                                       .timer_start = world_timer_start,
                                       .timer_stop = world_timer_stop };
     if (!worker.loop || host_new(&worker.host, &host) < 0)

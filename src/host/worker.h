@@ -28,15 +28,17 @@ struct worker_options {
     struct host_options host; /* world is filled in here */
 };
 
-/* What goes over the control socket. */
+/* What goes over the control socket. The parent sends a byte of any value to ask for the scripts'
+ * figures, and hangs up to end the worker. */
 enum worker_say {
     WORKER_READY,  /* loaded: kinds, threads and needs are set */
     WORKER_FAILED, /* a script could not be loaded, or privileges not be dropped: text */
-    WORKER_RETELL, /* records were missed: tell of all processes again */
+    WORKER_RETELL, /* records were missed (in all: missed): tell of all processes again */
     WORKER_STOP,   /* a script asked for the end, or nobody reads the output */
-    WORKER_SCRIPT, /* at the end, one per script: its figures */
-    WORKER_MISSED, /* at the end: records that it missed in all */
-    WORKER_NEEDS,  /* a script looked at more than was known: needs is set */
+    WORKER_SCRIPT, /* at the end and when asked for, one per script: its figures */
+    WORKER_MISSED, /* before these: records that it missed in all */
+    WORKER_REPORTED, /* after these, when the parent asked for them */
+    WORKER_NEEDS, /* a script looked at more than was known: needs is set */
 };
 
 #define WORKER_TEXT 4000

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,6 +27,8 @@ struct written {
     _Atomic uint64_t next_seq;
     _Alignas(64) _Atomic uint64_t tail; /* the oldest record that is surely whole */
     _Atomic uint32_t finished;
+    _Alignas(64) _Atomic uint64_t posts; /* odd while the board is being written */
+    _Atomic uint64_t board[RING_BOARD];
 };
 
 struct ring {
@@ -197,6 +200,17 @@ void ring_finish(struct ring *r)
     ring_flush(r);
 }
 
+void ring_post(struct ring *r, const uint64_t *words, size_t n)
+{
+    struct written *s = r->written;
+    uint64_t posts = atomic_load_explicit(&s->posts, memory_order_relaxed);
+    atomic_store_explicit(&s->posts, posts + 1, memory_order_relaxed);
+    atomic_thread_fence(memory_order_release);
+    for (size_t i = 0; i < n; i++)
+        atomic_store_explicit(&s->board[i], words[i], memory_order_relaxed);
+    atomic_store_explicit(&s->posts, posts + 2, memory_order_release);
+}
+
 uint64_t ring_next_seq(const struct ring *r)
 {
     return atomic_load_explicit(&r->written->next_seq, memory_order_relaxed);
@@ -287,7 +301,30 @@ int ring_read(struct ring *r, int reader, struct event_box *box, uint64_t *misse
     return 1;
 }
 
+/* A writer that died half-way leaves `posts` odd for good: then what is there must do. */
+#define POST_TRIES 1000
+
+void ring_posted(const struct ring *r, uint64_t *words, size_t n)
+{
+    const struct written *s = r->written;
+    for (int tries = 0; tries < POST_TRIES; tries++) {
+        uint64_t posts = atomic_load_explicit(&s->posts, memory_order_acquire);
+        for (size_t i = 0; i < n; i++)
+            words[i] = atomic_load_explicit(&s->board[i], memory_order_relaxed);
+        atomic_thread_fence(memory_order_acquire);
+        if (posts % 2 == 0 && posts == atomic_load_explicit(&s->posts, memory_order_relaxed))
+            return;
+        if (tries % 16 == 15)
+            sched_yield();
+    }
+}
+
 uint64_t ring_waiting(const struct ring *r, int reader)
 {
     return atomic_load(&r->written->head) - atomic_load(&r->readers[reader].at);
+}
+
+double ring_backlog(const struct ring *r, int reader)
+{
+    return (double)ring_waiting(r, reader) / (double)r->size;
 }

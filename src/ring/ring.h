@@ -10,6 +10,7 @@
 #include "event/event.h"
 
 #define RING_READERS 8
+#define RING_BOARD 20 /* words */
 
 struct ring; /* opaque */
 
@@ -38,6 +39,10 @@ void ring_flush(struct ring *r);
 /* No record will follow; readers drain and then get -EPIPE. */
 void ring_finish(struct ring *r);
 
+/* Put these words (at most RING_BOARD) where readers see them beside the records; what they mean is
+ * between writer and reader. */
+void ring_post(struct ring *r, const uint64_t *words, size_t n);
+
 /* The record that the next ring_write will number. */
 uint64_t ring_next_seq(const struct ring *r);
 
@@ -56,7 +61,13 @@ void ring_reader_start(struct ring *r, int reader);
  * many (call again); -EPIPE at the end; -EBADMSG when what is there is no record. */
 int ring_read(struct ring *r, int reader, struct event_box *box, uint64_t *missed);
 
+/* The words of the last ring_post, all of the same one; zeros before it. */
+void ring_posted(const struct ring *r, uint64_t *words, size_t n);
+
 /* How many bytes wait for this reader; for back-pressure figures. */
 uint64_t ring_waiting(const struct ring *r, int reader);
+
+/* The same as a part of the ring: from 1 on, records are being missed. */
+double ring_backlog(const struct ring *r, int reader);
 
 #endif

@@ -665,12 +665,15 @@ static void body_storm(struct line *l, const struct view *view, const struct eve
                        const struct event *parent)
 {
     struct text phase = text_of(ev, F_PHASE);
-    if (!event_has(ev, F_PID)) {
+    if (!event_has(ev, F_SUMMED) && !event_has(ev, F_CHILDREN)) {
         line_text(l, "storm: ");
         line_bytes(l, phase.bytes, phase.len);
         return;
     }
-    body_none(l, view, ev, parent);
+    if (event_has(ev, F_PID))
+        body_none(l, view, ev, parent);
+    else
+        line_text(l, "others");
     line_text(l, ": ");
     put_number(l, ev, F_CHILDREN, 0, "no");
     line_text(l, " children");

@@ -211,6 +211,38 @@ static void measure_host(const char *name, const char *script, int scripts, int 
     print(title, ns);
 }
 
+/* --- an event that is added up in a storm ------------------------------------------------- */
+
+static const char storm_script[] =
+    "local mw = require 'moonwatch'\n"
+    "local told, summed = 0, 0\n"
+    "local function count() told = told + 1 end\n"
+    "return mw.script { name = 'storm', on = { fork = count, exec = count, exit = count,\n"
+    "  storm = function(ev) summed = summed + (ev.summed or 0) end } }\n";
+
+/* The process table's part included; 256 programs under 64 parents, each of a program of its own. */
+static void measure_storm(void)
+{
+    double ns[RUNS_MAX];
+    struct host *h = new_host(storm_script, 1);
+
+    host_pressure(h, 1, clock_mono_ns());
+    for (int run = -1; run < runs; run++) {
+        int64_t began = clock_cpu_ns();
+        for (int lap = 0; lap < 4; lap++)
+            for (int i = 0; i < PROCESSES; i++) {
+                host_event(h, forks[i]);
+                host_event(h, execs[i]);
+                host_event(h, exits[i]);
+            }
+        host_pressure(h, 1, clock_mono_ns());
+        if (run >= 0)
+            ns[run] = (double)(clock_cpu_ns() - began) / 4 / PROCESSES / 3;
+    }
+    host_free(h);
+    print("storm-summed-event", ns);
+}
+
 /* --- a record through the ring ------------------------------------------------------------ */
 
 static struct event_box written, got;
@@ -323,6 +355,7 @@ int main(int argc, char **argv)
     measure_host("touch", touch_script, 1, 8);
     measure_host("touch", touch_script, 10, 4);
     measure_host("touch", touch_script, 100, 1);
+    measure_storm();
     measure_ring();
     measure_ring_threads();
     measure_tracker();

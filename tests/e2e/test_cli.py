@@ -897,5 +897,17 @@ def help_texts():
               f"text of {words}")
 
 
+@test("doctor starts short processes and says how many it could name")
+def doctor_names():
+    status, out, _ = run("doctor")
+    equal(status, 0, "status")
+    line = re.search(r"^(good|limited) +short processes +(.*)$", out, re.M)
+    check(line, out)
+    found = re.fullmatch(r"exe ([\d.]+) %, args ([\d.]+) %, comm ([\d.]+) % of 200 that ended at once", line[2])
+    check(found, f"not all were seen: {line[0]}")
+    check(all(50 < float(percent) <= 100 for percent in found.groups()), line[0])
+    equal(line[1], "good" if found.groups() == ("100",) * 3 else "limited", "verdict")
+
+
 if __name__ == "__main__":
     main()

@@ -169,6 +169,9 @@ describe("a one-liner", function()
     assert.is_function(on.exit)
     assert.is_nil(on.any)
   end)
+  it("may be about storms", function()
+    assert.is_function(line("storm: children > 9").storm)
+  end)
   it("selects, and tells when it has no action", function()
     local on = line 'exec: comm == "curl"'
     on.exec { comm = "wget" }

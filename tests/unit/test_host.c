@@ -48,6 +48,15 @@ static void need(void *ctx, uint64_t fields)
     last_needs = fields;
 }
 
+static void give_figures(void *ctx, struct figures *f)
+{
+    (void)ctx;
+    *f = (struct figures){ .events = 7, .lost = 1, .execs = 4, .exe_asked = 2, .exe = 2, .args_asked = 4,
+                           .args = 3, .comm = 0,
+                           .processes = 99, .missed = 5, .fill_permille = 250,
+                           .backlog_permille = 500 };
+}
+
 static void keep_log(void *ctx, enum log_level level, const char *text)
 {
     (void)ctx, (void)level;
@@ -57,7 +66,8 @@ static void keep_log(void *ctx, enum log_level level, const char *text)
 static int begin(void **state)
 {
     struct host_options options = {
-        .world = { .timer_start = timer_start, .timer_stop = timer_stop, .need = need },
+        .world = { .timer_start = timer_start, .timer_stop = timer_stop, .need = need,
+                   .figures = give_figures },
         .table_bytes = 1 << 20,
         .boot = 0xb007,
         .json = true,
@@ -530,6 +540,132 @@ static void a_worker_says_what_its_scripts_need(void **state)
     }
 }
 
+/* --- figures ---------------------------------------------------------------------------- */
+
+static void stats_are_a_fresh_table_of_the_figures(void **state)
+{
+    (void)state;
+    load("local mw = require 'moonwatch' local s = mw.stats() print(s.events, s.lost, s.execs, "
+         "s.processes, s.missed, s.buffer_fill, s.backlog, s.named.exe, s.named.args, "
+         "s.named.comm, s.storm, s.summed) s.events = 0 assert(mw.stats().events == 7)");
+    assert_string_equal(written(), "7\t1\t4\t99\t5\t0.25\t0.5\t1\t0.75\t0\tfalse\t0\n");
+}
+
+/* --- storms ----------------------------------------------------------------------------- */
+
+#define SECOND INT64_C(1000000000)
+
+/* The child of make's: forked, runs cc, ends. */
+static void tell_child(int pid)
+{
+    tell(EVENT_FORK, pid, 20, "make", NULL, 0);
+    tell(EVENT_EXEC, pid, 20, "cc", NULL, 0);
+    tell(EVENT_EXIT, pid, 20, "cc", NULL, 0);
+}
+
+static void in_a_storm_children_are_added_up_by_parent(void **state)
+{
+    (void)state;
+    load("local mw = require 'moonwatch' local told = 0 local function count() told = told + 1 end "
+         "return mw.script { name = 't', on = { fork = count, exit = count, "
+         "exec = function(ev) count() print(ev.pid, ev.comm) end, uid = function() print 'uid' end, "
+         "storm = function(ev) print(ev.phase, ev.comm, ev.pid, ev.parent and ev.parent.comm, "
+         "ev.children, ev.summed, ev.distinct, told) end } }");
+    load(SCRIPT("exec = function(ev) all = (all or 0) + 1 end, "
+                "uid = function() print('all', all) end, "
+                "any = function(ev) assert(ev.type ~= 'storm') end"));
+    tell(EVENT_SNAPSHOT, 1, 0, "init", NULL, 0);
+    tell(EVENT_FORK, 20, 1, "make", NULL, 0);
+    assert_string_equal(written(), "");
+    assert_false(host_pressure(host, 0.4, SECOND));
+    assert_true(host_pressure(host, 0.5, SECOND));
+    assert_string_equal(written(), "begin\tnil\tnil\tnil\tnil\tnil\tnil\t1\n");
+    for (int i = 0; i < 100; i++)
+        tell_child(100 + i);
+    assert_string_equal(written(), "100\tcc\n");
+    assert_true(host_pressure(host, 0.5, 2 * SECOND));
+    assert_string_equal(written(), "sum\tmake\t20\tinit\t99\t297\t1\t4\n");
+    tell_child(300);
+    tell(EVENT_UID, 20, 1, "make", NULL, 0);
+    assert_string_equal(written(), "uid\nall\t101\n");
+    assert_false(host_pressure(host, 0.1, 3 * SECOND));
+    assert_string_equal(written(), "sum\tmake\t20\tinit\t1\t3\t1\t4\n"
+                                   "end\tnil\tnil\tnil\tnil\tnil\tnil\t4\n");
+    tell(EVENT_EXEC, 301, 20, "cc", NULL, 0);
+    assert_string_equal(written(), "301\tcc\n");
+    assert_int_equal(figures(1).errors, 0);
+}
+
+static void a_parent_is_whole_in_its_sum_however_many_ended_after_it(void **state)
+{
+    (void)state;
+    load(SCRIPT("storm = function(ev) if ev.comm == 'make' then print(ev.pid, ev.uid, "
+                "ev.parent and ev.parent.comm) end end"));
+    tell(EVENT_SNAPSHOT, 1, 0, "init", NULL, 0);
+    tell(EVENT_FORK, 20, 1, "make", NULL, 0);
+    host_pressure(host, 1, SECOND);
+    tell_child(100);
+    tell_child(101);
+    tell(EVENT_EXIT, 20, 1, "make", NULL, 0);
+    for (int pid = 1000; pid < 1000 + 3 * TRACKER_REMEMBERED; pid++) {
+        tell(EVENT_FORK, pid, 1, "init", NULL, 0);
+        tell(EVENT_EXIT, pid, 1, "init", NULL, 0);
+    }
+    host_pressure(host, 0, 3 * SECOND);
+    assert_string_equal(written(), "20\t1000\tinit\n");
+}
+
+static void threads_are_told_in_a_storm_too(void **state)
+{
+    (void)state;
+    load("local mw = require 'moonwatch' return mw.script { name = 't', threads = true, on = { "
+         "fork = function(ev) print(ev.tid) end, storm = function() end } }");
+    host_pressure(host, 1, SECOND);
+    static struct event_box box;
+    for (int tid = 11; tid < 14; tid++) {
+        event_begin(&box, EVENT_FORK);
+        event_set(&box, F_PID, 10, WHY_KERNEL);
+        event_set(&box, F_TID, tid, WHY_KERNEL);
+        host_event(host, &box.ev);
+    }
+    assert_string_equal(written(), "11\n12\n13\n");
+}
+
+static void without_a_handler_there_is_no_storm(void **state)
+{
+    (void)state;
+    load(SCRIPT("exec = function(ev) print(ev.pid) end, any = function() end"));
+    assert_false(host_pressure(host, 1, SECOND));
+    tell(EVENT_EXEC, 10, 1, "cc", NULL, 0);
+    tell(EVENT_EXEC, 10, 1, "cc", NULL, 0);
+    assert_string_equal(written(), "10\n10\n");
+}
+
+static void the_end_of_the_watch_ends_a_storm(void **state)
+{
+    (void)state;
+    load("local mw = require 'moonwatch' mw.at_exit(function() print 'bye' end) "
+         "return mw.script { name = 't', on = { storm = function(ev) print(ev.phase, ev.summed, "
+         "ev.comm, ev:why 'comm', ev.time) end } }");
+    host_pressure(host, 1, SECOND);
+    tell(EVENT_FORK, 20, 1, "make", NULL, 0);
+    tell(EVENT_FORK, 100, 20, "make", NULL, 0);
+    tell(EVENT_FORK, 101, 20, "make", NULL, 0);
+    written();
+    host_finish(host);
+    assert_string_equal(written(), "sum\t1\tmake\tproc\t1700000000.1235\n"
+                                   "end\tnil\tnil\tabsent\t1700000000.1235\nbye\n");
+}
+
+static void an_error_in_a_storms_handler_is_the_scripts(void **state)
+{
+    (void)state;
+    load(SCRIPT("storm = function(ev) error 'broken' end"));
+    assert_true(host_pressure(host, 1, SECOND));
+    assert_false(host_pressure(host, 0, 3 * SECOND));
+    assert_int_equal(figures(0).errors, 2);
+}
+
 /* --- time ------------------------------------------------------------------------------- */
 
 static void timers_belong_to_their_script(void **state)
@@ -595,6 +731,13 @@ int main(void)
         TEST(who_looks_at_whole_events_needs_all),
         TEST(an_alert_needs_what_its_line_shows),
         TEST(a_worker_says_what_its_scripts_need),
+        TEST(stats_are_a_fresh_table_of_the_figures),
+        TEST(in_a_storm_children_are_added_up_by_parent),
+        TEST(a_parent_is_whole_in_its_sum_however_many_ended_after_it),
+        TEST(threads_are_told_in_a_storm_too),
+        TEST(without_a_handler_there_is_no_storm),
+        TEST(the_end_of_the_watch_ends_a_storm),
+        TEST(an_error_in_a_storms_handler_is_the_scripts),
         TEST(timers_belong_to_their_script),
         TEST(the_last_words_are_said_once),
         TEST(many_events_leave_memory_flat),

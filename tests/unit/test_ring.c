@@ -423,6 +423,75 @@ static void the_loss_is_exact_when_the_reader_does_not_keep_up(void **state)
     assert_int_equal(t.got + t.lost, STORM);
 }
 
+/* --- the board ---------------------------------------------------------------------------- */
+
+enum { POSTS = 300000 };
+
+static void post_all(void)
+{
+    for (uint64_t n = 1; n <= POSTS; n++) {
+        uint64_t words[RING_BOARD];
+        for (int i = 0; i < RING_BOARD; i++)
+            words[i] = n + (uint64_t)i;
+        ring_post(ring, words, RING_BOARD);
+    }
+}
+
+/* The words of one post are never mixed with those of another. */
+static void what_was_posted_is_read_whole(void **state)
+{
+    uint64_t words[RING_BOARD], last = 0, seen = 0;
+    (void)state;
+    ring_posted(ring, words, RING_BOARD);
+    for (int i = 0; i < RING_BOARD; i++)
+        assert_int_equal(words[i], 0);
+
+    pid_t pid = run(post_all);
+    while (last < POSTS) {
+        ring_posted(ring, words, RING_BOARD);
+        if (!words[0])
+            continue;
+        for (int i = 0; i < RING_BOARD; i++)
+            assert_int_equal(words[i], words[0] + (uint64_t)i);
+        assert_true(words[0] >= last);
+        seen += words[0] != last;
+        last = words[0];
+    }
+    assert_int_equal(reap(pid), 0);
+    print_message("  %llu of %d posts seen\n", (unsigned long long)seen, POSTS);
+}
+
+static void a_writer_that_died_in_a_post_does_not_hold_the_reader(void **state)
+{
+    uint64_t word = 7;
+    (void)state;
+    ring_post(ring, &word, 1);
+    atomic_store(&ring->written->posts, 1);
+    word = 0;
+    ring_posted(ring, &word, 1);
+    assert_int_equal(word, 7);
+}
+
+static void a_read_only_reader_sees_the_board(void **state)
+{
+    uint64_t word = 7;
+    (void)state;
+    ring_post(ring, &word, 1);
+    assert_int_equal(ring_read_only(ring), 0);
+    word = 0;
+    ring_posted(ring, &word, 1);
+    assert_int_equal(word, 7);
+}
+
+static void the_backlog_is_a_part_of_the_ring(void **state)
+{
+    (void)state;
+    assert_true(ring_backlog(ring, 0) == 0);
+    while (ring_waiting(ring, 0) * 2 < ring->size)
+        write_record(1, 100);
+    assert_true(ring_backlog(ring, 0) >= 0.5 && ring_backlog(ring, 0) < 0.51);
+}
+
 /* --- a reader that may only read ---------------------------------------------------------- */
 
 static void store_into_records(void)
@@ -707,6 +776,10 @@ int main(void)
         TEST(no_wake_up_is_lost),
         TEST(the_last_record_is_not_lost_to_the_end),
         TEST(nothing_is_lost_or_torn_when_the_reader_keeps_up),
+        TEST(what_was_posted_is_read_whole),
+        TEST(a_writer_that_died_in_a_post_does_not_hold_the_reader),
+        TEST(a_read_only_reader_sees_the_board),
+        TEST(the_backlog_is_a_part_of_the_ring),
         TEST(the_loss_is_exact_when_the_reader_does_not_keep_up),
         TEST(a_reader_that_writes_faults),
         TEST(what_was_given_up_cannot_be_taken_back),

@@ -188,6 +188,32 @@ static void threads_change_nothing(void **state)
     assert_int_equal(tracker_count(t).nodes, 1);
 }
 
+static void who_is_held_outlives_the_remembered(void **state)
+{
+    (void)state;
+    fork_at(10, 1, 100, "make");
+    tracker_ref ref = tracker_alive(t, 10);
+    for (int holds = 0; holds < 2; holds++)
+        tracker_hold(t, ref);
+    for (int round = 0; round < 3; round++) {
+        start_event(EVENT_EXIT, 10);
+        tracker_apply(t, &box.ev);
+        for (int i = 0; i < 2 * TRACKER_REMEMBERED; i++) {
+            fork_at(1000 + i, 1, 200, "x");
+            start_event(EVENT_EXIT, 1000 + i);
+            tracker_apply(t, &box.ev);
+        }
+        if (round < 2) {
+            assert_named(ref, "make");
+            tracker_release(t, ref);
+        }
+    }
+    assert_int_equal(tracker_why(t, ref, F_COMM), WHY_ABSENT);
+    tracker_hold(t, ref); /* gone: nothing to hold */
+    tracker_release(t, ref);
+    assert_int_equal(tracker_count(t).nodes, TRACKER_REMEMBERED);
+}
+
 static void an_exit_of_another_start_is_not_its_own(void **state)
 {
     (void)state;
@@ -865,6 +891,7 @@ int main(void)
         TEST(a_change_of_an_unknown_process_makes_it_known),
         TEST(what_is_not_about_a_life_changes_nothing),
         TEST(threads_change_nothing),
+        TEST(who_is_held_outlives_the_remembered),
         TEST(an_exit_of_another_start_is_not_its_own),
         TEST(a_child_has_the_parent_that_forked_it),
         TEST(a_child_that_execs_keeps_its_parent),

@@ -337,6 +337,12 @@ static void build_storm_sum(void)
     event_set(&box, F_UNTIL, INT64_C(60000000000), WHY_COMPUTED);
 }
 
+static void build_storm_others(void)
+{
+    build_storm_sum();
+    event_set_missing(&box, F_PID, WHY_ABSENT);
+}
+
 static void build_nothing(void)
 {
 }
@@ -379,6 +385,8 @@ static const struct {
     { "storm begins", EVENT_STORM, build_storm_begin, "storm: begin" },
     { "storm summed", EVENT_STORM, build_storm_sum,
       "make: 41200 children in 1 m 00 s, 38 distinct comm" },
+    { "storm summed of the others", EVENT_STORM, build_storm_others,
+      "others: 41200 children in 1 m 00 s, 38 distinct comm" },
     { "no event", EVENT_NONE, build_nothing, "sh" },
 };
 

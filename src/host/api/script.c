@@ -70,6 +70,8 @@ static void subscribe(lua_State *L, uint32_t kinds, const char *key)
         lua_pushvalue(L, -1);
         add_handler(L, &h->handlers[kind], where, where_ref);
     }
+    if ((kinds & ON(STORM)) && host_want_storm(h, h->current) < 0)
+        luaL_error(L, "not enough memory");
     h->kinds |= kinds;
     h->current->kinds |= kinds;
     if (where)
@@ -77,16 +79,17 @@ static void subscribe(lua_State *L, uint32_t kinds, const char *key)
     lua_settop(L, value);
 }
 
+/* `any` leaves out storms: a script that does not name them is to be told everything. */
 static uint32_t kinds_of_key(lua_State *L)
 {
     const char *key = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "?";
     if (!strcmp(key, "any"))
-        return ON_ALL & ~ON(NONE);
+        return ON_ALL & ~(ON(NONE) | ON(STORM));
     enum event_kind kind = event_kind_named(key);
     if (kind == EVENT_NONE)
         luaL_error(L,
                    "on.%s: no event is named so; there are fork exec exit uid gid sid ptrace comm "
-                   "coredump snapshot lost reload, and any",
+                   "coredump snapshot lost reload storm, and any",
                    key);
     return UINT32_C(1) << kind;
 }
@@ -458,6 +461,52 @@ static int script_pids(lua_State *L)
     return 1;
 }
 
+static void set_number(lua_State *L, const char *key, uint64_t value)
+{
+    lua_pushnumber(L, (lua_Number)value);
+    lua_setfield(L, -2, key);
+}
+
+static void set_ratio(lua_State *L, const char *key, uint64_t part, uint64_t whole)
+{
+    lua_pushnumber(L, whole ? (lua_Number)part / (lua_Number)whole : 1);
+    lua_setfield(L, -2, key);
+}
+
+/* mw.stats() -> a fresh table: the figures of the watch as of now */
+static int script_stats(lua_State *L)
+{
+    struct host *h = host_of(L);
+    struct figures f = { 0 };
+    if (h->options.world.figures)
+        h->options.world.figures(h->options.world.ctx, &f);
+
+    lua_createtable(L, 0, 16);
+    set_number(L, "events", f.events);
+    set_number(L, "lost", f.lost);
+    set_number(L, "inferred", f.inferred);
+    set_number(L, "forged", f.forged);
+    set_number(L, "missed", f.missed);
+    set_number(L, "summed", h->storm ? storm_summed(h->storm) : 0);
+    set_number(L, "execs", f.execs);
+    set_number(L, "processes", f.processes);
+    set_number(L, "evicted", f.evicted);
+    set_number(L, "buffer_bytes", f.buffer_bytes);
+    set_ratio(L, "buffer_fill", f.fill_permille, 1000);
+    set_ratio(L, "backlog", f.backlog_permille, 1000);
+    lua_pushboolean(L, h->storm && storm_on(h->storm));
+    lua_setfield(L, -2, "storm");
+    set_number(L, "unheard", f.unheard);
+    lua_createtable(L, 0, 3);
+    if (f.exe_asked)
+        set_ratio(L, "exe", f.exe, f.exe_asked);
+    if (f.args_asked)
+        set_ratio(L, "args", f.args, f.args_asked);
+    set_ratio(L, "comm", f.comm, f.execs);
+    lua_setfield(L, -2, "named");
+    return 1;
+}
+
 /* mw.json(value) -> one line of JSON */
 static int script_json(lua_State *L)
 {
@@ -502,6 +551,7 @@ static const luaL_Reg functions[] = {
     { "print", script_print },
     { "proc", script_proc },
     { "pids", script_pids },
+    { "stats", script_stats },
     { "json", script_json },
     { "stop", script_stop },
     { "where", where_new },
