@@ -37,7 +37,7 @@ static const char *kinds_text(struct texts *t, uint32_t kinds)
 
 static const char *script_kinds_text(struct texts *t, uint32_t kinds)
 {
-    uint32_t any = (ON_ALL & ~ON(NONE)) & ((UINT32_C(1) << EVENT_KINDS) - 1);
+    uint32_t any = (ON_ALL & ~(ON(NONE) | ON(STORM))) & ((UINT32_C(1) << EVENT_KINDS) - 1);
     return (kinds & any) == any ? "any" : kinds_text(t, kinds);
 }
 

@@ -4,6 +4,8 @@
  * run of addresses. Positions are byte counts that only grow; `at % size` is the place. */
 #include "ring/ring.h"
 
+#include "base/clock.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
@@ -301,21 +303,28 @@ int ring_read(struct ring *r, int reader, struct event_box *box, uint64_t *misse
     return 1;
 }
 
-/* A writer that died half-way leaves `posts` odd for good: then what is there must do. */
-#define POST_TRIES 1000
+/* A writer that died half-way leaves `posts` odd for good: then what is there must do. One that
+ * waits for a processor does not take so long. */
+#define POST_PATIENCE_NS (NS_PER_SECOND / 20)
 
 void ring_posted(const struct ring *r, uint64_t *words, size_t n)
 {
     const struct written *s = r->written;
-    for (int tries = 0; tries < POST_TRIES; tries++) {
+    int64_t until = 0;
+    for (int tries = 0;; tries++) {
         uint64_t posts = atomic_load_explicit(&s->posts, memory_order_acquire);
         for (size_t i = 0; i < n; i++)
             words[i] = atomic_load_explicit(&s->board[i], memory_order_relaxed);
         atomic_thread_fence(memory_order_acquire);
         if (posts % 2 == 0 && posts == atomic_load_explicit(&s->posts, memory_order_relaxed))
             return;
-        if (tries % 16 == 15)
-            sched_yield();
+        if (tries % 16 != 15)
+            continue;
+        int64_t now = clock_mono_ns();
+        if (until && now > until)
+            return;
+        until = until ? until : now + POST_PATIENCE_NS;
+        sched_yield();
     }
 }
 

@@ -171,11 +171,12 @@ return mw.script { name = "gaps", on = {
 """
     with Watch("--json", "--ring", "512k", scripts=[slow]) as w:
         worker = w.worker()
+        first = w.wait_event(lambda e: e.get("snapshots"), "the processes of the start")
         os.kill(worker, signal.SIGSTOP)
         subprocess.run([helper("storm"), "1000", helper("act"), "exit:0"], check=True)
         os.kill(worker, signal.SIGCONT)
-        before = w.wait_event(lambda e: e.get("gaps"), "a gap", 30)
-        after = w.wait_event(lambda e: e.get("snapshots", 0) >= before["snapshots"] + 20, "processes told again", 30)
+        after = w.wait_event(lambda e: e.get("gaps") and e["snapshots"] >= first["snapshots"] + 20,
+                             "processes told again", 30)
         w.marker()
         last = w.wait_event(lambda e: "gaps" in e, "figures", after=len(w.events))
         note(f"{last['gaps']} gaps, {after['snapshots']} processes told")
