@@ -141,19 +141,30 @@ static int open_pidfd(int pid)
     return (int)syscall(SYS_pidfd_open, pid, 0);
 }
 
+/* "7 (a) b) Z 1 7 ... 100 ... 256\n" of a process that the table knows, if it is this very one and
+ * its main thread has ended: by now the pid may belong to another. Returns the length, or 0. */
+static size_t ended_main_thread(const struct collector *c, int pid, char *text, size_t cap)
+{
+    struct procfs_stat stat;
+    int64_t start = tracker_int(c->tracker, tracker_alive(c->tracker, pid), F_STARTTIME, -1);
+    int dir = procfs_pid_open(&c->fs, pid);
+    if (dir < 0)
+        return 0;
+    ssize_t len = procfs_read(dir, "stat", text, cap - 1);
+    close(dir);
+    if (len <= 0)
+        return 0;
+    text[len] = '\0';
+    if (procfs_parse_stat(text, (size_t)len, &stat) < 0 || stat.state != 'Z')
+        return 0;
+    return start < 0 || tracker_same_start(start, (int64_t)stat.starttime) ? (size_t)len : 0;
+}
+
 /* Field 52 of /proc/PID/stat: for a zombie the wait status of the whole group. */
 static bool stat_group_status(const struct collector *c, int pid, uint32_t *status)
 {
     char text[1024];
-    int dir = procfs_pid_open(&c->fs, pid);
-    if (dir < 0)
-        return false;
-    ssize_t len = procfs_read(dir, "stat", text, sizeof text - 1);
-    close(dir);
-    if (len <= 0)
-        return false;
-    text[len] = '\0';
-    const char *last = strrchr(text, ' ');
+    const char *last = ended_main_thread(c, pid, text, sizeof text) ? strrchr(text, ' ') : NULL;
     if (last)
         *status = (uint32_t)strtoul(last + 1, NULL, 10);
     return last != NULL;
@@ -200,9 +211,11 @@ static void group_ended(struct ev_loop *loop, ev_io *watcher, int events)
     c->flush(c->ctx);
 }
 
-/* Did only the main thread end? Then the process ends when its pidfd becomes readable. */
+/* Did only the main thread end? Then the process ends when its pidfd becomes readable. What lives
+ * under this pid may be the next owner of it, when we come late. */
 static bool linger(struct collector *c, const struct kernel_event *kev)
 {
+    char text[1024];
     int fd = open_pidfd(kev->pid);
     if (fd < 0)
         return false;
@@ -211,7 +224,8 @@ static bool linger(struct collector *c, const struct kernel_event *kev)
     for (int i = 0; i < LINGERING && !l; i++)
         if (c->lingering[i].watcher.fd < 0)
             l = &c->lingering[i];
-    if (!l || !c->loop || poll(&ended, 1, 0) != 0) {
+    if (!l || !c->loop || poll(&ended, 1, 0) != 0 ||
+        !ended_main_thread(c, kev->pid, text, sizeof text)) {
         close(fd);
         return false;
     }
