@@ -29,6 +29,18 @@
 /* What the process table lives on; never filtered out. */
 #define ALWAYS (ON(FORK) | ON(EXEC) | ON(EXIT) | ON(UID) | ON(GID) | ON(SID) | ON(COMM))
 
+/* Messages that were received and not yet handled; a power of two. Pages that are never used cost
+ * nothing. */
+#define AHEAD      65536
+#define AHEAD_PIDS 65536
+#define BATCH_MOST 32 /* of netlink_receive */
+
+struct ahead {
+    struct kernel_event events[AHEAD];
+    uint16_t heirs[AHEAD_PIDS]; /* how many forks and execs among them, by pid */
+    unsigned head, tail;        /* count on; the first is at tail % AHEAD */
+};
+
 /* Main threads that exited before their process did. */
 #define LINGERING 64
 
@@ -43,6 +55,8 @@ struct collector {
     struct tracker *tracker; /* owned */
     struct completer completer;
     struct ledger ledger;
+    struct ahead *ahead; /* owned */
+    bool overrun;        /* the kernel said so; settled when all is handled */
     struct collector_options options;
     collector_flush *flush;
     void *ctx;
@@ -50,6 +64,7 @@ struct collector {
     struct ev_loop *loop; /* NULL until started */
     ev_io readable;
     ev_timer heartbeat, rescan;
+    ev_idle go_on; /* runs while there is something left over */
     struct lingering lingering[LINGERING];
 
     int own_pid;
@@ -246,11 +261,8 @@ static void forget_lingering(struct collector *c, int pid)
 
 /* --- events --------------------------------------------------------------------------- */
 
-static void on_kernel_event(void *ctx, const struct kernel_event *kev)
+static void handle(struct collector *c, const struct kernel_event *kev)
 {
-    struct collector *c = ctx;
-    ledger_note(&c->ledger, kev->cpu, kev->seq, kev->mono_ns);
-
     if (kev->kind == EVENT_COMM && kev->pid == c->own_pid && kev->tid == c->own_pid) {
         c->markers_back++;
         if (c->comparing && c->markers_back == c->marker_wanted)
@@ -262,6 +274,76 @@ static void on_kernel_event(void *ctx, const struct kernel_event *kev)
     if (kev->kind == EVENT_EXEC)
         forget_lingering(c, kev->pid);
     complete_event(&c->completer, kev);
+}
+
+/* Forks of processes and execs: what makes another of who has this pid. */
+static bool makes_another(const struct kernel_event *kev)
+{
+    return kev->kind == EVENT_EXEC || (kev->kind == EVENT_FORK && kev->pid == kev->tid);
+}
+
+static bool handle_next(struct collector *c)
+{
+    struct ahead *a = c->ahead;
+    if (a->tail == a->head)
+        return false;
+    struct kernel_event kev = a->events[a->tail++ % AHEAD];
+    if (makes_another(&kev))
+        a->heirs[(unsigned)kev.pid % AHEAD_PIDS]--;
+    handle(c, &kev);
+    return true;
+}
+
+static void on_kernel_event(void *ctx, const struct kernel_event *kev)
+{
+    struct collector *c = ctx;
+    struct ahead *a = c->ahead;
+    ledger_note(&c->ledger, kev->cpu, kev->seq, kev->mono_ns);
+    if (a->head - a->tail == AHEAD) { /* a handshake during which that many came */
+        ledger_dropped(&c->ledger, 1, true);
+        c->overrun = true;
+        return;
+    }
+    a->events[a->head++ % AHEAD] = *kev;
+    if (makes_another(kev))
+        a->heirs[(unsigned)kev->pid % AHEAD_PIDS]++;
+}
+
+/* As netlink_receive; 0 also when there is no room. */
+static int receive(struct collector *c)
+{
+    if (AHEAD - (c->ahead->head - c->ahead->tail) < BATCH_MOST)
+        return 0;
+    int got = netlink_receive(&c->netlink, on_kernel_event, c);
+    if (got == -ENOBUFS) {
+        c->overrun = true;
+        ledger_dropped(&c->ledger, 0, true);
+    }
+    return got;
+}
+
+/* What /proc showed at an exec is of this very program unless the process had gone on to another by
+ * then, and of that there is a message. It was sent before the new program ran its first
+ * instruction, so it has arrived when /proc was read after that; with no room to look further the
+ * answer is the careful one. */
+static enum complete_doubt look_ahead(void *ctx, const struct kernel_event *exec)
+{
+    struct collector *c = ctx;
+    struct ahead *a = c->ahead;
+    int got;
+    while ((got = receive(c)) > 0 || got == -ENOBUFS)
+        ;
+    if (AHEAD - (a->head - a->tail) < BATCH_MOST)
+        return COMPLETE_LATER_OWNER;
+    if (!a->heirs[(unsigned)exec->pid % AHEAD_PIDS])
+        return COMPLETE_SURE;
+    enum complete_doubt doubt = COMPLETE_SURE;
+    for (unsigned i = a->tail; i != a->head && doubt != COMPLETE_LATER_OWNER; i++) {
+        const struct kernel_event *later = &a->events[i % AHEAD];
+        if (later->pid == exec->pid && makes_another(later))
+            doubt = later->kind == EVENT_FORK ? COMPLETE_LATER_OWNER : COMPLETE_LATER_IMAGE;
+    }
+    return doubt;
 }
 
 /* The queue is empty: if anything was lost, say how much, and compare with /proc. */
@@ -280,25 +362,37 @@ static void settle(struct collector *c)
     }
 }
 
-/* Read until the queue is empty or the turn is over. True when it is empty. */
+/* Handle until nothing is queued or the turn is over. True when nothing is queued. What is left over
+ * was taken from the socket already, which wakes nobody for it. */
 static bool drain(struct collector *c, int batches)
 {
-    bool overrun = false;
-    while (batches-- > 0) {
-        int got = netlink_receive(&c->netlink, on_kernel_event, c);
-        if (got == -ENOBUFS) {
-            overrun = true;
-            ledger_dropped(&c->ledger, 0, true);
-        } else if (got <= 0) {
-            if (overrun || c->ledger.open)
+    for (int left = batches * BATCH_MOST; left > 0; left--) {
+        if (handle_next(c))
+            continue;
+        int got = receive(c);
+        if (got <= 0 && got != -ENOBUFS) {
+            if (c->overrun || c->ledger.open)
                 settle(c);
+            c->overrun = false;
+            if (c->loop)
+                ev_idle_stop(c->loop, &c->go_on);
             return true;
         }
     }
+    if (c->loop)
+        ev_idle_start(c->loop, &c->go_on);
     return false;
 }
 
 static void on_readable(struct ev_loop *loop, ev_io *watcher, int events)
+{
+    struct collector *c = watcher->data;
+    (void)loop, (void)events;
+    drain(c, BATCHES_A_TURN);
+    c->flush(c->ctx);
+}
+
+static void on_left_over(struct ev_loop *loop, ev_idle *watcher, int events)
 {
     struct collector *c = watcher->data;
     (void)loop, (void)events;
@@ -321,6 +415,8 @@ static void reopen(struct collector *c)
     struct netlink_filter filter = c->netlink.filter;
     struct netlink_counters count = c->netlink.count;
     log_warn("the kernel went silent: listening anew");
+    while (handle_next(c))
+        ;
     ev_io_stop(c->loop, &c->readable);
     netlink_close(&c->netlink);
     int result = netlink_open(&c->netlink, filter, c->options.buffer_bytes);
@@ -403,7 +499,8 @@ int collector_open(struct collector **out, const struct collector_options *optio
     int result = -ENOMEM;
     *why = "not enough memory for the process table";
     c->tracker = tracker_new(options->table_bytes);
-    if (!c->tracker)
+    c->ahead = calloc(1, sizeof *c->ahead);
+    if (!c->tracker || !c->ahead)
         goto failed;
 
     *why = "cannot open /proc: is it mounted?";
@@ -412,6 +509,8 @@ int collector_open(struct collector **out, const struct collector_options *optio
         goto failed;
     complete_init(&c->completer, c->tracker, &c->fs, sink, ctx);
     c->completer.needs = options->needs;
+    c->completer.look_ahead = look_ahead;
+    c->completer.look_ahead_ctx = c;
 
     c->ledger.last_mono_ns = clock_mono_ns();
     struct netlink_filter filter = filter_for(options->kinds, options->threads);
@@ -442,10 +541,12 @@ void collector_start(struct collector *c, struct ev_loop *loop)
     ev_io_init(&c->readable, on_readable, c->netlink.fd, EV_READ);
     ev_timer_init(&c->heartbeat, on_heartbeat, HEARTBEAT_S, HEARTBEAT_S);
     ev_timer_init(&c->rescan, on_rescan, 0, 0);
-    c->readable.data = c->heartbeat.data = c->rescan.data = c;
+    ev_idle_init(&c->go_on, on_left_over);
+    c->readable.data = c->heartbeat.data = c->rescan.data = c->go_on.data = c;
     ev_io_start(loop, &c->readable);
     ev_timer_start(loop, &c->heartbeat);
     compare(c, false);
+    drain(c, BATCHES_A_TURN); /* what came with the handshake wakes nobody */
     c->flush(c->ctx);
 }
 
@@ -483,6 +584,7 @@ void collector_stop(struct collector *c)
     ev_io_stop(c->loop, &c->readable);
     ev_timer_stop(c->loop, &c->heartbeat);
     ev_timer_stop(c->loop, &c->rescan);
+    ev_idle_stop(c->loop, &c->go_on);
     for (int i = 0; i < LINGERING; i++)
         if (c->lingering[i].watcher.fd >= 0)
             stop_lingering(c, &c->lingering[i]);
@@ -499,6 +601,7 @@ void collector_free(struct collector *c)
     if (c->fs.root >= 0)
         procfs_close(&c->fs);
     tracker_free(c->tracker);
+    free(c->ahead);
     free(c);
 }
 

@@ -172,6 +172,29 @@ static void keep_unread(struct completer *c, tracker_ref ref, uint64_t read)
     }
 }
 
+static void forget_read(struct completer *c, uint64_t fields)
+{
+    for (int f = EVENT_FIRST_STATE; f <= EVENT_LAST_STATE; f++)
+        if ((fields >> f & 1) && c->box.ev.why[f] < WHY_MISSING)
+            event_set_missing(&c->box, f, WHY_GONE);
+    if (fields & FIELD(ARGS))
+        event_set_missing(&c->box, F_TRUNCATED, WHY_ABSENT);
+}
+
+/* /proc shows what the process is now. When it has gone on to another program meanwhile, that one's
+ * arguments are not those of this exec: better none than wrong ones. An exec that is under way shows
+ * as an empty list, as the new memory has no arguments yet and a program always has one (5.18). */
+static void forget_later(struct completer *c, const struct kernel_event *kev, uint64_t read)
+{
+    enum complete_doubt doubt =
+        c->look_ahead ? c->look_ahead(c->look_ahead_ctx, kev) : COMPLETE_SURE;
+    size_t len;
+    if (doubt == COMPLETE_LATER_OWNER)
+        forget_read(c, read);
+    else if (doubt == COMPLETE_LATER_IMAGE || (event_text(&c->box.ev, F_ARGS, &len) && !len))
+        forget_read(c, read & OF_ONE_IMAGE);
+}
+
 static void count_names(struct completer *c)
 {
     c->count.execs++;
@@ -191,6 +214,7 @@ static void complete_exec(struct completer *c, const struct kernel_event *kev)
     if (!ref)
         all_state_missing(c, c->needs == UINT64_MAX ? WHY_UNSEEN : WHY_UNASKED);
     procfs_fill(c->fs, kev->pid, starttime, wanted, &c->box);
+    forget_later(c, kev, wanted);
     if (ref) {
         keep_unread(c, ref, wanted);
         copy_node_field(c, ref, F_COMM, F_WAS_COMM);

@@ -13,6 +13,14 @@
 /* A whole event, borrowed for the call; the receiver may set F_SEQ. */
 typedef void complete_sink(void *ctx, struct event_box *box);
 
+/* Has something arrived since that makes what /proc shows now doubtful for this exec? */
+enum complete_doubt {
+    COMPLETE_SURE,
+    COMPLETE_LATER_IMAGE, /* another exec of this process */
+    COMPLETE_LATER_OWNER, /* another process of this pid */
+};
+typedef enum complete_doubt complete_look_ahead(void *ctx, const struct kernel_event *exec);
+
 /* How many execs were seen, and how many of them with each of the names. */
 struct complete_counters {
     uint64_t execs, exe, args, comm;
@@ -27,6 +35,8 @@ struct completer {
     const struct procfs *fs; /* borrowed */
     complete_sink *sink;
     void *ctx;
+    complete_look_ahead *look_ahead; /* asked after /proc was read; NULL: never in doubt */
+    void *look_ahead_ctx;
     uint64_t needs;          /* fields that somebody looks at: FIELD(ARGS) | ...; all at first */
     int64_t real_minus_mono; /* ns; see complete_clocks */
     int64_t boot_minus_mono;

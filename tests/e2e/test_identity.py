@@ -1,5 +1,6 @@
 """test_identity.py - the order is the kernel's, and no two processes or programs are taken for one."""
 import collections
+import contextlib
 import os
 import signal
 import socket
@@ -7,12 +8,12 @@ import struct
 import subprocess
 
 from mwtest import (NETLINK_CONNECTOR, PROC_GROUP, Act, LeaderFirst, Watch, args_of, at, check, connector_message,
-                    equal, helper, kind, main, note, of, pid_of, short, test)
+                    equal, helper, kind, main, note, of, pid_of, proc_read, scratch, short, test)
 
 BOTH = ((), ("--single",))
 
 
-def named(options):
+def named_how(options):
     return "--single" if options else "with a worker"
 
 
@@ -96,15 +97,15 @@ def order_of_each():
         lives = collections.defaultdict(list)
         for e in events:
             lives[at(e, "process.entity_id")].append(e)
-        equal(len(lives), 2 * STORM, f"identities, {named(options)}")
+        equal(len(lives), 2 * STORM, f"identities, {named_how(options)}")
         wrong = [[kind(e) for e in life] for life in lives.values()
                  if [kind(e) for e in life] != ["fork", "exec", "exit"]]
-        equal(wrong, [], f"lives that are not fork, exec, exit, {named(options)}")
+        equal(wrong, [], f"lives that are not fork, exec, exit, {named_how(options)}")
         for life in lives.values():
             stamps = [at(e, "moonwatch.mono") for e in life]
             check(stamps == sorted(stamps), f"one task's own stamps grow: {stamps}")
         count, most = backwards([at(e, "moonwatch.mono") for e in events])
-        note(f"{named(options)}: `mono` goes back {count} times in {len(events)} events, by {most:.1f} us at most")
+        note(f"{named_how(options)}: `mono` goes back {count} times in {len(events)} events, by {most:.1f} us at most")
 
 
 @test("the output keeps the kernel's order on each processor, though the stamps are not sorted")
@@ -196,7 +197,7 @@ def check_reuse(options, ticks, distinct):
                     equal((at(e, "process.parent.args") or [None])[0], f"round-{number}",
                           f"parent's arguments in the {kind(e)} of child {number}")
             equal(at(events[2], "process.exit_code"), (number + 100) % 256, f"code of child {number}")
-        note(f"{named(options)}: pid {pid} had {ROUNDS} owners with {len(identities)} identities; "
+        note(f"{named_how(options)}: pid {pid} had {ROUNDS} owners with {len(identities)} identities; "
              f"arguments missing in {missing} of {2 * ROUNDS} events")
 
 
@@ -212,6 +213,105 @@ def reused():
 def reused_at_once():
     for options in BOTH:
         check_reuse(options, 0, False)
+
+
+# --- execs of one process ----------------------------------------------------------------------
+
+LINKS = 50
+
+
+class Busy:
+    """Storms that go on meanwhile, one for each processor and one more."""
+
+    def __enter__(self):
+        self.running = [subprocess.Popen([helper("storm"), "1000000", helper("act"), "exit:0"])
+                        for _ in range(os.cpu_count() + 1)]
+        return self
+
+    def __exit__(self, *_):
+        for p in self.running:
+            p.kill()
+            p.wait()
+
+
+def links(w, chains):
+    """Run chains, and compare: (wrong ones, execs with arguments, execs)."""
+    first = os.path.join(scratch(), "links", "link-0")
+    if not os.path.exists(first):
+        os.mkdir(os.path.dirname(first))
+        for number in range(LINKS + 1):
+            os.link(helper("chain"), os.path.join(os.path.dirname(first), f"link-{number}"))
+    pids = []
+    for turn in range(chains):
+        p = subprocess.Popen(["link-0", "0", str(LINKS), str(turn)], executable=first)
+        pids.append(p.pid)
+        equal(p.wait(), turn, "status of the helper itself")
+    for pid in pids:
+        w.wait_event(of(pid, "exit"), "the exit of a chain")
+    wrong, named, all = [], collections.Counter(), chains * (LINKS + 1)
+    for turn, pid in enumerate(pids):
+        events = [e for e in w.events if pid_of(e) == pid]
+        equal([kind(e) for e in events], ["fork"] + ["exec"] * (LINKS + 1) + ["exit"], "events of a chain")
+        equal(len({at(e, "process.entity_id") for e in events}), 1, "identities of a chain")
+        for number, e in enumerate(events[1:-1]):
+            equal(at(e, "moonwatch.execs"), number + 1, "execs")
+            link = f"link-{number}"
+            for field, found, wanted in (
+                    ("args", at(e, "process.args"), [link, str(number), str(LINKS), str(turn)]),
+                    ("exe", at(e, "process.executable"), os.path.join(os.path.dirname(first), link)),
+                    ("comm", at(e, "process.name"), link)):
+                named[field] += found is not None
+                if found is None:
+                    check(at(e, "moonwatch.missing." + field), f"why there is no {field}")
+                elif found != wanted:
+                    wrong.append((number, field, found))
+        equal(at(events[-1], "process.exit_code"), turn, "code")
+    return wrong, named, all
+
+
+@test("each exec of a process that execs 50 times at once has its own arguments, program and name or says why not, "
+      "never those of another exec")
+def chain():
+    for options in BOTH:
+        for busy in (False, True):
+            with Watch("--json", *options) as w:
+                with Busy() if busy else contextlib.nullcontext():
+                    wrong, named, all = links(w, 20 if busy else 40)
+            note(f"{named_how(options)}{', busy' if busy else ''}: of {all} execs " +
+                 ", ".join(f"{named[field]} have {field}" for field in named) + f"; {len(wrong)} are of another exec")
+            equal(wrong, [], "(exec, field, what was told)")
+
+
+@test("execs that the collector reads late, all of them at once, have no arguments of a later one")
+def chain_late():
+    with Watch("--json") as w:
+        act = helper("act")
+        with w.stopped():  # at the end all of it is queued, and the last program lives on
+            p = subprocess.Popen(["sh", "-c", f"exec env nice {act} 'wait exit:3'"], stdin=subprocess.PIPE)
+            while not (proc_read(p.pid, "cmdline") or b"").startswith(act.encode()):
+                equal(p.poll(), None, "status of the helper itself")
+        w.wait(lambda: sum(of(p.pid, "exec")(e) for e in w.events) >= 4, "four execs")
+        w.marker()
+        p.communicate(b"\n")
+        w.wait_event(of(p.pid, "exit"), "the exit")
+        execs = [e for e in w.events if of(p.pid, "exec")(e)]
+        program = [b"sh", b"env", b"nice", act.encode()]
+        equal(len(execs), 4, "execs")
+        for e, name in zip(execs, program):
+            if args_of(e) is not None:
+                equal(args_of(e)[0], name, "arguments")
+            else:
+                check(at(e, "moonwatch.missing.args"), "why the arguments are missing")
+            if at(e, "process.executable") is not None:
+                equal(at(e, "process.executable"), os.path.realpath(which(name.decode())), "program")
+            if at(e, "process.name") is not None:
+                equal(at(e, "process.name"), os.path.basename(name.decode()), "name")
+        equal(args_of(execs[-1]), [act.encode(), b"wait exit:3"], "arguments of the last exec")
+
+
+def which(name):
+    return name if "/" in name else next(p for p in (d + "/" + name for d in os.environ["PATH"].split(":"))
+                                         if os.path.exists(p))
 
 
 # --- main threads that end first ---------------------------------------------------------------
