@@ -156,30 +156,31 @@ static int open_pidfd(int pid)
     return (int)syscall(SYS_pidfd_open, pid, 0);
 }
 
-/* "7 (a) b) Z 1 7 ... 100 ... 256\n" of a process that the table knows, if it is this very one and
- * its main thread has ended: by now the pid may belong to another. Returns the length, or 0. */
-static size_t ended_main_thread(const struct collector *c, int pid, char *text, size_t cap)
+/* "7 (a) b) Z 1 7 ... 100 ... 256\n" if /proc still shows the process that the table has under this
+ * pid: by now it may belong to another. Borrows from `text`. */
+static bool stat_of_known(const struct collector *c, int pid, char *text, size_t cap,
+                          struct procfs_stat *stat)
 {
-    struct procfs_stat stat;
     int64_t start = tracker_int(c->tracker, tracker_alive(c->tracker, pid), F_STARTTIME, -1);
     int dir = procfs_pid_open(&c->fs, pid);
     if (dir < 0)
-        return 0;
+        return false;
     ssize_t len = procfs_read(dir, "stat", text, cap - 1);
     close(dir);
-    if (len <= 0)
-        return 0;
+    if (len <= 0 || procfs_parse_stat(text, (size_t)len, stat) < 0)
+        return false;
     text[len] = '\0';
-    if (procfs_parse_stat(text, (size_t)len, &stat) < 0 || stat.state != 'Z')
-        return 0;
-    return start < 0 || tracker_same_start(start, (int64_t)stat.starttime) ? (size_t)len : 0;
+    return start < 0 || tracker_same_start(start, (int64_t)stat->starttime);
 }
 
 /* Field 52 of /proc/PID/stat: for a zombie the wait status of the whole group. */
 static bool stat_group_status(const struct collector *c, int pid, uint32_t *status)
 {
     char text[1024];
-    const char *last = ended_main_thread(c, pid, text, sizeof text) ? strrchr(text, ' ') : NULL;
+    struct procfs_stat stat;
+    if (!stat_of_known(c, pid, text, sizeof text, &stat) || stat.state != 'Z')
+        return false;
+    const char *last = strrchr(text, ' ');
     if (last)
         *status = (uint32_t)strtoul(last + 1, NULL, 10);
     return last != NULL;
@@ -226,11 +227,24 @@ static void group_ended(struct ev_loop *loop, ev_io *watcher, int events)
     c->flush(c->ctx);
 }
 
-/* Did only the main thread end? Then the process ends when its pidfd becomes readable. What lives
- * under this pid may be the next owner of it, when we come late. */
-static bool linger(struct collector *c, const struct kernel_event *kev)
+static void take_all(struct collector *c);
+static enum complete_doubt arrived_since(const struct collector *c, int pid);
+
+/* When we come late, what lives under this pid may be its next owner. It need not be a zombie to be
+ * the same: another thread that execs takes the main one's place. */
+static bool is_next_owner(struct collector *c, int pid)
 {
     char text[1024];
+    struct procfs_stat stat;
+    if (!stat_of_known(c, pid, text, sizeof text, &stat))
+        return true;
+    take_all(c);
+    return arrived_since(c, pid) == COMPLETE_LATER_OWNER;
+}
+
+/* Did only the main thread end? Then the process ends when its pidfd becomes readable. */
+static bool linger(struct collector *c, const struct kernel_event *kev)
+{
     int fd = open_pidfd(kev->pid);
     if (fd < 0)
         return false;
@@ -239,8 +253,7 @@ static bool linger(struct collector *c, const struct kernel_event *kev)
     for (int i = 0; i < LINGERING && !l; i++)
         if (c->lingering[i].watcher.fd < 0)
             l = &c->lingering[i];
-    if (!l || !c->loop || poll(&ended, 1, 0) != 0 ||
-        !ended_main_thread(c, kev->pid, text, sizeof text)) {
+    if (!l || !c->loop || poll(&ended, 1, 0) != 0 || is_next_owner(c, kev->pid)) {
         close(fd);
         return false;
     }
@@ -309,10 +322,15 @@ static void on_kernel_event(void *ctx, const struct kernel_event *kev)
         a->heirs[(unsigned)kev->pid % AHEAD_PIDS]++;
 }
 
+static bool has_room(const struct ahead *a)
+{
+    return AHEAD - (a->head - a->tail) >= BATCH_MOST;
+}
+
 /* As netlink_receive; 0 also when there is no room. */
 static int receive(struct collector *c)
 {
-    if (AHEAD - (c->ahead->head - c->ahead->tail) < BATCH_MOST)
+    if (!has_room(c->ahead))
         return 0;
     int got = netlink_receive(&c->netlink, on_kernel_event, c);
     if (got == -ENOBUFS) {
@@ -322,6 +340,29 @@ static int receive(struct collector *c)
     return got;
 }
 
+/* All that has arrived, as far as there is room. */
+static void take_all(struct collector *c)
+{
+    int got;
+    while ((got = receive(c)) > 0 || got == -ENOBUFS)
+        ;
+}
+
+/* What the messages that were taken say about this pid. */
+static enum complete_doubt arrived_since(const struct collector *c, int pid)
+{
+    const struct ahead *a = c->ahead;
+    enum complete_doubt doubt = COMPLETE_SURE;
+    if (!a->heirs[(unsigned)pid % AHEAD_PIDS])
+        return doubt;
+    for (unsigned i = a->tail; i != a->head && doubt != COMPLETE_LATER_OWNER; i++) {
+        const struct kernel_event *later = &a->events[i % AHEAD];
+        if (later->pid == pid && makes_another(later))
+            doubt = later->kind == EVENT_FORK ? COMPLETE_LATER_OWNER : COMPLETE_LATER_IMAGE;
+    }
+    return doubt;
+}
+
 /* What /proc showed at an exec is of this very program unless the process had gone on to another by
  * then, and of that there is a message. It was sent before the new program ran its first
  * instruction, so it has arrived when /proc was read after that; with no room to look further the
@@ -329,21 +370,8 @@ static int receive(struct collector *c)
 static enum complete_doubt look_ahead(void *ctx, const struct kernel_event *exec)
 {
     struct collector *c = ctx;
-    struct ahead *a = c->ahead;
-    int got;
-    while ((got = receive(c)) > 0 || got == -ENOBUFS)
-        ;
-    if (AHEAD - (a->head - a->tail) < BATCH_MOST)
-        return COMPLETE_LATER_OWNER;
-    if (!a->heirs[(unsigned)exec->pid % AHEAD_PIDS])
-        return COMPLETE_SURE;
-    enum complete_doubt doubt = COMPLETE_SURE;
-    for (unsigned i = a->tail; i != a->head && doubt != COMPLETE_LATER_OWNER; i++) {
-        const struct kernel_event *later = &a->events[i % AHEAD];
-        if (later->pid == exec->pid && makes_another(later))
-            doubt = later->kind == EVENT_FORK ? COMPLETE_LATER_OWNER : COMPLETE_LATER_IMAGE;
-    }
-    return doubt;
+    take_all(c);
+    return has_room(c->ahead) ? arrived_since(c, exec->pid) : COMPLETE_LATER_OWNER;
 }
 
 /* The queue is empty: if anything was lost, say how much, and compare with /proc. */
