@@ -353,6 +353,25 @@ def leader_first_exec():
             equal(at(exited, "process.exit_code"), 6, "code")
 
 
+@test("an exec by another than the main thread that is read late is told as an exec, and no exit before it")
+def thread_exec_late():
+    with Watch("--json") as w:
+        for turn in range(5):
+            with w.stopped():
+                p = subprocess.Popen([helper("threads"), "exec", helper("act"), "became", "wait exit:6"],
+                                     stdin=subprocess.PIPE)
+                while not (proc_read(p.pid, "cmdline") or b"").startswith(b"became"):
+                    equal(p.poll(), None, "status of the helper itself")
+            w.wait_event(lambda e: of(p.pid, "exec")(e) and at(e, "moonwatch.execs") == 2, "the exec")
+            p.communicate(b"\n")
+            w.wait_event(of(p.pid, "exit"), "the exit")
+            w.marker()
+            events = [e for e in w.events if pid_of(e) == p.pid]
+            equal([kind(e) for e in events], ["fork", "exec", "exec", "exit"], f"events in turn {turn}")
+            equal(args_of(events[2]), [b"became", b"wait exit:6"], "arguments")
+            equal(at(events[3], "process.exit_code"), 6, "code")
+
+
 # --- parents that are gone ---------------------------------------------------------------------
 
 PARENT = """
