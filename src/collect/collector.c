@@ -390,8 +390,8 @@ static void settle(struct collector *c)
     }
 }
 
-/* Handle until nothing is queued or the turn is over. True when nothing is queued. What is left over
- * was taken from the socket already, which wakes nobody for it. */
+/* Handle until nothing is queued or the turn is over. True when nothing is queued. What is left
+ * over was taken from the socket already, which wakes nobody for it. */
 static bool drain(struct collector *c, int batches)
 {
     for (int left = batches * BATCH_MOST; left > 0; left--) {

@@ -182,8 +182,9 @@ static void forget_read(struct completer *c, uint64_t fields)
 }
 
 /* /proc shows what the process is now. When it has gone on to another program meanwhile, that one's
- * arguments are not those of this exec: better none than wrong ones. An exec that is under way shows
- * as an empty list, as the new memory has no arguments yet and a program always has one (5.18). */
+ * arguments are not those of this exec: better none than wrong ones. An exec that is under way
+ * shows as an empty list, as the new memory has no arguments yet and a program always has one
+ * (5.18). */
 static void forget_later(struct completer *c, const struct kernel_event *kev, uint64_t read)
 {
     enum complete_doubt doubt =

@@ -43,9 +43,9 @@ struct procfs_stat {
     uint64_t flags, minflt, majflt;
     uint64_t utime, stime; /* ticks */
     int64_t priority, nice, num_threads;
-    uint64_t starttime; /* ticks since boot */
-    uint64_t vsize;     /* bytes */
-    int64_t rss;        /* pages */
+    uint64_t starttime;  /* ticks since boot */
+    uint64_t vsize;      /* bytes */
+    int64_t rss;         /* pages */
     uint64_t start_code; /* 1 when we may not know; 0 with memory: an exec is under way */
     int processor;
     uint64_t rt_priority, policy;

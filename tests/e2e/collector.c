@@ -311,7 +311,8 @@ static void a_life_is_told_whole_and_each_field_says_how_it_is_known(void **stat
     assert_why(exited, F_CODE, WHY_ABSENT);
     assert_why(exited, F_ARGS, WHY_KEPT);
     assert_line(exited, "/bin/sleep 1000");
-    assert_number(exited, F_DURATION, exited->cell[F_MONO].num - born->cell[F_MONO].num, WHY_COMPUTED);
+    assert_number(exited, F_DURATION, exited->cell[F_MONO].num - born->cell[F_MONO].num,
+                  WHY_COMPUTED);
     assert_same_process(born, exited);
     assert_true(collector_count(c).complete.execs >= 2);
     assert_int_equal(collector_count(c).lost, 0);
@@ -558,10 +559,9 @@ static void without_proc_it_says_so(void **state)
 {
     const char *why = NULL;
     (void)state;
-    struct collector_options options = { .buffer_bytes = MIB,
-                                         .table_bytes = MIB,
-                                         .proc = "/nonexistent",
-                                         .needs = UINT64_MAX };
+    struct collector_options options = {
+        .buffer_bytes = MIB, .table_bytes = MIB, .proc = "/nonexistent", .needs = UINT64_MAX
+    };
     assert_int_equal(try_open(options, &why), -ENOENT);
     assert_non_null(why);
     assert_non_null(strstr(why, "/proc"));

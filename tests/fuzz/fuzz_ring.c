@@ -83,8 +83,8 @@ int LLVMFuzzerTestOneInput(const unsigned char *bytes, size_t len)
     ring_reader_start(r, 1);
     write_some(r, 3, &box);
     uint64_t missed;
-    require(ring_read(r, 1, &box, &missed) == 1 && box.ev.cell[F_SEQ].num == (int64_t)before +
-                                                        (int64_t)(flags >> 8 & 15) + 1);
+    require(ring_read(r, 1, &box, &missed) == 1 &&
+            box.ev.cell[F_SEQ].num == (int64_t)before + (int64_t)(flags >> 8 & 15) + 1);
     read_some(r, (int)(flags >> 16 & 7), &box); /* a reader that stands anywhere */
 
     size_t n = in.left < r->size ? in.left : r->size; /* a reader of anything */

@@ -1,5 +1,5 @@
-/* fuzz_tracker.c - any records, folded into the process table: it stays inside its bound, its counts
- * add up, and each answer is about the process that was asked for.
+/* fuzz_tracker.c - any records, folded into the process table: it stays inside its bound, its
+ * counts add up, and each answer is about the process that was asked for.
  *
  * The input is a bound and then steps of four bytes: what, which pid, whose, and when. */
 #include "base/clock.h"

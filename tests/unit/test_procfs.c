@@ -440,15 +440,18 @@ static void in_the_middle_of_an_exec_no_image_is_told(void **state)
 
     for (size_t i = 0; i < LENGTH(cases); i++) {
         char line[512];
-        snprintf(line, sizeof line,
-                 "7 (next) %c 3 7 5 0 -1 0 11 12 13 14 150 16 17 18 20 -5 2 0 5000 %s 2 3 0 0 0 0 0 0 "
-                 "0 0 0 17 3 50 2 0 0 0 1 2 3 4 5 6 7 0\n",
-                 cases[i].state, cases[i].memory);
+        snprintf(
+            line, sizeof line,
+            "7 (next) %c 3 7 5 0 -1 0 11 12 13 14 150 16 17 18 20 -5 2 0 5000 %s 2 3 0 0 0 0 0 0 "
+            "0 0 0 17 3 50 2 0 0 0 1 2 3 4 5 6 7 0\n",
+            cases[i].state, cases[i].memory);
         put("7/stat", line);
         put_bytes("7/cmdline", "before\0", 7);
         event_begin(&box, EVENT_EXEC);
-        assert_int_equal(procfs_fill(&fs, 7, 5000, FIELD(ARGS) | FIELD(COMM) | FIELD(SID), &box), 0);
-        if (event_has(&box.ev, F_ARGS) != cases[i].told || event_has(&box.ev, F_COMM) != cases[i].told)
+        assert_int_equal(procfs_fill(&fs, 7, 5000, FIELD(ARGS) | FIELD(COMM) | FIELD(SID), &box),
+                         0);
+        if (event_has(&box.ev, F_ARGS) != cases[i].told ||
+            event_has(&box.ev, F_COMM) != cases[i].told)
             fail_msg("%s: told, or not told", cases[i].why);
         if (!cases[i].told)
             assert_int_equal(box.ev.why[F_ARGS], WHY_GONE);
