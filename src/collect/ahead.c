@@ -73,6 +73,13 @@ void ahead_read(struct ahead *a)
     int got = 1;
     for (int batches = BATCHES_A_TURN; batches > 0 && (got > 0 || got == -ENOBUFS); batches--)
         got = netlink_receive(&a->netlink, on_exec, a);
+    a->behind = got > 0 || got == -ENOBUFS;
+}
+
+bool ahead_doubts(struct ahead *a, int pid, int64_t mono_ns)
+{
+    ahead_read(a);
+    return a->behind || facts_newer(a->facts, AHEAD_FACTS, pid, mono_ns);
 }
 
 uint64_t ahead_fill(struct ahead *a, int pid, int64_t mono_ns, uint64_t wanted,
@@ -90,6 +97,9 @@ uint64_t ahead_fill(struct ahead *a, int pid, int64_t mono_ns, uint64_t wanted,
     for (int f = EVENT_FIRST_STATE; f <= EVENT_LAST_STATE; f++)
         if (set >> f & 1)
             event_copy_field(box, f, &r->ev, f, WHY_ABSENT);
+    for (int f = EVENT_FIRST_STATE; a->behind && f <= EVENT_LAST_STATE; f++)
+        if (set & OF_ONE_IMAGE & UINT64_C(1) << f)
+            event_set_missing(box, f, WHY_GONE); /* a later exec may be among those not seen yet */
     if (set & FIELD(ARGS))
         event_copy_field(box, F_TRUNCATED, &r->ev, F_TRUNCATED, WHY_ABSENT);
     return wanted & ~set;

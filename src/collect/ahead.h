@@ -20,6 +20,7 @@ struct ahead {
     const struct procfs *fs; /* borrowed */
     struct facts *facts;     /* borrowed */
     uint64_t needs;          /* fields to read: FIELD(ARGS) | ... */
+    bool behind;             /* there are more execs queued than were read of in one turn */
     uint64_t doubtful;       /* reads that may have seen the next image of the process */
     struct event_box box;
 };
@@ -30,6 +31,9 @@ void ahead_close(struct ahead *a);
 
 /* Read of every process whose exec is queued. */
 void ahead_read(struct ahead *a);
+
+/* Did this process exec again after this moment, as far as is known now? */
+bool ahead_doubts(struct ahead *a, int pid, int64_t mono_ns);
 
 /* Set the `wanted` fields of the exec at this stamp from what was read then; returns those of which
  * nothing was read. */

@@ -177,6 +177,15 @@ static uint64_t exec_source(void *ctx, const struct kernel_event *kev, uint64_t 
     return ahead_fill(&c->ahead, kev->pid, kev->mono_ns, wanted, box);
 }
 
+static bool exec_doubt(void *ctx, const struct kernel_event *kev)
+{
+    struct collector *c = ctx;
+    if (!c->tap)
+        return ahead_doubts(&c->ahead, kev->pid, kev->mono_ns);
+    tap_drain(c->tap, c->facts);
+    return facts_newer(c->facts, TAP_FACTS_EXEC, kev->pid, kev->mono_ns);
+}
+
 static void on_exec_readable(struct ev_loop *loop, ev_io *watcher, int events)
 {
     struct collector *c = watcher->data;
@@ -215,6 +224,7 @@ static int open_sources(struct collector *c)
         log_info("%s", why);
     if (c->tap || c->ahead.netlink.fd >= 0) {
         c->completer.source = exec_source;
+        c->completer.doubt = exec_doubt;
         c->completer.source_ctx = c;
     }
     if (!c->tap && c->taskstats.fd < 0) /* a pidfd tells of an end only if it is opened at once */
@@ -294,6 +304,8 @@ static bool drain(struct collector *c, int batches)
 
 static void read_batch(struct collector *c)
 {
+    if (c->ahead.netlink.fd >= 0) /* what was read must have met the execs after it */
+        ahead_read(&c->ahead);
     drain(c, BATCHES_A_TURN);
     facts_expire(c->facts, clock_mono_ns() - FACTS_KEPT_NS);
     if (c->taskstats.fd >= 0) /* also what no message asked for */

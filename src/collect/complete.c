@@ -196,6 +196,18 @@ static bool of_another(const struct completer *c, int64_t starttime)
            !tracker_same_start(starttime, c->box.ev.cell[F_STARTTIME].num);
 }
 
+static void forget(struct completer *c, uint64_t fields)
+{
+    for (int f = EVENT_FIRST_STATE; f <= EVENT_LAST_STATE; f++)
+        if ((fields >> f & 1) && c->box.ev.why[f] < WHY_MISSING)
+            event_set_missing(&c->box, f, WHY_GONE);
+    if (fields & FIELD(ARGS))
+        event_set_missing(&c->box, F_TRUNCATED, WHY_ABSENT);
+}
+
+/* What nobody told in time is read from /proc now, and believed only while no later image of the
+ * process is known. An exec that is under way shows as an empty list: the new memory has no
+ * arguments yet, and a program always has one (5.18). */
 static void look_at_exec(struct completer *c, const struct kernel_event *kev, int64_t starttime,
                          uint64_t wanted)
 {
@@ -203,11 +215,15 @@ static void look_at_exec(struct completer *c, const struct kernel_event *kev, in
     if (c->source)
         rest = c->source(c->source_ctx, kev, wanted | FIELD(STARTTIME), &c->box);
     if (of_another(c, starttime))
-        for (int f = EVENT_FIRST_STATE; f <= EVENT_LAST_STATE; f++)
-            if (wanted >> f & 1)
-                event_set_missing(&c->box, f, WHY_GONE);
-    if (rest & wanted)
-        procfs_fill(c->fs, kev->pid, starttime, rest & wanted, &c->box);
+        forget(c, wanted);
+    if (!(rest & wanted))
+        return;
+    procfs_fill(c->fs, kev->pid, starttime, rest & wanted, &c->box);
+    size_t len;
+    bool under_way = event_text(&c->box.ev, F_ARGS, &len) && !len;
+    if ((rest & wanted & OF_ONE_IMAGE) &&
+        (under_way || (c->doubt && c->doubt(c->source_ctx, kev))))
+        forget(c, rest & wanted & OF_ONE_IMAGE);
 }
 
 static void complete_exec(struct completer *c, const struct kernel_event *kev)

@@ -20,6 +20,10 @@ typedef void complete_sink(void *ctx, struct event_box *box);
 typedef uint64_t complete_source(void *ctx, const struct kernel_event *kev, uint64_t wanted,
                                  struct event_box *box);
 
+/* Has this process gone on to another program, or its pid to another process, since this exec? Asked
+ * after /proc was read: what it shows may be of that one. */
+typedef bool complete_doubt(void *ctx, const struct kernel_event *exec);
+
 /* How many execs were seen, and how many of them with each of the names. */
 struct complete_counters {
     uint64_t execs, exe, args, comm;
@@ -36,7 +40,8 @@ struct completer {
     complete_sink *sink;
     void *ctx;
     complete_source *source; /* NULL: only /proc */
-    void *source_ctx;
+    complete_doubt *doubt;   /* NULL: never */
+    void *source_ctx;        /* of both */
     uint64_t needs;          /* fields that somebody looks at: FIELD(ARGS) | ...; all at first */
     int64_t real_minus_mono; /* ns; see complete_clocks */
     int64_t boot_minus_mono;

@@ -5,7 +5,6 @@
  * the search from the oldest on ends soon; claimed ones are given back once they are the oldest. */
 #include "collect/facts.h"
 
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -143,6 +142,19 @@ void *facts_find(struct facts *f, int kind, int pid, int64_t mono_ns, size_t *le
         return NULL;
     *len = e->len;
     return e + 1;
+}
+
+bool facts_newer(struct facts *f, int kind, int pid, int64_t mono_ns)
+{
+    size_t offset = f->head;
+    for (size_t left = f->used; left;) {
+        struct entry *e = at(f, offset);
+        left -= e->size;
+        offset = after(f, offset, e->size);
+        if (e->pid == pid && e->kind == kind && e->mono_ns > mono_ns)
+            return true;
+    }
+    return false;
 }
 
 void facts_expire(struct facts *f, int64_t before_ns)

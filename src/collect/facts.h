@@ -6,6 +6,7 @@
 #ifndef COLLECT_FACTS_H
 #define COLLECT_FACTS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -26,6 +27,9 @@ const void *facts_take(struct facts *f, int kind, int pid, int64_t mono_ns, size
 
 /* The same without taking it. */
 void *facts_find(struct facts *f, int kind, int pid, int64_t mono_ns, size_t *len);
+
+/* Was something of this kind and process learnt after `mono_ns`? */
+bool facts_newer(struct facts *f, int kind, int pid, int64_t mono_ns);
 
 /* Forget what was learnt before this moment. */
 void facts_expire(struct facts *f, int64_t before_ns);

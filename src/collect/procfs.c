@@ -308,6 +308,7 @@ int procfs_parse_stat(const char *bytes, size_t len, struct procfs_stat *out)
         .starttime = number[22],
         .vsize = number[23],
         .rss = (int64_t)number[24],
+        .start_code = number[26],
         .processor = (int)number[39],
         .rt_priority = number[40],
         .policy = number[41],
@@ -810,6 +811,13 @@ static void fill_cgroup(struct visit *v)
         set_absent(v, F_CONTAINER);
 }
 
+/* Past the point where an exec takes on its new memory and name, and before that memory has a
+ * program. The kernel sets start_code last, and sends its message right after. */
+static bool execs_now(const struct visit *v, const struct procfs_stat *st)
+{
+    return !v->exited && st->vsize && !st->start_code;
+}
+
 static int visit_process(struct visit *v, const struct procfs *fs, int64_t starttime)
 {
     uint32_t size_before = v->box->ev.size;
@@ -833,6 +841,11 @@ static int visit_process(struct visit *v, const struct procfs *fs, int64_t start
     settle_vanishing(v, got);
     if (err)
         return err;
+    if (execs_now(v, &st)) {
+        set_missing(v, FIELD(ARGS) | FIELD(EXE) | FIELD(DELETED) | FIELD(COMM), WHY_GONE);
+        if (v->wanted & FIELD(ARGS))
+            event_set_missing(v->box, F_TRUNCATED, WHY_ABSENT);
+    }
 
     if (v->wanted & STATUS_FIELDS)
         fill_from_status(v);

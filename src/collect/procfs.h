@@ -43,9 +43,10 @@ struct procfs_stat {
     uint64_t flags, minflt, majflt;
     uint64_t utime, stime; /* ticks */
     int64_t priority, nice, num_threads;
-    uint64_t starttime; /* ticks since boot */
-    uint64_t vsize;     /* bytes */
-    int64_t rss;        /* pages */
+    uint64_t starttime;  /* ticks since boot */
+    uint64_t vsize;      /* bytes */
+    int64_t rss;         /* pages */
+    uint64_t start_code; /* 1 when we may not know; 0 with memory: an exec is under way */
     int processor;
     uint64_t rt_priority, policy;
 };
@@ -87,7 +88,8 @@ void procfs_parse_cgroup(const char *bytes, size_t len, struct procfs_cgroup *ou
  * not wanted stay as they are. Opens only the files that the wanted fields need, and first those
  * that vanish first: cmdline, exe, cwd, ns/, then stat, status, loginuid, cgroup.
  * `starttime` >= 0: the process must be that one, give or take one tick, else -ESRCH; -1: any.
- * stat is always read.
+ * stat is always read. While an exec is under way, what belongs to one image is WHY_GONE: some of
+ * it may be of the old one and some of the new.
  * Returns 0 when stat could be read; -ESRCH when the process is gone or another: then all
  * wanted fields that were not read before are WHY_GONE, and nothing of the other one is kept;
  * another -errno when stat itself was denied or unreadable: then they are WHY_DENIED. */

@@ -279,8 +279,11 @@ int ring_read(struct ring *r, int reader, struct event_box *box, uint64_t *misse
 {
     struct reader *me = &r->readers[reader];
     uint64_t at = atomic_load_explicit(&me->at, memory_order_relaxed);
+    uint64_t head = atomic_load_explicit(&r->written->head, memory_order_acquire);
 
-    if (at == atomic_load_explicit(&r->written->head, memory_order_acquire)) {
+    if (at > head || at % 8) /* the cursor may be a dead reader's: anything can have written it */
+        return -EBADMSG;
+    if (at == head) {
         int asleep = fall_asleep(r, me, reader, at);
         if (asleep <= 0)
             return asleep;

@@ -244,10 +244,12 @@ class Act:
 
 
 class LeaderFirst:
-    """A process whose main thread ends before the rest of it: helpers/threads.c."""
+    """A process whose main thread ends before the rest of it, which then ends with this code or becomes
+    another program: helpers/threads.c."""
 
-    def __init__(self, code):
-        self.process = subprocess.Popen([helper("threads"), "leader-first", str(code)], bufsize=0,
+    def __init__(self, code=None, becomes=()):
+        how = ["leader-first-exec", *becomes] if becomes else ["leader-first", str(code)]
+        self.process = subprocess.Popen([helper("threads"), *how], bufsize=0,
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.pid = self.process.pid
 

@@ -90,7 +90,7 @@ static void live(int pid, struct made_up p)
     mkdir(path, 0755);
     write_file(
         pid, "stat",
-        "%d (%s) %c %d %d %d 0 -1 %d 1 2 3 4 5 6 7 8 20 0 1 0 %lld 1000 10 1 0 0 0 0 0 0 0 0 "
+        "%d (%s) %c %d %d %d 0 -1 %d 1 2 3 4 5 6 7 8 20 0 1 0 %lld 1000 10 1 1 0 0 0 0 0 0 0 "
         "0 0 0 0 17 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n",
         pid, p.comm, p.state, p.ppid, pid, p.sid, p.state == 'Z' ? 4 : 0, (long long)p.start);
     write_file(pid, "status", "Name:\t%s\nUid:\t%d\t%d\t0\t0\nGid:\t%d\t%d\t0\t0\n", p.comm, p.uid,
@@ -421,6 +421,61 @@ static void what_belongs_to_one_image_is_not_kept_over_an_exec(void **state)
     assert_int_equal(c.count.args + c.count.exe + c.count.comm, 0);
     ev = say_exit(101, 6011, 0);
     assert_why(ev, F_EXE, WHY_GONE);
+}
+
+static enum complete_doubt in_doubt(void *ctx, const struct kernel_event *exec)
+{
+    assert_int_equal(exec->pid, 101);
+    return *(enum complete_doubt *)ctx;
+}
+
+static void what_may_be_of_a_later_image_or_owner_is_not_told(void **state)
+{
+    enum complete_doubt doubt = COMPLETE_LATER_IMAGE;
+    struct made_up make = shell;
+    (void)state;
+
+    know_shell();
+    say_fork(101, 100, 6000);
+    make.start = 6000;
+    make.args = "make all";
+    make.cwd = "/home/u/src";
+    live(101, make);
+    c.look_ahead = in_doubt;
+    c.look_ahead_ctx = &doubt;
+    const struct event *ev = say_exec(101, 6001);
+    assert_why(ev, F_ARGS, WHY_GONE);
+    assert_why(ev, F_EXE, WHY_GONE);
+    assert_why(ev, F_COMM, WHY_GONE);
+    assert_is(ev, F_CWD, "/home/u/src", WHY_PROC);
+    assert_int_equal(c.count.args + c.count.exe + c.count.comm, 0);
+
+    doubt = COMPLETE_LATER_OWNER;
+    make.cwd = "/elsewhere";
+    live(101, make);
+    ev = say_exec(101, 6002);
+    assert_why(ev, F_ARGS, WHY_GONE);
+    assert_is(ev, F_CWD, "/home/u/src", WHY_KEPT);
+    assert_number(ev, F_STARTTIME, 6000, WHY_KEPT);
+
+    doubt = COMPLETE_SURE;
+    assert_args(say_exec(101, 6003), "make all", WHY_PROC);
+}
+
+static void an_exec_has_no_empty_arguments(void **state)
+{
+    struct made_up changing = shell;
+    (void)state;
+
+    know_shell();
+    say_fork(101, 100, 6000);
+    changing.start = 6000;
+    changing.args = NULL; /* the memory of the next program, before it is filled */
+    live(101, changing);
+    const struct event *ev = say_exec(101, 6001);
+    assert_why(ev, F_ARGS, WHY_GONE);
+    assert_why(ev, F_EXE, WHY_GONE);
+    assert_why(ev, F_COMM, WHY_GONE);
 }
 
 static void a_zombie_says_that_it_is_one(void **state)
@@ -900,6 +955,8 @@ int main(void)
         TEST(what_is_needed_later_is_read_of_who_lacks_it),
         TEST(execs_are_counted_along_a_chain),
         TEST(what_belongs_to_one_image_is_not_kept_over_an_exec),
+        TEST(what_may_be_of_a_later_image_or_owner_is_not_told),
+        TEST(an_exec_has_no_empty_arguments),
         TEST(a_zombie_says_that_it_is_one),
         TEST(an_exec_of_who_took_the_pid_tells_nothing_of_it),
         TEST(the_reason_why_something_is_missing_outlives_an_exec),

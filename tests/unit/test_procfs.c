@@ -437,6 +437,42 @@ static void each_namespace_is_known_or_says_why_not(void **state)
     assert_all(FIELD(NET_NS) | FIELD(USER_NS), WHY_DENIED);
 }
 
+static void in_the_middle_of_an_exec_no_image_is_told(void **state)
+{
+    static const struct {
+        const char *why;
+        char state;
+        const char *memory; /* vsize, rss, its limit, start_code */
+        bool told;
+    } cases[] = {
+        { "a program runs", 'R', "8462336 1041 1 4194304", true },
+        { "we may not know", 'R', "8462336 1041 1 1", true },
+        { "no program yet", 'R', "8462336 1041 1 0", false },
+        { "its memory has gone", 'Z', "0 0 1 0", true },
+    };
+    (void)state;
+
+    for (size_t i = 0; i < LENGTH(cases); i++) {
+        char line[512];
+        snprintf(
+            line, sizeof line,
+            "7 (next) %c 3 7 5 0 -1 0 11 12 13 14 150 16 17 18 20 -5 2 0 5000 %s 2 3 0 0 0 0 0 0 "
+            "0 0 0 17 3 50 2 0 0 0 1 2 3 4 5 6 7 0\n",
+            cases[i].state, cases[i].memory);
+        put("7/stat", line);
+        put_bytes("7/cmdline", "before\0", 7);
+        event_begin(&box, EVENT_EXEC);
+        assert_int_equal(procfs_fill(&fs, 7, 5000, FIELD(ARGS) | FIELD(COMM) | FIELD(SID), &box),
+                         0);
+        if (event_has(&box.ev, F_ARGS) != cases[i].told ||
+            event_has(&box.ev, F_COMM) != cases[i].told)
+            fail_msg("%s: told, or not told", cases[i].why);
+        if (!cases[i].told)
+            assert_int_equal(box.ev.why[F_ARGS], WHY_GONE);
+        assert_int_equal(event_int(&box.ev, F_SID, 0), 5);
+    }
+}
+
 static void a_zombies_image_that_was_read_in_time_is_kept(void **state)
 {
     (void)state;
@@ -996,6 +1032,7 @@ int main(int argc, char **argv)
         MADE_UP(a_kernel_without_audit_or_cgroups_is_no_fault),
         MADE_UP(an_empty_cmdline_is_told_apart),
         MADE_UP(each_namespace_is_known_or_says_why_not),
+        MADE_UP(in_the_middle_of_an_exec_no_image_is_told),
         MADE_UP(a_zombies_image_that_was_read_in_time_is_kept),
         MADE_UP(args_of_any_bytes_are_kept),
         MADE_UP(args_are_cut_at_64_kib_and_say_so),

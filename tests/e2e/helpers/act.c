@@ -8,6 +8,8 @@
  *   attach:PID  detach:PID       ptrace
  *   orphan                       fork; the parent ends, the child takes the next step
  *   child                        fork; the child takes the next step, the parent the one after `|`
+ *   subreaper                    orphans below it become its children
+ *   reap                         wait until it has no child any more
  *   exec:NAME                    exec this program anew as NAME with the steps that are left
  *
  * Without steps it ends with status 0. Other arguments are ignored: they are there to be seen. */
@@ -126,6 +128,12 @@ static void step(char *name, char *value, char **rest)
     } else if (!strcmp(name, "setsid")) {
         if (setsid() < 0)
             fail(name);
+    } else if (!strcmp(name, "subreaper")) {
+        if (prctl(PR_SET_CHILD_SUBREAPER, 1))
+            fail(name);
+    } else if (!strcmp(name, "reap")) {
+        while (wait(NULL) > 0)
+            ;
     } else if (!strcmp(name, "attach")) {
         attach(atoi(value));
     } else if (!strcmp(name, "detach")) {

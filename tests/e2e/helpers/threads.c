@@ -3,6 +3,7 @@
  *   threads create N            start and join N threads, one after the other; exit status 0
  *   threads leader-first N      waits for a line, then the main thread ends; once it has, "gone PID TID"
  *                               is written, and the other thread waits for a line, then exit(N)
+ *   threads leader-first-exec PROGRAM ARG..    the same, but the other thread execs at last
  *   threads exec PROGRAM ARG..  a thread that is not the main one execs PROGRAM with ARG... */
 #include <pthread.h>
 #include <stdio.h>
@@ -48,12 +49,17 @@ static void wait_for_line(void)
         ;
 }
 
-static void *outlive(void *arg)
+static void outlive(void)
 {
     while (main_thread_lives())
         usleep(100);
     dprintf(1, "gone %d %ld\n", getpid(), (long)syscall(SYS_gettid));
     wait_for_line();
+}
+
+static void *outlive_and_end(void *arg)
+{
+    outlive();
     exit(*(int *)arg);
 }
 
@@ -62,6 +68,12 @@ static void *become(void *arg)
     char **argv = arg;
     execv(argv[0], argv + 1);
     _exit(127);
+}
+
+static void *outlive_and_become(void *arg)
+{
+    outlive();
+    return become(arg);
 }
 
 int main(int argc, char **argv)
@@ -73,7 +85,13 @@ int main(int argc, char **argv)
         return create(atoi(argv[2]));
     if (argc == 3 && !strcmp(argv[1], "leader-first")) {
         status = atoi(argv[2]);
-        if (pthread_create(&thread, NULL, outlive, &status))
+        if (pthread_create(&thread, NULL, outlive_and_end, &status))
+            return 98;
+        wait_for_line();
+        pthread_exit(NULL);
+    }
+    if (argc > 3 && !strcmp(argv[1], "leader-first-exec")) {
+        if (pthread_create(&thread, NULL, outlive_and_become, argv + 2))
             return 98;
         wait_for_line();
         pthread_exit(NULL);
