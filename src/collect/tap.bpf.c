@@ -155,7 +155,7 @@ struct {
 
 /* 255 bytes of a name and a NUL must fit behind the last place where one can begin. */
 #define NAME_ROOM 256
-#define PATHS_MAX (2 * TAP_PATH_MAX + NAME_ROOM)
+#define PATHS_MAX (2 * (TAP_PATH_MAX + NAME_ROOM))
 
 /* One exec in the making. No exec is interrupted by another on the same processor: the kernel's
  * tracepoints run with preemption off. */
@@ -187,7 +187,8 @@ static void count_drop(void)
 
 /* --- paths -------------------------------------------------------------------------------------- */
 
-#define STEPS_MAX 128
+/* As many components as a path can have, and some mounts; the room ends a longer walk. */
+#define STEPS_MAX (TAP_PATH_MAX / 2 + 256)
 
 /* One step of d_path()'s walk: a component is written, or a mount is left. 1 ends it. */
 static long step(__u32 number, struct scratch **scratch)
@@ -206,7 +207,7 @@ static long step(__u32 number, struct scratch **scratch)
     parent = BPF_CORE_READ(dentry, d_parent);
     if (dentry == parent && !walk->pseudo)
         return walk->whole = 1;
-    if (at > walk->end - NAME_ROOM || at > PATHS_MAX - NAME_ROOM)
+    if (at >= walk->end || at > PATHS_MAX - NAME_ROOM)
         return 1;
     long got = bpf_probe_read_kernel_str((*scratch)->data + at, NAME_ROOM,
                                          BPF_CORE_READ(dentry, d_name.name));
