@@ -110,22 +110,25 @@ struct signal_struct {
     unsigned long long sum_sched_runtime;
 } KERNEL;
 
-struct kernfs_node {
-    __u64 id;
-} KERNEL;
-
-struct cgroup {
-    struct kernfs_node *kn;
+struct list_head {
+    struct list_head *next;
 } KERNEL;
 
 struct cgroup_subsys_state {
     __u64 serial_nr;
 } KERNEL;
 
-#define SUBSYSTEMS 16
+struct cgroup {
+    struct cgroup_subsys_state self;
+} KERNEL;
+
+struct cgrp_cset_link {
+    struct cgroup *cgrp;
+    struct list_head cgrp_link;
+} KERNEL;
+
 struct css_set {
-    struct cgroup_subsys_state *subsys[SUBSYSTEMS];
-    struct cgroup *dfl_cgrp;
+    struct list_head cgrp_links;
 } KERNEL;
 
 struct sched_entity {
@@ -246,17 +249,20 @@ static __u64 write_path(struct scratch *scratch, const struct path *path, __u64 
 
 /* --- exec --------------------------------------------------------------------------------------- */
 
+#define HIERARCHIES 32
+
+/* From the numbers of its groups in all hierarchies, also in those without a controller, such as
+ * systemd's: the kernel gives none twice, but 0 to each root. */
 static __u64 cgroup_key(const struct css_set *set)
 {
-    const struct cgroup_subsys_state *subsystems[SUBSYSTEMS] = { 0 };
-    __u64 key = BPF_CORE_READ(set, dfl_cgrp, kn, id);
-    __u32 size = bpf_core_field_size(set->subsys);
-    if (size > sizeof subsystems)
-        size = sizeof subsystems;
-    bpf_probe_read_kernel(subsystems, size, &set->subsys);
-    for (int i = 0; i < SUBSYSTEMS; i++)
-        if (subsystems[i])
-            key = (key ^ BPF_CORE_READ(subsystems[i], serial_nr)) * 0x100000001b3ull;
+    const struct list_head *at = BPF_CORE_READ(set, cgrp_links.next);
+    __u64 key = 0xcbf29ce484222325ull;
+    for (int i = 0; i < HIERARCHIES && at != &set->cgrp_links; i++) {
+        const struct cgrp_cset_link *link =
+            (const void *)at - bpf_core_field_offset(struct cgrp_cset_link, cgrp_link);
+        key = (key ^ BPF_CORE_READ(link, cgrp, self.serial_nr)) * 0x100000001b3ull;
+        at = BPF_CORE_READ(at, next);
+    }
     return key;
 }
 
