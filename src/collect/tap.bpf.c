@@ -352,7 +352,8 @@ static void add_task(struct task_struct *task, struct tap_end *to)
 }
 
 /* Of a process's last thread: then its figures and those of the others are complete, but for a
- * main thread that ended before it and waits to be reaped with it. */
+ * main thread that ended before it and waits to be reaped with it. Threads that end at the same
+ * time on several processors may each see that nobody is left: the newest record is the best. */
 SEC("tp_btf/sched_process_exit")
 int BPF_PROG(at_exit, struct task_struct *task)
 {
@@ -373,6 +374,8 @@ int BPF_PROG(at_exit, struct task_struct *task)
     if (bpf_core_field_exists(signal->ioac.read_bytes)) {
         end.read_bytes = BPF_CORE_READ(signal, ioac.read_bytes);
         end.write_bytes = BPF_CORE_READ(signal, ioac.write_bytes);
+    } else {
+        end.read_bytes = end.write_bytes = -1; /* not known, which is not 0 */
     }
     add_task(task, &end);
     if (leader != task)
