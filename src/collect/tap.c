@@ -92,12 +92,14 @@ static void set_names(const struct tap_exec *exec, uint64_t wanted, struct event
         event_set_missing(box, F_TTY, WHY_ABSENT);
 }
 
-static void set_exe(const struct tap_path *exe, const char *bytes, struct event_box *box)
+static void set_exe(const struct tap_path *exe, const char *bytes, uint64_t wanted,
+                    struct event_box *box)
 {
-    set_path(box, F_EXE, exe, bytes, "");
-    if (exe->deleted || exe->pseudo)
+    if (wanted & FIELD(EXE))
+        set_path(box, F_EXE, exe, bytes, "");
+    if ((wanted & FIELD(DELETED)) && (exe->deleted || exe->pseudo))
         event_set(box, F_DELETED, 1, WHY_TAP);
-    else
+    else if (wanted & FIELD(DELETED))
         event_set_missing(box, F_DELETED, WHY_ABSENT);
 }
 
@@ -126,7 +128,7 @@ uint64_t tap_fill(const void *record, size_t len, int64_t boot, uint64_t wanted,
     if (exec->loginuid_missing)
         told &= ~FIELD(LOGINUID);
     if (!exec->exe.missing && (wanted & (FIELD(EXE) | FIELD(DELETED)))) {
-        set_exe(&exec->exe, exe, box);
+        set_exe(&exec->exe, exe, wanted, box);
         told |= FIELD(EXE) | FIELD(DELETED);
     }
     if (!exec->cwd.missing && (wanted & FIELD(CWD))) {
