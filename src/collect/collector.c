@@ -346,6 +346,19 @@ static int open_sources(struct collector *c)
 
 /* --- events --------------------------------------------------------------------------- */
 
+/* The code is the process's, which need not be its main thread's. A later stamp than the message's
+ * is asked for when other threads went on for a while, but have ended by now. */
+static bool tell_end(struct collector *c, const struct kernel_event *kev, int64_t mono_ns)
+{
+    struct process_end end;
+    struct kernel_event exit = *kev;
+    if (!take_end(c, kev->pid, mono_ns, &end))
+        return false;
+    exit.exit_code = end.exit_code;
+    complete_end(&c->completer, &exit, &end, WHY_TAP);
+    return true;
+}
+
 static void on_kernel_event(void *ctx, const struct kernel_event *kev)
 {
     struct collector *c = ctx;
@@ -357,15 +370,9 @@ static void on_kernel_event(void *ctx, const struct kernel_event *kev)
             finish_comparing(c);
         return;
     }
-    if (kev->kind == EVENT_EXIT && kev->pid == kev->tid) {
-        struct process_end end;
-        if (take_end(c, kev->pid, kev->mono_ns, &end)) {
-            complete_end(&c->completer, kev, &end, WHY_TAP);
-            return;
-        }
-        if (linger(c, kev))
-            return;
-    }
+    if (kev->kind == EVENT_EXIT && kev->pid == kev->tid &&
+        (tell_end(c, kev, kev->mono_ns) || linger(c, kev) || tell_end(c, kev, clock_mono_ns())))
+        return;
     if (kev->kind == EVENT_EXEC)
         forget_lingering(c, kev->pid);
     complete_event(&c->completer, kev);
