@@ -62,7 +62,7 @@ struct collector {
 
     struct facts *facts; /* owned: of the tap or of the reader ahead */
     struct tap *tap;     /* owned; NULL: none */
-    struct ahead ahead;  /* when there is no tap and messages are gathered */
+    struct ahead ahead;  /* when there is no tap */
     struct groups groups;
 
     struct ev_loop *loop; /* NULL until started */
@@ -304,6 +304,7 @@ static uint64_t exec_source(void *ctx, const struct kernel_event *kev, uint64_t 
     struct collector *c = ctx;
     if (c->tap)
         return ask_tap(c, kev, wanted, box);
+    ahead_read(&c->ahead); /* is the next exec there already? */
     return ahead_fill(&c->ahead, kev->pid, kev->mono_ns, wanted, box);
 }
 
@@ -321,8 +322,8 @@ static void tell_needs(struct collector *c)
         tap_need(c->tap, c->completer.needs);
 }
 
-/* Who looks at an exec in time? Nobody, when each message is read at once: then reading /proc is
- * soon enough. */
+/* Who looks at an exec in time? The reader ahead is there also when each message is read at once: a
+ * process that was not in time is told apart only by who knows of its next exec. */
 static int open_sources(struct collector *c)
 {
     const char *why = "";
@@ -331,8 +332,7 @@ static int open_sources(struct collector *c)
         return -ENOMEM;
     if (c->options.tap && tap_open(&c->tap, TAP_RING_BYTES, &why) < 0)
         log_info("%s", why);
-    if (!c->tap && c->options.delay_s > 0 &&
-        ahead_open(&c->ahead, &c->fs, c->facts, AHEAD_BUFFER) < 0) {
+    if (!c->tap && ahead_open(&c->ahead, &c->fs, c->facts, AHEAD_BUFFER) < 0) {
         log_info("no second socket: each message is read at once");
         c->options.delay_s = 0;
     }
