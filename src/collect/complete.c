@@ -455,6 +455,12 @@ static bool lacks_needed(const struct completer *c, tracker_ref ref)
     return false;
 }
 
+/* Not in the table because nobody needed it: then /proc says nothing new. */
+static bool unasked(const struct completer *c, tracker_ref ref, enum event_field field)
+{
+    return tracker_why(c->tracker, ref, field) == WHY_UNASKED;
+}
+
 static bool as_known(const struct completer *c, tracker_ref ref)
 {
     if (lacks_needed(c, ref))
@@ -463,10 +469,10 @@ static bool as_known(const struct completer *c, tracker_ref ref)
     static const enum event_field ints[] = { F_UID, F_EUID, F_GID, F_EGID, F_SID };
 
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
-        if (!same_text(c, ref, texts[i]))
+        if (!unasked(c, ref, texts[i]) && !same_text(c, ref, texts[i]))
             return false;
     for (size_t i = 0; i < sizeof ints / sizeof *ints; i++)
-        if (!same_int(c, ref, ints[i]))
+        if (!unasked(c, ref, ints[i]) && !same_int(c, ref, ints[i]))
             return false;
     return true;
 }
