@@ -153,9 +153,9 @@ uint64_t tap_cgroup_key(const void *record)
 static void split_runtime(const struct tap_end *from, struct process_end *to)
 {
     uint64_t ticks = from->user_ns + from->system_ns;
-    double system = ticks ? (double)from->system_ns / (double)ticks : 0;
-    to->cpu_system_ns = (int64_t)((double)from->runtime_ns * system);
-    to->cpu_user_ns = (int64_t)from->runtime_ns - to->cpu_system_ns;
+    unsigned __int128 system = (unsigned __int128)from->runtime_ns * from->system_ns;
+    to->cpu_system_ns = ticks ? (int64_t)(system / ticks) : 0;
+    to->cpu_user_ns = (int64_t)(from->runtime_ns - (uint64_t)to->cpu_system_ns);
 }
 
 bool tap_end(const void *record, size_t len, struct process_end *end)
@@ -167,7 +167,7 @@ bool tap_end(const void *record, size_t len, struct process_end *end)
         .pid = from->head.pid,
         .exit_code = from->exit_code,
         .elapsed_ns = -1,
-        .max_rss = (int64_t)from->max_rss_pages * sysconf(_SC_PAGESIZE),
+        .max_rss = (int64_t)(from->max_rss_pages * (uint64_t)sysconf(_SC_PAGESIZE)),
         .read_bytes = (int64_t)from->read_bytes,
         .write_bytes = (int64_t)from->write_bytes,
         .single = true,
