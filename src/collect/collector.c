@@ -55,7 +55,7 @@ struct collector {
 
     struct facts *facts; /* owned: of the tap or of the reader ahead */
     struct tap *tap;     /* owned; NULL: none */
-    struct ahead ahead;  /* when there is no tap and messages are gathered */
+    struct ahead ahead;  /* when there is no tap */
     struct groups groups;
     struct taskstats taskstats; /* fd -1: none */
     uint64_t source_lost;
@@ -174,6 +174,7 @@ static uint64_t exec_source(void *ctx, const struct kernel_event *kev, uint64_t 
     struct collector *c = ctx;
     if (c->tap)
         return ask_tap(c, kev, wanted, box);
+    ahead_read(&c->ahead); /* is the next exec there already? */
     return ahead_fill(&c->ahead, kev->pid, kev->mono_ns, wanted, box);
 }
 
@@ -207,7 +208,8 @@ static void read_outside(void *ctx)
     read_batch(ctx);
 }
 
-/* Who looks at an exec in time: the tap, else the reader ahead, else nobody but us. */
+/* Who looks at an exec in time? The reader ahead is there also when each message is read at once: a
+ * process that was not in time is told apart only by who knows of its next exec. */
 static int open_sources(struct collector *c)
 {
     const char *why = "";

@@ -220,9 +220,9 @@ static void look_at_exec(struct completer *c, const struct kernel_event *kev, in
         return;
     procfs_fill(c->fs, kev->pid, starttime, rest & wanted, &c->box);
     size_t len;
-    bool under_way = event_text(&c->box.ev, F_ARGS, &len) && !len;
-    if ((rest & wanted & OF_ONE_IMAGE) &&
-        (under_way || (c->doubt && c->doubt(c->source_ctx, kev))))
+    if (c->doubt && c->doubt(c->source_ctx, kev))
+        forget(c, rest & wanted);
+    else if (event_text(&c->box.ev, F_ARGS, &len) && !len)
         forget(c, rest & wanted & OF_ONE_IMAGE);
 }
 
@@ -500,6 +500,12 @@ static bool lacks_needed(const struct completer *c, tracker_ref ref)
     return false;
 }
 
+/* Not in the table because nobody needed it: then /proc says nothing new. */
+static bool unasked(const struct completer *c, tracker_ref ref, enum event_field field)
+{
+    return tracker_why(c->tracker, ref, field) == WHY_UNASKED;
+}
+
 static bool as_known(const struct completer *c, tracker_ref ref)
 {
     if (lacks_needed(c, ref))
@@ -508,10 +514,10 @@ static bool as_known(const struct completer *c, tracker_ref ref)
     static const enum event_field ints[] = { F_UID, F_EUID, F_GID, F_EGID, F_SID };
 
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
-        if (!same_text(c, ref, texts[i]))
+        if (!unasked(c, ref, texts[i]) && !same_text(c, ref, texts[i]))
             return false;
     for (size_t i = 0; i < sizeof ints / sizeof *ints; i++)
-        if (!same_int(c, ref, ints[i]))
+        if (!unasked(c, ref, ints[i]) && !same_int(c, ref, ints[i]))
             return false;
     return true;
 }

@@ -252,8 +252,10 @@ void ending_exit(struct ending *e, const struct kernel_event *kev)
 {
     struct process_end end;
     enum event_why told = take_end(e, kev->pid, kev->mono_ns, &end);
-    if (told) {
-        complete_end(e->completer, kev, &end, told);
+    if (told) { /* the code is the process's, which need not be its main thread's */
+        struct kernel_event exit = *kev;
+        exit.exit_code = end.exit_code;
+        complete_end(e->completer, &exit, &end, told);
         return;
     }
     int fd = open_living(kev->pid);

@@ -25,7 +25,7 @@ static void set(struct event_box *box, enum event_field field, const char *text)
 bool groups_fill(const struct groups *g, uint64_t key, struct event_box *box)
 {
     const struct group *group = slot_of(g, key);
-    if (!key || !group->key)
+    if (!key || !group->key || !group->sure)
         return false;
     set(box, F_CGROUP, group->cgroup);
     set(box, F_CONTAINER, group->container);
@@ -39,17 +39,35 @@ static char *copy_of(const struct event *ev, enum event_field field)
     return text ? strndup(text, len) : NULL;
 }
 
+static bool same(const char *known, const struct event *ev, enum event_field field)
+{
+    size_t len = 0;
+    const char *text = event_text(ev, field, &len);
+    return known && text ? strlen(known) == len && !memcmp(known, text, len) : !known && !text;
+}
+
 void groups_learn(struct groups *g, uint64_t key, const struct event *ev)
 {
     if (!key || ev->why[F_CGROUP] >= WHY_MISSING)
         return;
-    if (g->used == FULL)
-        groups_free(g);
     struct group *group = slot_of(g, key);
-    if (group->key)
+    if (group->key && same(group->cgroup, ev, F_CGROUP) &&
+        same(group->container, ev, F_CONTAINER)) {
+        group->sure = true;
         return;
-    *group = (struct group){ key, copy_of(ev, F_CGROUP), copy_of(ev, F_CONTAINER) };
-    g->used++;
+    }
+    if (group->sure)
+        return;
+    if (!group->key && g->used == FULL) {
+        groups_free(g);
+        group = slot_of(g, key);
+    }
+    g->used += !group->key;
+    free(group->cgroup);
+    free(group->container);
+    *group = (struct group){ .key = key,
+                             .cgroup = copy_of(ev, F_CGROUP),
+                             .container = copy_of(ev, F_CONTAINER) };
 }
 
 void groups_free(struct groups *g)

@@ -138,22 +138,25 @@ struct signal_struct {
     unsigned long long sum_sched_runtime;
 } KERNEL;
 
-struct kernfs_node {
-    __u64 id;
-} KERNEL;
-
-struct cgroup {
-    struct kernfs_node *kn;
+struct list_head {
+    struct list_head *next;
 } KERNEL;
 
 struct cgroup_subsys_state {
     __u64 serial_nr;
 } KERNEL;
 
-#define SUBSYSTEMS 16
+struct cgroup {
+    struct cgroup_subsys_state self;
+} KERNEL;
+
+struct cgrp_cset_link {
+    struct cgroup *cgrp;
+    struct list_head cgrp_link;
+} KERNEL;
+
 struct css_set {
-    struct cgroup_subsys_state *subsys[SUBSYSTEMS];
-    struct cgroup *dfl_cgrp;
+    struct list_head cgrp_links;
 } KERNEL;
 
 struct sched_entity {
@@ -185,7 +188,7 @@ struct {
 
 /* 255 bytes of a name and a NUL must fit behind the last place where one can begin. */
 #define NAME_ROOM 256
-#define PATHS_MAX (2 * TAP_PATH_MAX + NAME_ROOM)
+#define PATHS_MAX (2 * (TAP_PATH_MAX + NAME_ROOM))
 
 /* One exec in the making. No exec is interrupted by another on the same processor: the kernel's
  * tracepoints run with preemption off. */
@@ -217,7 +220,8 @@ static void count_drop(void)
 
 /* --- paths -------------------------------------------------------------------------------------- */
 
-#define STEPS_MAX 128
+/* As many components as a path can have, and some mounts; the room ends a longer walk. */
+#define STEPS_MAX (TAP_PATH_MAX / 2 + 256)
 
 /* One step of d_path()'s walk: a component is written, or a mount is left. 1 ends it. */
 static long step(__u32 number, struct scratch **scratch)
@@ -236,7 +240,7 @@ static long step(__u32 number, struct scratch **scratch)
     parent = BPF_CORE_READ(dentry, d_parent);
     if (dentry == parent && !walk->pseudo)
         return walk->whole = 1;
-    if (at > walk->end - NAME_ROOM || at > PATHS_MAX - NAME_ROOM)
+    if (at >= walk->end || at > PATHS_MAX - NAME_ROOM)
         return 1;
     long got = bpf_probe_read_kernel_str((*scratch)->data + at, NAME_ROOM,
                                          BPF_CORE_READ(dentry, d_name.name));
@@ -275,17 +279,20 @@ static __u64 write_path(struct scratch *scratch, const struct path *path, __u64 
 
 /* --- exec --------------------------------------------------------------------------------------- */
 
+#define HIERARCHIES 32
+
+/* From the numbers of its groups in all hierarchies, also in those without a controller, such as
+ * systemd's: the kernel gives none twice, but 0 to each root. */
 static __u64 cgroup_key(const struct css_set *set)
 {
-    const struct cgroup_subsys_state *subsystems[SUBSYSTEMS] = { 0 };
-    __u64 key = BPF_CORE_READ(set, dfl_cgrp, kn, id);
-    __u32 size = bpf_core_field_size(set->subsys);
-    if (size > sizeof subsystems)
-        size = sizeof subsystems;
-    bpf_probe_read_kernel(subsystems, size, &set->subsys);
-    for (int i = 0; i < SUBSYSTEMS; i++)
-        if (subsystems[i])
-            key = (key ^ BPF_CORE_READ(subsystems[i], serial_nr)) * 0x100000001b3ull;
+    const struct list_head *at = BPF_CORE_READ(set, cgrp_links.next);
+    __u64 key = 0xcbf29ce484222325ull;
+    for (int i = 0; i < HIERARCHIES && at != &set->cgrp_links; i++) {
+        const struct cgrp_cset_link *link =
+            (const void *)at - bpf_core_field_offset(struct cgrp_cset_link, cgrp_link);
+        key = (key ^ BPF_CORE_READ(link, cgrp, self.serial_nr)) * 0x100000001b3ull;
+        at = BPF_CORE_READ(at, next);
+    }
     return key;
 }
 
@@ -387,7 +394,8 @@ static void add_task(struct task_struct *task, struct tap_end *to)
 }
 
 /* Of a process's last thread: then its figures and those of the others are complete, but for a
- * main thread that ended before it and waits to be reaped with it. */
+ * main thread that ended before it and waits to be reaped with it. Threads that end at the same
+ * time on several processors may each see that nobody is left: the newest record is the best. */
 SEC("tp_btf/sched_process_exit")
 int BPF_PROG(at_exit, struct task_struct *task)
 {
@@ -408,6 +416,8 @@ int BPF_PROG(at_exit, struct task_struct *task)
     if (bpf_core_field_exists(signal->ioac.read_bytes)) {
         end.read_bytes = BPF_CORE_READ(signal, ioac.read_bytes);
         end.write_bytes = BPF_CORE_READ(signal, ioac.write_bytes);
+    } else {
+        end.read_bytes = end.write_bytes = -1; /* not known, which is not 0 */
     }
     add_task(task, &end);
     if (leader != task)

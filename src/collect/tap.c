@@ -5,6 +5,7 @@
 #include "collect/tap.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/types.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -97,12 +98,14 @@ static void set_names(const struct tap_exec *exec, uint64_t wanted, struct event
         event_set_missing(box, F_TTY, WHY_ABSENT);
 }
 
-static void set_exe(const struct tap_path *exe, const char *bytes, struct event_box *box)
+static void set_exe(const struct tap_path *exe, const char *bytes, uint64_t wanted,
+                    struct event_box *box)
 {
-    set_path(box, F_EXE, exe, bytes, "");
-    if (exe->deleted || exe->pseudo)
+    if (wanted & FIELD(EXE))
+        set_path(box, F_EXE, exe, bytes, "");
+    if ((wanted & FIELD(DELETED)) && (exe->deleted || exe->pseudo))
         event_set(box, F_DELETED, 1, WHY_TAP);
-    else
+    else if (wanted & FIELD(DELETED))
         event_set_missing(box, F_DELETED, WHY_ABSENT);
 }
 
@@ -131,7 +134,7 @@ uint64_t tap_fill(const void *record, size_t len, int64_t boot, uint64_t wanted,
     if (exec->loginuid_missing)
         told &= ~FIELD(LOGINUID);
     if (!exec->exe.missing && (wanted & (FIELD(EXE) | FIELD(DELETED)))) {
-        set_exe(&exec->exe, exe, box);
+        set_exe(&exec->exe, exe, wanted, box);
         told |= FIELD(EXE) | FIELD(DELETED);
     }
     if (!exec->cwd.missing && (wanted & FIELD(CWD))) {
@@ -156,9 +159,9 @@ uint64_t tap_cgroup_key(const void *record)
 static void split_runtime(const struct tap_end *from, struct process_end *to)
 {
     uint64_t ticks = from->user_ns + from->system_ns;
-    double system = ticks ? (double)from->system_ns / (double)ticks : 0;
-    to->cpu_system_ns = (int64_t)((double)from->runtime_ns * system);
-    to->cpu_user_ns = (int64_t)from->runtime_ns - to->cpu_system_ns;
+    unsigned __int128 system = (unsigned __int128)from->runtime_ns * from->system_ns;
+    to->cpu_system_ns = ticks ? (int64_t)(system / ticks) : 0;
+    to->cpu_user_ns = (int64_t)(from->runtime_ns - (uint64_t)to->cpu_system_ns);
 }
 
 bool tap_end(const void *record, size_t len, struct process_end *end)
@@ -170,7 +173,7 @@ bool tap_end(const void *record, size_t len, struct process_end *end)
         .pid = from->head.pid,
         .exit_code = from->exit_code,
         .elapsed_ns = -1,
-        .max_rss = (int64_t)from->max_rss_pages * sysconf(_SC_PAGESIZE),
+        .max_rss = (int64_t)(from->max_rss_pages * (uint64_t)sysconf(_SC_PAGESIZE)),
         .read_bytes = (int64_t)from->read_bytes,
         .write_bytes = (int64_t)from->write_bytes,
         .single = true,
@@ -219,12 +222,17 @@ static int silent(enum libbpf_print_level level, const char *format, va_list arg
     return 0;
 }
 
-/* The tap tells paths as they are below the root of the mount tree. */
+/* The tap tells paths as they are below the root of the mount tree. Where we may not look at that of
+ * pid 1, ours at least must be the root of a mount: a plain directory was chrooted into. */
 static bool root_is_the_hosts(void)
 {
     struct stat ours, hosts;
-    return stat("/", &ours) < 0 || stat("/proc/1/root", &hosts) < 0 ||
-           (ours.st_dev == hosts.st_dev && ours.st_ino == hosts.st_ino);
+    struct statx about;
+    if (stat("/", &ours) == 0 && stat("/proc/1/root", &hosts) == 0)
+        return ours.st_dev == hosts.st_dev && ours.st_ino == hosts.st_ino;
+    return statx(AT_FDCWD, "/", AT_STATX_DONT_SYNC, 0, &about) < 0 ||
+           !(about.stx_attributes_mask & STATX_ATTR_MOUNT_ROOT) ||
+           (about.stx_attributes & STATX_ATTR_MOUNT_ROOT);
 }
 
 static int keep(void *ctx, void *bytes, size_t len)

@@ -423,15 +423,15 @@ static void what_belongs_to_one_image_is_not_kept_over_an_exec(void **state)
     assert_why(ev, F_EXE, WHY_GONE);
 }
 
-static enum complete_doubt in_doubt(void *ctx, const struct kernel_event *exec)
+static bool in_doubt(void *ctx, const struct kernel_event *exec)
 {
     assert_int_equal(exec->pid, 101);
-    return *(enum complete_doubt *)ctx;
+    return *(bool *)ctx;
 }
 
-static void what_may_be_of_a_later_image_or_owner_is_not_told(void **state)
+static void what_may_be_of_a_later_image_is_not_told(void **state)
 {
-    enum complete_doubt doubt = COMPLETE_LATER_IMAGE;
+    bool doubt = true;
     struct made_up make = shell;
     (void)state;
 
@@ -441,25 +441,20 @@ static void what_may_be_of_a_later_image_or_owner_is_not_told(void **state)
     make.args = "make all";
     make.cwd = "/home/u/src";
     live(101, make);
-    c.look_ahead = in_doubt;
-    c.look_ahead_ctx = &doubt;
+    c.doubt = in_doubt;
+    c.source_ctx = &doubt;
     const struct event *ev = say_exec(101, 6001);
     assert_why(ev, F_ARGS, WHY_GONE);
     assert_why(ev, F_EXE, WHY_GONE);
     assert_why(ev, F_COMM, WHY_GONE);
-    assert_is(ev, F_CWD, "/home/u/src", WHY_PROC);
+    assert_is(ev, F_CWD, "/home/u", WHY_KEPT);
+    assert_number(ev, F_STARTTIME, 6000, WHY_KEPT);
     assert_int_equal(c.count.args + c.count.exe + c.count.comm, 0);
 
-    doubt = COMPLETE_LATER_OWNER;
-    make.cwd = "/elsewhere";
-    live(101, make);
-    ev = say_exec(101, 6002);
-    assert_why(ev, F_ARGS, WHY_GONE);
-    assert_is(ev, F_CWD, "/home/u/src", WHY_KEPT);
-    assert_number(ev, F_STARTTIME, 6000, WHY_KEPT);
-
-    doubt = COMPLETE_SURE;
-    assert_args(say_exec(101, 6003), "make all", WHY_PROC);
+    doubt = false;
+    ev = say_exec(101, 6003);
+    assert_args(ev, "make all", WHY_PROC);
+    assert_is(ev, F_CWD, "/home/u/src", WHY_PROC);
 }
 
 static void an_exec_has_no_empty_arguments(void **state)
@@ -942,6 +937,189 @@ static void the_clocks_are_those_of_the_machine(void **state)
     assert_true(llabs(c.boot_minus_mono - boot) < NS_PER_SECOND);
 }
 
+/* --- sources ------------------------------------------------------------------------------- */
+
+/* What the source of a test tells: these fields, and this start. */
+static struct {
+    uint64_t sets, asked;
+    int64_t starttime;
+    int calls;
+} source;
+
+static uint64_t tell_some(void *ctx, const struct kernel_event *kev, uint64_t wanted,
+                          struct event_box *box)
+{
+    assert_ptr_equal(ctx, &source);
+    assert_int_equal(kev->kind, EVENT_EXEC);
+    source.calls++;
+    source.asked = wanted;
+    uint64_t set = wanted & source.sets;
+    if (set & FIELD(ARGS))
+        event_set_text(box, F_ARGS, "told", 5, WHY_TAP);
+    if (set & FIELD(EXE))
+        event_set_text(box, F_EXE, "/told", 5, WHY_TAP);
+    if (set & FIELD(COMM))
+        event_set_text(box, F_COMM, "told", 4, WHY_TAP);
+    if (set & FIELD(STARTTIME))
+        event_set(box, F_STARTTIME, source.starttime, WHY_TAP);
+    return wanted & ~set;
+}
+
+static void use_source(uint64_t sets, int64_t starttime)
+{
+    source.sets = sets;
+    source.starttime = starttime;
+    source.calls = 0;
+    c.source = tell_some;
+    c.source_ctx = &source;
+}
+
+static void what_the_source_tells_is_not_read(void **state)
+{
+    (void)state;
+    know_shell();
+    use_source(FIELD(ARGS) | FIELD(EXE) | FIELD(COMM) | FIELD(STARTTIME), shell.start);
+    const struct event *ev = say_exec(100, 6010);
+    assert_int_equal(source.calls, 1);
+    assert_true(source.asked & FIELD(STARTTIME));
+    assert_args(ev, "told", WHY_TAP);
+    assert_is(ev, F_EXE, "/told", WHY_TAP);
+    assert_is(ev, F_COMM, "told", WHY_TAP);
+    assert_is(ev, F_CWD, "/home/u", WHY_PROC); /* and the rest is */
+    assert_is(ev, F_CGROUP, "/user.slice", WHY_PROC);
+}
+
+static void what_the_source_tells_needs_no_proc(void **state)
+{
+    (void)state;
+    know_shell();
+    gone(100);
+    use_source(FIELD(ARGS) | FIELD(EXE) | FIELD(COMM) | FIELD(STARTTIME), shell.start + 1);
+    const struct event *ev = say_exec(100, 6010);
+    assert_args(ev, "told", WHY_TAP);
+    assert_why(ev, F_DELETED, WHY_GONE);
+    assert_is(ev, F_CWD, "/home/u", WHY_KEPT);
+}
+
+static void what_the_source_tells_of_another_process_is_gone(void **state)
+{
+    (void)state;
+    know_shell();
+    gone(100);
+    use_source(FIELD(ARGS) | FIELD(EXE) | FIELD(COMM) | FIELD(STARTTIME), shell.start + 700);
+    const struct event *ev = say_exec(100, 6010);
+    assert_why(ev, F_ARGS, WHY_GONE);
+    assert_why(ev, F_EXE, WHY_GONE);
+    assert_why(ev, F_COMM, WHY_GONE);
+    assert_number(ev, F_STARTTIME, shell.start, WHY_KEPT);
+}
+
+/* --- needs --------------------------------------------------------------------------------- */
+
+static void what_no_script_needs_is_not_read_and_said_so(void **state)
+{
+    (void)state;
+    know_shell();
+    c.needs = FIELD(EXE);
+    assert_int_equal(complete_reads(c.needs), FIELD(EXE) | FIELD(COMM) | FIELD(TTY) | FIELD(SID));
+    const struct event *ev = say_exec(100, 6010);
+    assert_is(ev, F_EXE, "/bin/sh", WHY_PROC);
+    assert_is(ev, F_COMM, "sh", WHY_PROC);
+    assert_why(ev, F_ARGS, WHY_UNASKED);
+    assert_why(ev, F_CWD, WHY_UNASKED);
+    assert_why(ev, F_CGROUP, WHY_UNASKED);
+    assert_number(ev, F_UID, 1000, WHY_KEPT);
+    assert_string_equal(event_why_text(WHY_UNASKED), "missing: no script needs it");
+}
+
+static void what_is_needed_later_is_told_by_a_snapshot(void **state)
+{
+    (void)state;
+    know_shell();
+    c.needs = FIELD(EXE);
+    say_exec(100, 6010);
+    forget_told();
+    complete_from_proc(&c, 100, false);
+    assert_int_equal(told_len, 0); /* nobody lacks anything */
+    c.needs = FIELD(EXE) | FIELD(ARGS);
+    complete_from_proc(&c, 100, false);
+    assert_int_equal(told_len, 1);
+    assert_int_equal(event_kind(told[0]), EVENT_SNAPSHOT);
+    assert_args(told[0], "sh -c make", WHY_PROC);
+    assert_false(event_has(told[0], F_INFERRED));
+    complete_from_proc(&c, 100, false);
+    assert_int_equal(told_len, 1);
+}
+
+/* --- ends ---------------------------------------------------------------------------------- */
+
+static const struct process_end used = { .cpu_user_ns = 11,
+                                         .cpu_system_ns = 12,
+                                         .max_rss = 13,
+                                         .read_bytes = 14,
+                                         .write_bytes = 15,
+                                         .comm = "ended" };
+
+static const struct event *say_end(int pid, int64_t at, const struct process_end *what,
+                                   enum event_why why)
+{
+    struct kernel_event kev = { .kind = EVENT_EXIT, .pid = pid, .tid = pid, .mono_ns = stamp_of(at) };
+    int before = told_len;
+    complete_end(&c, &kev, what, why);
+    return told_len == before ? NULL : told[told_len - 1];
+}
+
+static void assert_used(const struct event *ev, enum event_why why)
+{
+    assert_number(ev, F_CPU_USER, 11, why);
+    assert_number(ev, F_CPU_SYSTEM, 12, why);
+    assert_number(ev, F_MAX_RSS, 13, why);
+    assert_number(ev, F_READ_BYTES, 14, why);
+    assert_number(ev, F_WRITE_BYTES, 15, why);
+}
+
+static void an_end_tells_what_was_used(void **state)
+{
+    (void)state;
+    know_shell();
+    const struct event *ev = say_end(100, 6020, &used, WHY_TASKSTATS);
+    assert_used(ev, WHY_TASKSTATS);
+    assert_is(ev, F_COMM, "sh", WHY_KEPT); /* known better */
+    assert_number(ev, F_CODE, 0, WHY_KERNEL);
+    ev = say_exit(100, 6030, 0);
+    assert_false(event_has(ev, F_CPU_USER)); /* only that one's */
+}
+
+static void an_end_of_an_unknown_process_tells_its_name(void **state)
+{
+    (void)state;
+    const struct event *ev = say_end(101, 6020, &used, WHY_TAP);
+    assert_used(ev, WHY_TAP);
+    assert_is(ev, F_COMM, "ended", WHY_TAP);
+}
+
+static void what_is_unknown_of_an_end_says_so(void **state)
+{
+    struct process_end nothing = { .cpu_user_ns = -1, .cpu_system_ns = -1, .max_rss = -1,
+                                   .read_bytes = -1, .write_bytes = -1 };
+    (void)state;
+    const struct event *ev = say_end(101, 6020, &nothing, WHY_TAP);
+    for (int f = F_CPU_USER; f <= F_WRITE_BYTES; f++)
+        assert_why(ev, f, WHY_GONE);
+    assert_why(ev, F_COMM, WHY_GONE);
+}
+
+static void a_late_end_tells_what_was_used_too(void **state)
+{
+    (void)state;
+    know_shell();
+    say_fork(101, 100, 6000);
+    say_fork(101, 100, 7000); /* the pid is given out again before the exit is read */
+    const struct event *ev = say_end(101, 6500, &used, WHY_TAP);
+    assert_used(ev, WHY_TAP);
+    assert_number(ev, F_STARTTIME, 6000, WHY_KEPT);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
 
 int main(void)
@@ -955,7 +1133,7 @@ int main(void)
         TEST(what_is_needed_later_is_read_of_who_lacks_it),
         TEST(execs_are_counted_along_a_chain),
         TEST(what_belongs_to_one_image_is_not_kept_over_an_exec),
-        TEST(what_may_be_of_a_later_image_or_owner_is_not_told),
+        TEST(what_may_be_of_a_later_image_is_not_told),
         TEST(an_exec_has_no_empty_arguments),
         TEST(a_zombie_says_that_it_is_one),
         TEST(an_exec_of_who_took_the_pid_tells_nothing_of_it),
@@ -984,6 +1162,15 @@ int main(void)
         TEST(who_was_scanned_is_marked),
         TEST(a_loss_says_how_much_and_from_when_to_when),
         TEST(the_clocks_are_those_of_the_machine),
+        TEST(what_the_source_tells_is_not_read),
+        TEST(what_the_source_tells_needs_no_proc),
+        TEST(what_the_source_tells_of_another_process_is_gone),
+        TEST(what_no_script_needs_is_not_read_and_said_so),
+        TEST(what_is_needed_later_is_told_by_a_snapshot),
+        TEST(an_end_tells_what_was_used),
+        TEST(an_end_of_an_unknown_process_tells_its_name),
+        TEST(what_is_unknown_of_an_end_says_so),
+        TEST(a_late_end_tells_what_was_used_too),
     };
     return cmocka_run_group_tests_name("complete", tests, NULL, NULL);
 }
