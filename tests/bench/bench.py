@@ -6,7 +6,8 @@ kept; at the end, each target with what was measured.
 
 Needs root. MOONWATCH names the binary (build/moonwatch). bench.md (the same tables) and bench.svg go
 to DIR, where the binary is; --publish also writes the plot that the README shows. The whole takes
-about 11 minutes, --quick less than two; --smoke measures nothing and only shows that all of it works.
+eight to twelve minutes, --quick less than two; --smoke measures nothing and only shows that all of
+it works.
 
 A peer that is not installed is named and left out. So is a form of moonwatch that runs as another
 one does (a source that cannot be had here), and a tool that fails twice: the others go on.
@@ -29,11 +30,11 @@ import time
 
 import plot
 from figures import NO_TAP, SLICE, TAP, Figures, percent, read
+from tools import (BPFTRACE, BPFTRACE_EXECS, COUNT, LATENCY, PATIENCE_S, SCRIPT, SHOW, TROUBLE,
+                   WITH_TRACEFS, Failed, Tool, forks_so_far, living_processes, memory_kib)
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
-PATIENCE_S = 20  # with something that hangs
-WAKE_S = 0.25    # to react to a process: many times what events gather for, on a busy machine too
 
 # The storms have three spawners. `many`: processes of the longest one; `rate_s`: how long the machine
 # starts as many as it can; `budget_s`: rounds are left out when they would take longer.
@@ -49,276 +50,6 @@ FORMS = {
 
 def say(text):
     print(text, file=sys.stderr, flush=True)
-
-
-# --- /proc -------------------------------------------------------------------------------------
-
-
-def tasks(pid):
-    try:
-        return os.listdir("/proc/%d/task" % pid)
-    except OSError:
-        return []
-
-
-def family(pid):
-    """A process and all its descendants."""
-    found = [pid]
-    for one in found:
-        for task in tasks(one):
-            found += map(int, read("/proc/%d/task/%s/children" % (one, task)).split())
-    return found
-
-
-def cpu_ns(pid):
-    """CPU time of all threads of one process, to the nanosecond."""
-    total = 0
-    for task in tasks(pid):
-        fields = read("/proc/%d/task/%s/schedstat" % (pid, task)).split()
-        total += int(fields[0]) if fields else 0
-    return total
-
-
-def sleeps(pid):
-    for task in tasks(pid):
-        stat = read("/proc/%d/task/%s/stat" % (pid, task))
-        if stat and stat[stat.rindex(")") + 2] not in "SZ":
-            return False
-    return True
-
-
-def memory_kib(pid):
-    rollup = read("/proc/%d/smaps_rollup" % pid)
-    return [int(re.search(r"^%s:\s+(\d+)" % key, rollup, re.M).group(1)) if rollup else 0
-            for key in ("Pss", "Rss")]
-
-
-def living_processes():
-    return sum(name.isdigit() for name in os.listdir("/proc"))
-
-
-def forks_so_far():
-    return int(re.search(r"^processes (\d+)", read("/proc/stat"), re.M).group(1))
-
-
-def connector_sockets(pids):
-    """[Rmem, Drops] of the sockets of these processes that receive process events."""
-    inodes = set()
-    for pid in pids:
-        try:
-            fds = os.listdir("/proc/%d/fd" % pid)
-        except OSError:
-            continue
-        for fd in fds:
-            try:
-                link = os.readlink("/proc/%d/fd/%s" % (pid, fd))
-            except OSError:
-                continue
-            inodes.update(re.findall(r"^socket:\[(\d+)\]$", link))
-    rows = [line.split() for line in read("/proc/net/netlink").splitlines()[1:]]
-    return [[int(row[4]), int(row[8])] for row in rows
-            if row[1] == "11" and int(row[3], 16) & 1 and row[9] in inodes]
-
-
-# --- tools -------------------------------------------------------------------------------------
-
-
-class Failed(Exception):
-    pass
-
-
-TROUBLE = (Failed, OSError, subprocess.SubprocessError, ValueError)
-
-
-class Tool:
-    """One way to watch. `words` is its command line; `capture`, where given, the one whose output
-    is complete line by line."""
-
-    def __init__(self, name, words, capture=None, peer=None):
-        self.name, self.words, self.capture, self.peer = name, words, capture, peer
-        self.sources = self.priority = None  # what a form of moonwatch says of itself
-        self.process = None
-        self.failures = 0
-
-    def start(self, bench, output=None):
-        self.errors = tempfile.TemporaryFile("w+", dir=bench.temp)
-        words = self.capture if output and self.capture else self.words
-        self.process = subprocess.Popen(
-            words, stdin=subprocess.DEVNULL, stdout=output or subprocess.DEVNULL,
-            stderr=self.errors, start_new_session=True, cwd=bench.temp)
-        bench.running.append(self)
-
-    def check(self):
-        if self.process.poll() is not None:
-            self.errors.seek(0)
-            raise Failed("ended with %d: %s" % (
-                self.process.returncode, self.errors.read().strip()[-300:]))
-
-    def pids(self):
-        return family(self.process.pid)
-
-    def cpu_each(self):
-        return {pid: cpu_ns(pid) for pid in self.pids()}
-
-    def drops(self):
-        return sum(drops for _, drops in connector_sockets(self.pids()))
-
-    def queued(self):
-        """Bytes that wait in the kernel to be read."""
-        return sum(rmem for rmem, _ in connector_sockets(self.pids()))
-
-    def quiet(self):
-        """All was taken from the kernel, and nobody is at work on it."""
-        return not self.queued() and all(sleeps(pid) for pid in self.pids())
-
-    def rests(self, patience_s):
-        until = time.monotonic() + patience_s
-        while not (self.quiet() and self.quiet()):
-            self.check()
-            if time.monotonic() > until:
-                return False
-            time.sleep(0.001)
-        return True
-
-    def drain(self, bench):
-        """Where others keep it at work there may be no such moment; then it must not be behind."""
-        if self.rests(PATIENCE_S):
-            return
-        if self.queued() > 1 << 20:
-            raise Failed("is still behind after %d s" % PATIENCE_S)
-        bench.note("%s did not come to rest: others start processes all the time" % self.name)
-
-    def wakes(self, bench):
-        """Does a short process wake up every process of the tool?"""
-        if not self.rests(1):
-            return False  # still starting
-        before = self.cpu_each()
-        bench.spawn_short()
-        until = time.monotonic() + WAKE_S
-        while time.monotonic() < until:
-            now = self.cpu_each()
-            if before and all(now.get(pid, 0) > cpu for pid, cpu in before.items()):
-                return True
-            time.sleep(0.001)
-        return False
-
-    def await_ready(self, bench):
-        """Three times in a row: who is still starting may wake up for another reason."""
-        until = time.monotonic() + PATIENCE_S
-        row = 0
-        while row < 3:
-            row = row + 1 if self.wakes(bench) else 0
-            self.check()
-            if time.monotonic() > until:
-                raise Failed("sees nothing" if self.quiet() else "does not come to rest after its start")
-        self.drain(bench)
-
-    def await_marker(self, bench, path):
-        """Until a process that cannot be missed shows in the output."""
-        until = time.monotonic() + PATIENCE_S
-        while not bench.marker_shows(path):
-            self.check()
-            if time.monotonic() > until:
-                raise Failed("shows nothing")
-
-    def stop(self, bench):
-        """End it as a user would; returns what it said on standard error."""
-        self.check()
-        self.process.send_signal(signal.SIGINT)
-        try:
-            self.process.wait(PATIENCE_S)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        bench.running.remove(self)
-        self.errors.seek(0)
-        return self.errors.read()
-
-    def abandon(self, bench):
-        if self in bench.running:
-            bench.running.remove(self)
-            if self.process.poll() is None:
-                os.killpg(self.process.pid, signal.SIGKILL)  # its own session
-            self.process.wait()
-
-
-BPFTRACE_EXECS = "tracepoint:syscalls:sys_enter_execve { join(args->argv) }"
-BPFTRACE = BPFTRACE_EXECS + """
-tracepoint:sched:sched_process_fork { printf("fork %d %d\\n", args->parent_pid, args->child_pid) }
-tracepoint:sched:sched_process_exit { printf("exit %d\\n", pid) }"""
-
-# bpftrace needs tracefs; where nobody mounted it, it gets one of its own. join() writes 16 KiB for
-# each exec, so its usual buffer of 256 KiB is full after 16 of them: it gets 4 MiB a processor.
-WITH_TRACEFS = ["env", "BPFTRACE_PERF_RB_PAGES=1024", "unshare", "-m", "sh", "-c",
-                "test -d /sys/kernel/tracing/events || mount -t tracefs tracefs /sys/kernel/tracing; "
-                'exec "$@"', "sh"]
-
-SCRIPT = """-- Looks at the arguments of every exec.
-local mw = require "moonwatch"
-local n = 0
-
-return mw.script {
-  name = "args",
-  on = {
-    fork = function(_) end,
-    exec = function(ev)
-      if ev.args then n = n + #ev.args end
-    end,
-    exit = function(_) end,
-  },
-}
-"""
-
-SHOW = """-- Prints the arguments of every exec.
-local mw = require "moonwatch"
-
-return mw.script {
-  name = "show",
-  on = { exec = function(ev) if ev.args then print(table.concat(ev.args, " ")) end end },
-}
-"""
-
-COUNT = """-- Counts the execs of the storm; of others than the storm the arguments are known.
-local mw = require "moonwatch"
-local n = 0
-mw.at_exit(function() print(n) end)
-
-return mw.script {
-  name = "count",
-  on = {
-    exec = mw.where { comm = "tiny" } (function(ev)
-      local tag = ev.args and ev.args[2]
-      if not tag or tag:sub(1, 4) == "max-" then n = n + 1 end
-    end),
-  },
-}
-"""
-
-LATENCY = """-- How old is an exec when a handler gets it?
-local mw = require "moonwatch"
-local ffi = require "ffi"
-ffi.cdef [[
-typedef struct { long s, ns; } bench_time;
-int clock_gettime(int id, bench_time *to);
-]]
-local now = ffi.new "bench_time"
-local ages = {}
-
-mw.at_exit(function()
-  for _, age in ipairs(ages) do print(("%.1f"):format(age * 1e6)) end
-end)
-
-return mw.script {
-  name = "latency",
-  on = {
-    exec = mw.where { comm = "tiny" } (function(ev)
-      ffi.C.clock_gettime(1, now)
-      local age = tonumber(now.s) + tonumber(now.ns) / 1e9 - ev.mono
-      if ev.args and ev.args[2] and ev.args[2]:sub(1, 5) == "beat-" then ages[#ages + 1] = age end
-    end),
-  },
-}
-"""
 
 
 # The forms of moonwatch, and the options that make them.
@@ -346,10 +77,11 @@ class Bench(Figures):
         self.out = options.out or os.path.dirname(self.moonwatch)
         self.running, self.missing, self.trouble = [], [], []
         self.marks = 0
-        self.foreign = 0.0
         self.lost, self.took = {}, {}
         self.storms, self.shares, self.many_shares, self.rates, self.latency = {}, {}, {}, {}, {}
         self.memory, self.idle, self.paced, self.host = {}, {}, {}, {}
+        self.absent = {}   # form of moonwatch: why there is none
+        self.foreign = {}  # phase: the most processes that others started meanwhile, for one of ours
         self.living = self.idle_foreign = 0
 
     def note(self, line):
@@ -360,7 +92,8 @@ class Bench(Figures):
     # --- helpers in C, and tools ----------------------------------------------------------------
 
     def compile(self, name, *more):
-        out = os.path.join(self.temp, name)
+        """Its name is ours alone: another benchmark may be running."""
+        out = os.path.join(self.temp, "%s-%d" % (name, os.getpid()))
         subprocess.run([os.environ.get("CC", "gcc"), "-std=gnu11", "-O2", "-D_GNU_SOURCE",
                         "-o", out, os.path.join(HERE, name + ".c"), *more], check=True)
         return out
@@ -374,8 +107,9 @@ class Bench(Figures):
         self.drain_helper = self.compile("drain")
         for name, text in (("args.lua", SCRIPT), ("show.lua", SHOW), ("count.lua", COUNT),
                            ("latency.lua", LATENCY)):
+            text = text.replace("TINY", os.path.basename(self.tiny))
             with open(self.script(name), "w") as f:
-                f.write(text)
+                f.write(text.replace("STORM", os.path.basename(self.storm_helper)))
 
     def run_words(self, options, script):
         return [self.moonwatch, "run", *options, self.script(script)]
@@ -386,18 +120,17 @@ class Bench(Figures):
             return [word for word in words if word not in ("--without", "--priority")
                     and words[words.index(word) - 1] not in ("--without", "--priority")]
 
-        said = subprocess.run(self.run_words([*options, "--for", "100ms"], "args.lua"),
+        done = subprocess.run(self.run_words([*options, "--for", "100ms"], "args.lua"),
                               stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-                              timeout=PATIENCE_S).stderr
-        found = re.search(r"; sources (.*?); priority (.*)", said)
+                              timeout=PATIENCE_S)
+        found = re.search(r"; sources (.*?); priority (.*)", done.stderr)
         if not found:
-            self.note("%s left out: %s" % (name, said.strip()[-300:]))
+            self.absent[name] = "status %d: %s" % (done.returncode, done.stderr.strip()[-300:])
             return
         for other in self.tools:
             if found.groups() == (other.sources, other.priority) and (
                     apart(options) == apart(other.options)):
-                self.note("%s left out: here it runs as '%s' does (sources %s; priority %s)"
-                          % (name, other.name, other.sources, other.priority))
+                self.absent[name] = "it runs as '%s' does" % other.name
                 return
         if "--json" in options:
             tool = Tool(name, [self.moonwatch, *options], [self.moonwatch, *options])
@@ -412,6 +145,8 @@ class Bench(Figures):
         for name, options in VARIANTS:
             if self.form != "smoke" or name in (TAP, NO_TAP):
                 self.find_moonwatch(name, options)
+        for name, why in self.absent.items():
+            self.note("%s: left out: %s" % (name, why))
         bpftrace = WITH_TRACEFS + ["bpftrace", "-e"]
         for name, peer, words, capture in (
                 ("forkstat", "forkstat", ["forkstat", "-e", "fork,exec,exit"],
@@ -441,6 +176,16 @@ class Bench(Figures):
             self.note("%s failed (%s): %s%s" % (
                 tool.name, what, trouble, "; left out from here on" if tool.failures == 2 else ""))
             return None
+
+    def disturbed(self, phase, share):
+        self.foreign[phase] = max(self.foreign.get(phase, 0), share)
+
+    @contextlib.contextmanager
+    def watch_others(self, phase, own):
+        """Note how many processes others start while we start `own`."""
+        before = forks_so_far()
+        yield
+        self.disturbed(phase, max(0, forks_so_far() - before - own - 10) / own)
 
     def turns(self, what, share):
         """The rounds, as many as there is time for until this share of the budget is used."""
@@ -541,7 +286,7 @@ class Bench(Figures):
             result["foreign"] = max(0, forks_so_far() - before - own - 40) / own
             if result["foreign"] < 0.1:
                 break
-        self.foreign = max(self.foreign, result["foreign"])
+        self.disturbed("storm", result["foreign"])
         return result
 
     def measure_storms(self):
@@ -561,8 +306,9 @@ class Bench(Figures):
 
     # --- how many short processes have all their arguments ---------------------------------------
 
-    def whole(self, path, tag):
+    def whole(self, path):
         """Distinct processes of which the output has every argument."""
+        tag = "parallel%d" % os.getpid()
         text = read(path).replace('","', " ").replace("'", "")  # JSON; extrace quotes
         pattern = (r"%s-(\d+)-(\d+) --option=value /some/path/of/a/file end-%s-\1-\2(?!\d)"
                    % (tag, tag))
@@ -574,13 +320,13 @@ class Bench(Figures):
         with open(path, "w") as output:
             tool.start(self, output)
             tool.await_marker(self, path)
-            seconds, started = self.storm(3, per_spawner, "parallel")
+            seconds, started = self.storm(3, per_spawner, "parallel%d" % os.getpid())
             tool.await_marker(self, path)
             drops = tool.drops()
             said = tool.stop(self)
         said += "\n".join(re.findall(r"Lost \d+ events", read(path)))
         self.note_losses(tool, drops, said)
-        whole = self.whole(path, "parallel")
+        whole = self.whole(path)
         os.unlink(path)
         return whole, started, seconds
 
@@ -650,7 +396,8 @@ class Bench(Figures):
         with open(path, "w") as output:
             tool.start(self, output)
             tool.await_ready(self)
-            self.storm(1, self.beats, "beat", 5000)
+            with self.watch_others("latency", self.beats):
+                self.storm(1, self.beats, "beat", 5000)
             tool.drain(self)
             tool.stop(self)
         found = [float(age) for age in read(path).split()]
@@ -668,7 +415,7 @@ class Bench(Figures):
         tools += [Tool(name, self.run_words(options, "latency.lua"))
                   for name, form, options in self.LATENCIES if self.tool(form)]
         self.latency = {tool.name: [] for tool in tools}
-        rounds = max(1, min(self.rounds // 2, 3))
+        rounds = min(self.rounds, 3)
         for i in range(rounds):
             say("latency, round %d of %d" % (i + 1, rounds))
             for tool in tools:
@@ -704,8 +451,9 @@ class Bench(Figures):
 
     def pace(self, tool):
         self.start_ready(tool)
-        found = self.share_of_core(
-            [tool], lambda: self.storm(1, int(50 * self.pace_s), "pace", 20000))[tool.name]
+        count = int(50 * self.pace_s)
+        with self.watch_others("paced", count):
+            found = self.share_of_core([tool], lambda: self.storm(1, count, "pace", 20000))[tool.name]
         tool.stop(self)
         return found
 
@@ -831,6 +579,7 @@ def main():
     options.peers = options.peers.split(",")
 
     bench = Bench(options)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("bench: ended by a signal"))  # ends the tools too
     if os.geteuid() != 0:
         sys.exit("bench: needs root: the process connector and the peers do")
     if not os.access(bench.moonwatch, os.X_OK):

@@ -20,9 +20,9 @@ def bench():
             f.write("#!/bin/sh\necho no luck >&2\nexit 7\n")
         os.chmod(f.name, 0o755)
         env = dict(os.environ, MOONWATCH=MOONWATCH, PATH=peers + ":" + os.environ["PATH"])
-        done = subprocess.run([os.path.join(ROOT, "tests/bench/run"), "--smoke", "--peers", "extrace",
+        done = subprocess.run(["timeout", "55", os.path.join(ROOT, "tests/bench/run"), "--smoke", "--peers", "extrace",
                                "--out", scratch()], env=env, stdout=subprocess.PIPE,
-                              stderr=subprocess.PIPE, text=True, timeout=55)
+                              stderr=subprocess.PIPE, text=True)
         ran.update(status=done.returncode, out=done.stdout, err=done.stderr)
         for name in "bench.md", "bench.svg":
             with open(os.path.join(scratch(), name)) as f:
