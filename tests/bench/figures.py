@@ -310,7 +310,8 @@ class Figures:
             ratio_row(NO_TAP, "CPU per lifecycle without tap, x forkstat", "forkstat", 1),
             ratio_row(TAP, "wall time of the storm, x no monitor", "none", 1.05, "wall"),
             self.judge_rate(TAP, "events lost at the highest fork rate, 60 s"),
-            quiet_row("paced", "50 processes a second, % of a core", "<= 0.3", self.paced.get(TAP), 0.3, "%.2f"),
+            quiet_row("paced", "50 processes a second, % of a core", "<= 0.3", self.paced.get(TAP), 0.3,
+                      "%.2f"),
             self.judge(TAP, "idle, % of a core", "<= 0.02", None if busy else self.idle.get(TAP),
                        most(0.02), "%.3f", busy),
             quiet_row("latency", "event to handler, --delay 0, median, µs", "<= 100", age(0.5), 100, "%.0f"),
@@ -323,6 +324,8 @@ class Figures:
 
     def report_targets(self, r):
         note = ["Ratios are medians of those of each round."]
+        if self.form == "smoke":
+            note.append("The smallest form shows that the benchmark works: its figures and verdicts mean nothing.")
         if self.foreign.get("storm", 0) > 0.1:
             note.append("Not a quiet machine: during a storm others started up to %.0f %% as many processes."
                         % (100 * self.foreign["storm"]))
