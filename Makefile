@@ -20,6 +20,7 @@ CFLAGS   ?= -O2 -g
 LUAJIT   := luajit
 BUSTED   := busted --lua=/usr/bin/luajit
 FUZZ_SECONDS := 5
+BENCH_FLAGS :=
 SUDO     := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
 ifeq ($(origin CC),default)
@@ -198,7 +199,7 @@ test: deps
 bench: deps
 	$(call install_missing,$(PKGS_BENCH))
 	@$(MAKE) --no-print-directory -s all benches
-	@$(SUDO) tests/bench/run
+	@$(SUDO) tests/bench/run $(BENCH_FLAGS)
 
 LIBDIR := $(DESTDIR)$(PREFIX)/lib
 install: all
@@ -233,6 +234,7 @@ help:
 	@echo
 	@echo 'CC=clang  CFLAGS="-O3"  PREFIX=/usr  DESTDIR=/tmp/x  LDFLAGS=...  as ever'
 	@echo 'SAN=1     AddressSanitizer and UBSan, below build/san     WERROR=1  warnings are errors'
+	@echo 'BENCH_FLAGS=--quick or --publish (write tests/bench/figures.svg) for make bench'
 	@echo 'FUZZ=1    instrumented for libFuzzer, below build/fuzz    FUZZ_SECONDS=5  per fuzzer in make test'
 
 -include $(LIB_OBJ:.o=.d) $(CLI_OBJ:.o=.d)

@@ -1,10 +1,16 @@
-"""Drive the same storms of short processes against moonwatch, forkstat, extrace, bpftrace and a
-program that only empties the socket, in turns, and print what each one cost, saw and kept.
+"""Drive the same storms of short processes against moonwatch in several forms, forkstat, extrace,
+bpftrace and a program that only empties the socket, in turns, and print what each one cost, saw and
+kept; at the end, each target with what was measured.
 
-    tests/bench/run [--rounds N] [--quick]
+    tests/bench/run [--rounds N] [--quick | --smoke] [--peers NAME,...] [--out DIR] [--publish]
 
-Needs root. MOONWATCH names the binary (build/moonwatch); libinternal.a is looked for beside it, and
-the same tables go to bench.md there. A peer that is not installed is named and left out.
+Needs root. MOONWATCH names the binary (build/moonwatch). bench.md (the same tables) and bench.svg go
+to DIR, where the binary is; --publish also writes the plot that the README shows. The whole takes
+eight to twelve minutes, --quick less than two; --smoke measures nothing and only shows that all of
+it works.
+
+A peer that is not installed is named and left out. So is a form of moonwatch that runs as another
+one does (a source that cannot be had here), and a tool that fails twice: the others go on.
 
 Nothing waits for time but what is paced by time on purpose (latency, idle, 50 processes a second).
 A tool is ready when marker processes wake it up or show in its output; it has drained when the
@@ -12,347 +18,183 @@ kernel's queue of its socket is empty and all its threads sleep.
 """
 
 import argparse
-import json
+import contextlib
 import os
 import re
 import shutil
 import signal
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 
+import plot
+from figures import NO_TAP, SLICE, TAP, Figures, percent, read
+from tools import (BPFTRACE, BPFTRACE_EXECS, COUNT, LATENCY, PATIENCE_S, SCRIPT, SHOW, TROUBLE,
+                   WITH_TRACEFS, Failed, Tool, forks_so_far, living_processes, memory_kib)
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
-PATIENCE_S = 30  # with something that hangs
 
-
-def read(path):
-    try:
-        with open(path, errors="replace") as f:
-            return f.read()
-    except OSError:
-        return ""
+# The storms have three spawners. `many`: processes of the longest one; `rate_s`: how long the machine
+# starts as many as it can; `budget_s`: rounds are left out when they would take longer.
+FORMS = {
+    "full": dict(rounds=5, per_spawner=1000, beats=500, idle_s=10, pace_s=5, alive=1000,
+                 many=100000, rate_s=60, budget_s=720),
+    "quick": dict(rounds=2, per_spawner=300, beats=150, idle_s=4, pace_s=2, alive=1000,
+                  many=0, rate_s=0, budget_s=120),
+    "smoke": dict(rounds=1, per_spawner=20, beats=20, idle_s=0.2, pace_s=0.4, alive=20,
+                  many=90, rate_s=1, budget_s=15),
+}
 
 
 def say(text):
     print(text, file=sys.stderr, flush=True)
 
 
-# --- figures -----------------------------------------------------------------------------------
+# The forms of moonwatch, and the options that make them.
+VARIANTS = (
+    (TAP, []),
+    ("moonwatch, JSON", ["--json"]),
+    ("moonwatch, delay 0", ["--delay", "0"]),
+    (NO_TAP, ["--without", "tap"]),
+    ("moonwatch, no taskstats", ["--without", "tap,taskstats"]),
+    (SLICE, ["--without", "tap", "--priority", "slice"]),
+    ("moonwatch --single", ["--single"]),
+)
 
 
-def spread(values, form="%.1f"):
-    """Median (min-max)."""
-    values = [v for v in values if v is not None]
-    if not values:
-        return "-"
-    middle, low, high = (form % v for v in (statistics.median(values), min(values), max(values)))
-    return middle if low == high else "%s (%s–%s)" % (middle, low, high)
-
-
-def ratios(values, base):
-    """Each round against the same round of the base: what disturbs both drops out."""
-    return [a / b for a, b in zip(values, base) if a is not None and b]
-
-
-def percentile(values, share):
-    values = sorted(values)
-    return values[min(len(values) - 1, int(len(values) * share))] if values else None
-
-
-class Report:
-    """The same lines and tables as text and as Markdown."""
-
-    def __init__(self):
-        self.text, self.markdown = [], ["# moonwatch: figures", ""]
-
-    def line(self, line=""):
-        self.text.append(line)
-        self.markdown += [line, ""] if line else []
-
-    def table(self, title, note, head, rows):
-        cells = [head] + [[str(c) for c in row] for row in rows]
-        widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
-        self.text += ["", title]
-        for row in cells:
-            self.text.append("  " + "  ".join(
-                c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths))))
-        self.text += ["  " + line for line in note]
-        self.markdown += ["", "## " + title, "", "| " + " | ".join(head) + " |",
-                          "|" + " --- |" + " ---: |" * (len(head) - 1)]
-        self.markdown += ["| " + " | ".join(row) + " |" for row in cells[1:]]
-        self.markdown += ["", " ".join(note), ""]
-
-
-# --- /proc -------------------------------------------------------------------------------------
-
-
-def tasks(pid):
-    try:
-        return os.listdir("/proc/%d/task" % pid)
-    except OSError:
-        return []
-
-
-def family(pid):
-    """A process and all its descendants."""
-    found = [pid]
-    for one in found:
-        for task in tasks(one):
-            found += map(int, read("/proc/%d/task/%s/children" % (one, task)).split())
-    return found
-
-
-def cpu_ns(pid):
-    """CPU time of all threads of one process, to the nanosecond."""
-    total = 0
-    for task in tasks(pid):
-        fields = read("/proc/%d/task/%s/schedstat" % (pid, task)).split()
-        total += int(fields[0]) if fields else 0
-    return total
-
-
-def sleeps(pid):
-    for task in tasks(pid):
-        stat = read("/proc/%d/task/%s/stat" % (pid, task))
-        if stat and stat[stat.rindex(")") + 2] not in "SZ":
-            return False
-    return True
-
-
-def memory_kib(pid):
-    rollup = read("/proc/%d/smaps_rollup" % pid)
-    return [int(re.search(r"^%s:\s+(\d+)" % key, rollup, re.M).group(1)) if rollup else 0
-            for key in ("Pss", "Rss")]
-
-
-def living_processes():
-    return sum(name.isdigit() for name in os.listdir("/proc"))
-
-
-def forks_so_far():
-    return int(re.search(r"^processes (\d+)", read("/proc/stat"), re.M).group(1))
-
-
-def connector_sockets(pids):
-    """[Rmem, Drops] of the sockets of these processes that receive process events."""
-    inodes = set()
-    for pid in pids:
-        try:
-            fds = os.listdir("/proc/%d/fd" % pid)
-        except OSError:
-            continue
-        for fd in fds:
-            try:
-                link = os.readlink("/proc/%d/fd/%s" % (pid, fd))
-            except OSError:
-                continue
-            inodes.update(re.findall(r"^socket:\[(\d+)\]$", link))
-    rows = [line.split() for line in read("/proc/net/netlink").splitlines()[1:]]
-    return [[int(row[4]), int(row[8])] for row in rows
-            if row[1] == "11" and int(row[3], 16) & 1 and row[9] in inodes]
-
-
-# --- tools -------------------------------------------------------------------------------------
-
-
-class Failed(Exception):
-    pass
-
-
-class Tool:
-    """One way to watch. `words` is its command line; `capture`, where given, the one whose output
-    is complete line by line."""
-
-    def __init__(self, name, words, capture=None):
-        self.name, self.words, self.capture = name, words, capture
-        self.process = None
-
-    def start(self, bench, output=None):
-        self.errors = tempfile.TemporaryFile("w+", dir=bench.temp)
-        words = self.capture if output and self.capture else self.words
-        self.process = subprocess.Popen(
-            words, stdin=subprocess.DEVNULL, stdout=output or subprocess.DEVNULL,
-            stderr=self.errors, start_new_session=True, cwd=bench.temp)
-        bench.running.append(self)
-
-    def check(self):
-        if self.process.poll() is not None:
-            self.errors.seek(0)
-            raise Failed("%s ended with %d: %s" % (
-                self.name, self.process.returncode, self.errors.read().strip()[-300:]))
-
-    def pids(self):
-        return family(self.process.pid)
-
-    def cpu_each(self):
-        return {pid: cpu_ns(pid) for pid in self.pids()}
-
-    def drops(self):
-        return sum(drops for _, drops in connector_sockets(self.pids()))
-
-    def quiet(self):
-        """All was taken from the kernel, and nobody is at work on it."""
-        pids = self.pids()
-        return (not any(rmem for rmem, _ in connector_sockets(pids))
-                and all(sleeps(pid) for pid in pids))
-
-    def drain(self):
-        until = time.monotonic() + PATIENCE_S
-        while not (self.quiet() and self.quiet()):
-            self.check()
-            if time.monotonic() > until:
-                raise Failed("%s does not come to rest" % self.name)
-
-    def wakes(self, bench):
-        """Does a short process wake up every process of the tool at once?"""
-        if not self.quiet():
-            return False
-        before = self.cpu_each()
-        bench.spawn_short()
-        until = time.monotonic() + 0.02
-        while time.monotonic() < until:
-            now = self.cpu_each()
-            if before and all(now.get(pid, 0) > cpu for pid, cpu in before.items()):
-                return True
-        return False
-
-    def await_ready(self, bench):
-        """Five times in a row: a tool that is still starting, or polls, is not that prompt."""
-        until = time.monotonic() + PATIENCE_S
-        row = 0
-        while row < 5:
-            row = row + 1 if self.wakes(bench) else 0
-            self.check()
-            if time.monotonic() > until:
-                raise Failed("%s sees nothing" % self.name)
-        self.drain()
-
-    def await_marker(self, bench, path):
-        """Until a process that cannot be missed shows in the output."""
-        until = time.monotonic() + PATIENCE_S
-        while not bench.marker_shows(path):
-            self.check()
-            if time.monotonic() > until:
-                raise Failed("%s shows nothing" % self.name)
-
-    def stop(self, bench):
-        """End it as a user would; returns what it said on standard error."""
-        self.process.send_signal(signal.SIGINT)
-        try:
-            self.process.wait(PATIENCE_S)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        bench.running.remove(self)
-        self.errors.seek(0)
-        return self.errors.read()
-
-
-BPFTRACE = "tracepoint:syscalls:sys_enter_execve { join(args->argv) }"
-
-# bpftrace needs tracefs; where nobody mounted it, it gets one of its own.
-WITH_TRACEFS = ["unshare", "-m", "sh", "-c",
-                "test -d /sys/kernel/tracing/events || mount -t tracefs tracefs /sys/kernel/tracing; "
-                'exec "$@"', "sh"]
-
-SCRIPT = """-- Looks at the arguments of every exec.
-local mw = require "moonwatch"
-local n = 0
-
-return mw.script {
-  name = "args",
-  on = {
-    fork = function(_) end,
-    exec = function(ev)
-      if ev.args then n = n + #ev.args end
-    end,
-    exit = function(_) end,
-  },
-}
-"""
-
-LATENCY = """-- How old is an exec when a handler gets it?
-local mw = require "moonwatch"
-local ffi = require "ffi"
-ffi.cdef [[
-typedef struct { long s, ns; } bench_time;
-int clock_gettime(int id, bench_time *to);
-]]
-local now = ffi.new "bench_time"
-local ages = {}
-
-mw.at_exit(function()
-  for _, age in ipairs(ages) do print(("%.1f"):format(age * 1e6)) end
-end)
-
-return mw.script {
-  name = "latency",
-  on = {
-    exec = mw.where { comm = "tiny" } (function(ev)
-      ffi.C.clock_gettime(1, now)
-      local age = tonumber(now.s) + tonumber(now.ns) / 1e9 - ev.mono
-      if ev.args and ev.args[2] and ev.args[2]:sub(1, 5) == "beat-" then ages[#ages + 1] = age end
-    end),
-  },
-}
-"""
-
-
-class Bench:
+class Bench(Figures):
     def __init__(self, options):
-        self.rounds = options.rounds or (2 if options.quick else 5)
-        self.quick = options.quick
-        self.per_spawner = 300 if options.quick else 1000
-        self.beats = 150 if options.quick else 500
-        self.pace_s = 5 if options.quick else 10
-        self.running, self.missing, self.trouble = [], [], []
-        self.marks = 0
-        self.foreign = 0.0
-        self.lost = {}
+        self.form = "smoke" if options.smoke else "quick" if options.quick else "full"
+        for name, value in FORMS[self.form].items():
+            setattr(self, name, value)
+        self.rounds = options.rounds or self.rounds
+        self.publish = options.publish
+        self.peers = options.peers
         self.moonwatch = os.path.abspath(
             os.environ.get("MOONWATCH", os.path.join(ROOT, "build/moonwatch")))
+        self.out = options.out or os.path.dirname(self.moonwatch)
+        self.running, self.missing, self.trouble = [], [], []
+        self.marks = 0
+        self.lost, self.took = {}, {}
+        self.storms, self.shares, self.many_shares, self.rates, self.latency = {}, {}, {}, {}, {}
+        self.memory, self.idle, self.paced, self.host = {}, {}, {}, {}
+        self.absent = {}   # form of moonwatch: why there is none
+        self.foreign = {}  # phase: the most processes that others started meanwhile, for one of ours
+        self.living = self.idle_foreign = 0
 
-    # --- helpers in C ---------------------------------------------------------------------------
+    def note(self, line):
+        if line not in self.trouble:
+            say(line)
+            self.trouble.append(line)
+
+    # --- helpers in C, and tools ----------------------------------------------------------------
 
     def compile(self, name, *more):
-        out = os.path.join(self.temp, name)
+        """Its name is ours alone: another benchmark may be running."""
+        out = os.path.join(self.temp, "%s-%d" % (name, os.getpid()))
         subprocess.run([os.environ.get("CC", "gcc"), "-std=gnu11", "-O2", "-D_GNU_SOURCE",
                         "-o", out, os.path.join(HERE, name + ".c"), *more], check=True)
         return out
+
+    def script(self, name):
+        return os.path.join(self.temp, name)
 
     def build(self):
         self.tiny = self.compile("tiny", "-static")
         self.storm_helper = self.compile("storm")
         self.drain_helper = self.compile("drain")
-        for name, text in ("args.lua", SCRIPT), ("latency.lua", LATENCY):
-            with open(os.path.join(self.temp, name), "w") as f:
-                f.write(text)
+        for name, text in (("args.lua", SCRIPT), ("show.lua", SHOW), ("count.lua", COUNT),
+                           ("latency.lua", LATENCY)):
+            text = text.replace("TINY", os.path.basename(self.tiny))
+            with open(self.script(name), "w") as f:
+                f.write(text.replace("STORM", os.path.basename(self.storm_helper)))
+
+    def run_words(self, options, script):
+        return [self.moonwatch, "run", *options, self.script(script)]
+
+    def find_moonwatch(self, name, options):
+        """A form of moonwatch, unless it runs as one that is there already."""
+        def apart(words):
+            return [word for word in words if word not in ("--without", "--priority")
+                    and words[words.index(word) - 1] not in ("--without", "--priority")]
+
+        done = subprocess.run(self.run_words([*options, "--for", "100ms"], "args.lua"),
+                              stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+                              timeout=PATIENCE_S)
+        found = re.search(r"; sources (.*?); priority (.*)", done.stderr)
+        if not found:
+            self.absent[name] = "status %d: %s" % (done.returncode, done.stderr.strip()[-300:])
+            return
+        for other in self.tools:
+            if found.groups() == (other.sources, other.priority) and (
+                    apart(options) == apart(other.options)):
+                self.absent[name] = "it runs as '%s' does" % other.name
+                return
+        if "--json" in options:
+            tool = Tool(name, [self.moonwatch, *options], [self.moonwatch, *options])
+        else:
+            tool = Tool(name, self.run_words(options, "args.lua"), self.run_words(options, "show.lua"))
+        tool.options = options
+        tool.sources, tool.priority = found.groups()
+        self.tools.append(tool)
 
     def find_tools(self):
-        script = os.path.join(self.temp, "args.lua")
-        self.tools = [
-            Tool("moonwatch, script", [self.moonwatch, "run", script]),
-            Tool("moonwatch, JSON", [self.moonwatch, "--json"], [self.moonwatch, "--json"]),
-            Tool("moonwatch --single, script", [self.moonwatch, "run", "--single", script]),
-        ]
-        for name, words, capture in (
-                ("forkstat", ["forkstat", "-e", "fork,exec,exit"],
+        self.tools = []
+        for name, options in VARIANTS:
+            if self.form != "smoke" or name in (TAP, NO_TAP):
+                self.find_moonwatch(name, options)
+        for name, why in self.absent.items():
+            self.note("%s: left out: %s" % (name, why))
+        bpftrace = WITH_TRACEFS + ["bpftrace", "-e"]
+        for name, peer, words, capture in (
+                ("forkstat", "forkstat", ["forkstat", "-e", "fork,exec,exit"],
                  ["forkstat", "-l", "-e", "fork,exec,exit"]),
-                ("extrace", ["extrace"], ["extrace", "-f"]),
-                ("bpftrace", WITH_TRACEFS + ["bpftrace", "-e", BPFTRACE],
-                 WITH_TRACEFS + ["bpftrace", "-e", BPFTRACE])):
-            if shutil.which(name):
-                self.tools.append(Tool(name, words, capture))
-            else:
-                self.missing.append(name)
-        self.floor = Tool("floor", [self.drain_helper])
-        self.tools.append(self.floor)
+                ("extrace (execs only)", "extrace", ["extrace"], ["extrace", "-f"]),
+                ("bpftrace", "bpftrace", bpftrace + [BPFTRACE], bpftrace + [BPFTRACE]),
+                ("bpftrace (execs only)", "bpftrace", bpftrace + [BPFTRACE_EXECS],
+                 bpftrace + [BPFTRACE_EXECS])):
+            if peer not in self.peers:
+                continue
+            if shutil.which(peer):
+                self.tools.append(Tool(name, words, capture, peer))
+            elif peer not in self.missing:
+                self.missing.append(peer)
+        self.tools.append(Tool("floor", [self.drain_helper]))
 
-    def tool(self, name):
-        return next((t for t in self.tools if t.name == name), None)
+    def able(self):
+        return [tool for tool in self.tools if tool.failures < 2]
+
+    def attempt(self, what, measure, tool):
+        """What `measure` finds, or nothing where the tool fails."""
+        try:
+            return measure(tool)
+        except TROUBLE as trouble:
+            tool.abandon(self)
+            tool.failures += 1
+            self.note("%s failed (%s): %s%s" % (
+                tool.name, what, trouble, "; left out from here on" if tool.failures == 2 else ""))
+            return None
+
+    def disturbed(self, phase, share):
+        self.foreign[phase] = max(self.foreign.get(phase, 0), share)
+
+    @contextlib.contextmanager
+    def watch_others(self, phase, own):
+        """Note how many processes others start while we start `own`."""
+        before = forks_so_far()
+        yield
+        self.disturbed(phase, max(0, forks_so_far() - before - own - 10) / own)
+
+    def turns(self, what, share):
+        """The rounds, as many as there is time for until this share of the budget is used."""
+        for i in range(self.rounds):
+            if i >= 2 and time.monotonic() - self.began > share * self.budget_s:
+                self.note("%s: %d rounds of %d, for lack of time" % (what, i, self.rounds))
+                return
+            say("%s, round %d of %d" % (what, i + 1, self.rounds))
+            yield i
 
     # --- loads ----------------------------------------------------------------------------------
 
@@ -371,14 +213,31 @@ class Bench:
                 f.seek(at)
                 while time.monotonic() < until and mark.encode() not in seen:
                     seen = seen[-100:] + f.read()
+                    time.sleep(0.001)
             marker.stdin.close()
         return mark.encode() in seen
 
     def storm(self, spawners, count, tag, gap_us=0):
-        """Seconds that it took."""
+        """Seconds that it took, and how many processes were started."""
         out = subprocess.run([self.storm_helper, self.tiny, str(spawners), str(count), tag,
                               str(gap_us)], check=True, stdout=subprocess.PIPE)
-        return int(out.stdout) / 1e9
+        ns, started = map(int, out.stdout.split())
+        return ns / 1e9, started
+
+    @contextlib.contextmanager
+    def many_alive(self):
+        """Processes that do nothing but live."""
+        ours, theirs = os.pipe(), []
+        try:
+            for _ in range(self.alive):
+                theirs.append(os.posix_spawn(self.tiny, [self.tiny, "wait"], os.environ,
+                                             file_actions=[(os.POSIX_SPAWN_DUP2, ours[0], 0)]))
+            yield
+        finally:
+            os.close(ours[1])
+            for pid in theirs:
+                os.waitpid(pid, 0)
+            os.close(ours[0])
 
     # --- losses ---------------------------------------------------------------------------------
 
@@ -386,7 +245,7 @@ class Bench:
         own, kernel = self.lost.setdefault(tool.name, [None, None])
         number = re.search(r"([\d,]+) lost \(proved\)", said)
         number = number or re.search(r"([\d,]+) dropped by the kernel", said)
-        if tool.name.startswith("bpftrace"):
+        if tool.peer == "bpftrace":
             lost = sum(int(n) for n in re.findall(r"Lost (\d+) events", said))
             self.lost[tool.name] = [(own or 0) + lost, None]
             return
@@ -394,23 +253,21 @@ class Bench:
             own = (own or 0) + int(number.group(1).replace(",", ""))
         missed = re.search(r"([\d,]+) missed by slow scripts", said)
         if missed:
-            self.trouble.append("%s: %s" % (tool.name, missed.group(0)))
+            self.note("%s: %s" % (tool.name, missed.group(0)))
         self.lost[tool.name] = [own, (kernel or 0) + drops]
 
-    # --- 1, 4, 5: the storm with output to nowhere ------------------------------------------------
+    # --- the storm with output to nowhere: time, and how it slows down the storm ------------------
 
     def storm_alone(self):
-        return {"wall": self.storm(3, self.per_spawner, "s")}
+        return {"wall": self.storm(3, self.per_spawner, "s")[0]}
 
     def storm_watched(self, tool):
         tool.start(self)
         tool.await_ready(self)
         before = tool.cpu_each()
-        wall = self.storm(3, self.per_spawner, "s")
-        tool.drain()
+        wall, _ = self.storm(3, self.per_spawner, "s")
+        tool.drain(self)
         parts = [cpu - before.get(pid, 0) for pid, cpu in tool.cpu_each().items()]
-        pids = tool.pids()
-        memory = [sum(kib) / 1024 for kib in zip(*map(memory_kib, pids))]
         drops = tool.drops()
         said = tool.stop(self)
         self.note_losses(tool, drops, said)
@@ -418,8 +275,7 @@ class Bench:
         lifecycles = 3 * self.per_spawner
         return {"wall": wall, "cpu": sum(parts) / 1e3 / lifecycles,
                 "parts": [p / 1e3 / lifecycles for p in parts],
-                "named": float(named.group(1)) if named else None,
-                "pss": memory[0], "rss": memory[1], "processes": len(pids)}
+                "named": float(named.group(1)) if named else None}
 
     def storm_once(self, tool):
         """Again, once, when others on the machine started many processes meanwhile."""
@@ -430,318 +286,300 @@ class Bench:
             result["foreign"] = max(0, forks_so_far() - before - own - 40) / own
             if result["foreign"] < 0.1:
                 break
-        self.foreign = max(self.foreign, result["foreign"])
+        self.disturbed("storm", result["foreign"])
         return result
 
     def measure_storms(self):
-        results = {tool.name if tool else "none": [] for tool in [None] + self.tools}
-        for i in range(self.rounds):
-            say("storm, round %d of %d" % (i + 1, self.rounds))
+        """Every tool has a result for every round, an empty one where it failed."""
+        self.storms = {name: [] for name in ["none"] + [tool.name for tool in self.tools]}
+        for i in self.turns("storm", 0.25):
             order = [None] + self.tools
             turn = i % len(order)
             for tool in order[turn:] + order[:turn]:
-                results[tool.name if tool else "none"].append(self.storm_once(tool))
-        self.living = living_processes()
-        self.storms = results
+                if not tool:
+                    result = self.storm_once(None)
+                elif tool.failures < 2:
+                    result = self.attempt("storm", self.storm_once, tool)
+                else:
+                    result = None
+                self.storms[tool.name if tool else "none"].append(result or {})
 
-    def column(self, name, key):
-        return [result.get(key) for result in self.storms[name]]
+    # --- how many short processes have all their arguments ---------------------------------------
 
-    # --- 2: how many short processes have all their arguments ------------------------------------
-
-    def whole(self, path, tag):
+    def whole(self, path):
         """Distinct processes of which the output has every argument."""
+        tag = "parallel%d" % os.getpid()
         text = read(path).replace('","', " ").replace("'", "")  # JSON; extrace quotes
         pattern = (r"%s-(\d+)-(\d+) --option=value /some/path/of/a/file end-%s-\1-\2(?!\d)"
                    % (tag, tag))
         return len(set(re.findall(pattern, text)))
 
-    def count_whole(self, tool):
+    def count_whole(self, tool, per_spawner):
+        """(processes shown whole, processes, seconds, what it said)"""
         path = os.path.join(self.temp, "output")
         with open(path, "w") as output:
             tool.start(self, output)
             tool.await_marker(self, path)
-            self.storm(3, self.per_spawner, "parallel")
-            tool.await_marker(self, path)
-            self.storm(1, self.per_spawner, "serial")
+            seconds, started = self.storm(3, per_spawner, "parallel%d" % os.getpid())
             tool.await_marker(self, path)
             drops = tool.drops()
             said = tool.stop(self)
         said += "\n".join(re.findall(r"Lost \d+ events", read(path)))
         self.note_losses(tool, drops, said)
-        return {"parallel": 100 * self.whole(path, "parallel") / (3 * self.per_spawner),
-                "serial": 100 * self.whole(path, "serial") / self.per_spawner}
+        whole = self.whole(path)
+        os.unlink(path)
+        return whole, started, seconds
 
     def measure_shares(self):
-        tools = [tool for tool in self.tools if tool.capture]
-        self.shares = {tool.name: [] for tool in tools}
-        for i in range(self.rounds):
-            say("arguments, round %d of %d" % (i + 1, self.rounds))
-            turn = i % len(tools)
+        self.shares = {tool.name: [] for tool in self.able() if tool.capture}
+        for i in self.turns("arguments", 0.5):
+            tools = [tool for tool in self.able() if tool.capture]
+            turn = i % max(1, len(tools))
             for tool in tools[turn:] + tools[:turn]:
-                self.shares[tool.name].append(self.count_whole(tool))
+                found = self.attempt("arguments", lambda t: self.count_whole(t, self.per_spawner), tool)
+                if found:
+                    self.shares[tool.name].append(percent(found[0], found[1]))
 
-    # --- 3: from the kernel's stamp to the handler ------------------------------------------------
+    def measure_many(self):
+        """Once, and only where there is a target."""
+        if not self.many:
+            return
+        for name in (TAP, NO_TAP, SLICE):
+            tool = self.tool(name)
+            if tool in self.able():
+                say("arguments of %d processes: %s" % (self.many, name))
+                found = self.attempt("arguments of many",
+                                     lambda t: self.count_whole(t, -(-self.many // 3)), tool)
+                if found:
+                    self.many_shares[name] = found
+
+    # --- as many processes as the machine can start -----------------------------------------------
+
+    def count_at_most(self, name, options, seconds):
+        tool = Tool(name, self.run_words(options, "count.lua"))
+        path = os.path.join(self.temp, "count")
+
+        def measure(_):
+            with open(path, "w") as output:
+                tool.start(self, output)
+                tool.await_ready(self)
+                took, started = self.storm(2 * os.cpu_count(), "%ds" % seconds, "max")
+                tool.drain(self)
+                drops = tool.drops()
+                said = tool.stop(self)
+            self.note_losses(self.tool(name), drops, said)
+            lost = re.search(r"([\d,]+) lost \(proved\)", said)
+            missed = re.search(r"([\d,]+) missed by slow scripts", said)
+            number = [int(m.group(1).replace(",", "")) if m else 0 for m in (lost, missed)]
+            if not lost:
+                raise Failed("its summary does not speak of losses: " + said[-300:])
+            return {"seconds": took, "started": started, "told": int(read(path).split()[-1]),
+                    "lost": number[0], "drops": drops, "missed": number[1]}
+
+        return self.attempt("as many as can be", measure, tool)
+
+    def measure_rates(self):
+        if not self.rate_s:
+            return
+        for name, seconds in ((TAP, self.rate_s), (NO_TAP, min(self.rate_s, 20))):
+            tool = self.tool(name)
+            if tool in self.able():
+                say("as many processes as can be, for %d s: %s" % (seconds, name))
+                found = self.count_at_most(name, tool.options, seconds)
+                if found:
+                    self.rates[name] = found
+
+    # --- from the kernel's stamp to the handler ---------------------------------------------------
 
     def ages(self, tool):
         path = os.path.join(self.temp, "ages")
         with open(path, "w") as output:
             tool.start(self, output)
             tool.await_ready(self)
-            self.storm(1, self.beats, "beat", 5000)
-            tool.drain()
+            with self.watch_others("latency", self.beats):
+                self.storm(1, self.beats, "beat", 5000)
+            tool.drain(self)
             tool.stop(self)
         found = [float(age) for age in read(path).split()]
         if len(found) < self.beats / 2:
-            raise Failed("%s: %d of %d events" % (tool.name, len(found), self.beats))
+            raise Failed("%d of %d events" % (len(found), self.beats))
         return found
 
+    LATENCIES = (("moonwatch --delay 0", TAP, ["--delay", "0"]),
+                 ("moonwatch --delay 0, no tap", NO_TAP, ["--delay", "0", "--without", "tap"]),
+                 ("moonwatch --delay 0 --single", TAP, ["--delay", "0", "--single"]),
+                 ("moonwatch", TAP, []))
+
     def measure_latency(self):
-        script = os.path.join(self.temp, "latency.lua")
-        tools = [Tool("floor: read from the socket", [self.drain_helper, "-l"]),
-                 Tool("moonwatch --single, handler", [self.moonwatch, "run", "--single", script]),
-                 Tool("moonwatch, handler in the worker", [self.moonwatch, "run", script])]
+        tools = [Tool("floor: read from the socket", [self.drain_helper, "-l"])]
+        tools += [Tool(name, self.run_words(options, "latency.lua"))
+                  for name, form, options in self.LATENCIES if self.tool(form)]
         self.latency = {tool.name: [] for tool in tools}
         rounds = min(self.rounds, 3)
         for i in range(rounds):
             say("latency, round %d of %d" % (i + 1, rounds))
             for tool in tools:
-                self.latency[tool.name].append(self.ages(tool))
+                found = self.attempt("latency", self.ages, tool) if tool.failures < 2 else None
+                if found:
+                    self.latency[tool.name].append(found)
 
-    # --- 7: little to do --------------------------------------------------------------------------
+    # --- little to do -----------------------------------------------------------------------------
 
-    def share_of_core(self, seconds, load):
-        before = {tool: sum(tool.cpu_each().values()) for tool in self.tools}
+    def share_of_core(self, tools, wait):
+        """Percent of one core for each while `wait` runs."""
+        before = {tool: sum(tool.cpu_each().values()) for tool in tools}
         began = time.monotonic()
-        if load:
-            self.storm(1, 50 * seconds, "pace", 20000)
-        else:
-            time.sleep(seconds)
+        wait()
         took = time.monotonic() - began
         return {tool.name: 100 * (sum(tool.cpu_each().values()) - before[tool]) / 1e9 / took
-                for tool in self.tools}
+                for tool in tools}
+
+    def start_ready(self, tool):
+        tool.start(self)
+        tool.await_ready(self)
+        return tool
 
     def measure_idle(self):
-        say("idle, and 50 processes a second: %d s each, all tools at once" % self.pace_s)
-        for tool in self.tools:
-            tool.start(self)
-        for tool in self.tools:
-            tool.await_ready(self)
+        """All at once: nothing happens that they could disturb each other with."""
+        say("idle, %g s, all tools at once" % self.idle_s)
+        started = [tool for tool in self.able() if self.attempt("idle", self.start_ready, tool)]
         before = forks_so_far()
-        self.idle = self.share_of_core(self.pace_s, False)
+        self.idle = self.share_of_core(started, lambda: time.sleep(self.idle_s))
         self.idle_foreign = forks_so_far() - before
-        self.paced = self.share_of_core(self.pace_s, True)
-        for tool in self.tools:
-            tool.stop(self)
+        for tool in started:
+            self.attempt("idle", lambda t: t.stop(self), tool)
 
-    # --- 6: the host ------------------------------------------------------------------------------
+    def pace(self, tool):
+        self.start_ready(tool)
+        count = int(50 * self.pace_s)
+        with self.watch_others("paced", count):
+            found = self.share_of_core([tool], lambda: self.storm(1, count, "pace", 20000))[tool.name]
+        tool.stop(self)
+        return found
+
+    def measure_paced(self):
+        say("50 processes a second, %g s for each tool" % self.pace_s)
+        for tool in self.able():
+            found = self.attempt("50 processes a second", self.pace, tool)
+            if found is not None:
+                self.paced[tool.name] = found
+
+    # --- memory -----------------------------------------------------------------------------------
+
+    def weigh(self, tool):
+        self.start_ready(tool)
+        self.storm(3, min(self.per_spawner, 300), "s")
+        tool.drain(self)
+        pids = tool.pids()
+        pss, rss = (sum(kib) * 1024 / 1e6 for kib in zip(*map(memory_kib, pids)))
+        tool.stop(self)
+        return {"pss": pss, "rss": rss, "processes": len(pids)}
+
+    def measure_memory(self):
+        say("memory, with %d processes alive" % self.alive)
+        with self.many_alive():
+            self.living = living_processes()
+            for tool in self.able():
+                found = self.attempt("memory", self.weigh, tool)
+                if found:
+                    self.memory[tool.name] = found
+
+    # --- behind the socket ------------------------------------------------------------------------
 
     def measure_host(self):
-        self.host = None
-        library = os.path.join(os.path.dirname(self.moonwatch), "libinternal.a")
-        if not os.path.exists(library):
-            self.trouble.append("host figures left out: no libinternal.a beside the binary")
+        programs = [os.path.join(os.path.dirname(self.moonwatch), "test/bench", name)
+                    for name in ("bench_host", "bench_json")]
+        if self.form == "smoke":
+            return
+        if not all(map(os.path.exists, programs)):
+            self.note("host figures left out: `make benches` builds what they need")
             return
         say("host")
-
-        def pkg(option):
-            return subprocess.run(["pkg-config", option, "luajit"], check=True,
-                                  stdout=subprocess.PIPE, text=True).stdout.split()
-
-        link = [library, *pkg("--libs"), "-lev", "-lmd", "-lm", "-lpthread", "-ldl"]
-        include = ["-I" + os.path.join(ROOT, "src"), *pkg("--cflags")]
-        out = subprocess.run([self.compile("bench_host", *include, *link),
-                              "3" if self.quick else "5"],
+        out = subprocess.run([programs[0], "3" if self.form == "quick" else "5"],
                              check=True, stdout=subprocess.PIPE, text=True).stdout
-        self.host = {}
         for line in out.splitlines():
             name, *numbers = line.split()
             self.host[name] = [float(n) for n in numbers]
-        out = subprocess.run([self.compile("bench_json", *include, *link)],
-                             check=True, stdout=subprocess.PIPE, text=True).stdout
+        out = subprocess.run([programs[1]], check=True, stdout=subprocess.PIPE, text=True).stdout
         found = re.search(r"^exec, all fields, parent\s+(\d+) ns.*min (\d+), max (\d+)", out, re.M)
         if found:
             self.host["json"] = [float(n) for n in found.groups()]
 
-    # --- the report -------------------------------------------------------------------------------
+    # --- where it goes ----------------------------------------------------------------------------
 
-    def report_top(self, r):
-        def version(package):
-            done = subprocess.run(["dpkg-query", "-W", "-f", "${Version}", package],
-                                  stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-            return done.stdout or "?"
+    def write(self, path, text):
+        with open(path, "w") as f:
+            f.write(text)
+        if os.path.dirname(path) == HERE:  # in the tree: not root's
+            owner = os.stat(HERE)
+            os.chown(path, owner.st_uid, owner.st_gid)
 
-        peers = [t.name for t in self.tools if t.name in ("forkstat", "extrace", "bpftrace")]
-        r.line("kernel %s, %d processors, %d rounds in turns, storm of 3 spawners x %d processes"
-               % (os.uname().release, os.cpu_count(), self.rounds, self.per_spawner))
-        r.line("peers: " + ", ".join("%s %s" % (p, version(p)) for p in peers)
-               + "".join("; %s is not installed: left out" % m for m in self.missing))
-        r.line("figures are medians (min–max) of the rounds; ratios are taken round by round")
-        r.line("load average before %s, after %s (the benchmark's own included); processes of others "
-               "during a storm: at most %.0f %% of it"
-               % (self.load_before, " ".join(read("/proc/loadavg").split()[:3]), 100 * self.foreign))
-        lost = []
-        for name, (own, kernel) in self.lost.items():
-            if name.startswith("moonwatch"):
-                text = "%d lost (proved)" % (own or 0)
-            elif own is not None:
-                text = "%d lost" % own
-            else:
-                text = "unknown"
-            if kernel is not None and own != kernel:
-                text += ", the kernel's counter says %d" % kernel
-            lost.append("%s: %s" % (name, text))
-        r.line("lost, all storms together: " + "; ".join(lost))
-        for line in self.trouble:
-            r.line(line)
-
-    def named(self, tool):
-        """Percent of the storm's processes of which it knew the arguments."""
-        own = [share for share in self.column(tool.name, "named") if share is not None]
-        own = own or [share["parallel"] for share in self.shares.get(tool.name, [])]
-        return statistics.median(own) if own else None
-
-    def report_cpu(self, r):
-        base = self.column("forkstat", "cpu") if "forkstat" in self.storms else []
-        rows = []
-        for tool in self.tools:
-            cpu = self.column(tool.name, "cpu")
-            parts = list(zip(*self.column(tool.name, "parts")))
-            named = self.named(tool)
-            rows.append([tool.name, spread(cpu), spread(ratios(cpu, base), "%.2f"),
-                         "%.1f" % named if named else "-",
-                         "%.0f" % (statistics.median(cpu) * 100 / named) if named else "-",
-                         " + ".join("%.1f" % statistics.median(p) for p in parts)
-                         if len(parts) > 1 else ""])
-        r.table("CPU time for one process lifecycle (fork, exec, exit)",
-                ["User and system time of all threads of the tool, output to /dev/null. What a tool",
-                 "adds inside the watched processes (messages, BPF programs) is in the slowdown below.",
-                 "extrace shows execs only; bpftrace traces execve only, and not fork and exit. What is",
-                 "lost or gone before it is read costs next to nothing: hence the time for each process",
-                 "whose arguments were known (moonwatch: as its summary says; others: from the next table)."],
-                ["", "µs", "x forkstat", "args known, %", "µs for each known",
-                 "collector + worker"], rows)
-
-    def report_shares(self, r):
-        rows = [[name, spread([s["parallel"] for s in shares]), spread([s["serial"] for s in shares])]
-                for name, shares in self.shares.items()]
-        r.table("Short processes shown with all their arguments, percent",
-                ["Of %d from 3 spawners, of %d from one. A static program that returns at once."
-                 % (3 * self.per_spawner, self.per_spawner)],
-                ["", "parallel", "serial"], rows)
-
-    def report_latency(self, r):
-        rows = []
-        for name, runs in self.latency.items():
-            rows.append([name, spread([len(run) for run in runs], "%.0f")]
-                        + [spread([percentile(run, share) for run in runs], "%.0f")
-                           for share in (0.5, 0.9, 0.99, 1)])
-        r.table("From the kernel's stamp of an exec to the handler, µs",
-                ["%d processes 5 ms apart on an otherwise idle machine, %d runs. Fewer events: these had"
-                 % (self.beats, len(next(iter(self.latency.values())))),
-                 "ended before their arguments were read, so the handler did not know them."],
-                ["", "events", "median", "p90", "p99", "max"], rows)
-
-    def report_memory(self, r):
-        base = self.column("forkstat", "pss") if "forkstat" in self.storms else []
-        rows = [[tool.name, str(self.column(tool.name, "processes")[0]),
-                 spread(self.column(tool.name, "pss")), spread(self.column(tool.name, "rss")),
-                 spread(ratios(self.column(tool.name, "pss"), base), "%.2f")]
-                for tool in self.tools]
-        r.table("Resident memory after the storm, MiB",
-                ["Sum over the tool's processes, with %d processes alive on the machine." % self.living],
-                ["", "processes", "Pss", "RSS", "Pss x forkstat"], rows)
-
-    def report_slowdown(self, r):
-        alone = self.column("none", "wall")
-        per = 1e6 / (3 * self.per_spawner)
-        rows = [["no monitor", spread([w * per for w in alone]), "1.00"]]
-        for tool in self.tools:
-            wall = self.column(tool.name, "wall")
-            rows.append([tool.name, spread([w * per for w in wall]),
-                         spread(ratios(wall, alone), "%.2f")])
-        r.table("Slowdown of the storm itself", ["Wall time of the storm divided by its processes."],
-                ["", "µs a process", "x no monitor"], rows)
-
-    # From measurements of bare LuaJIT tables, without a process table behind them.
-    REFERENCE = {"filter-1": 2051, "filter-10": 2692, "filter-100": 11178,
-                 "touch-1": 2508, "touch-10": 6788, "touch-100": 56761, "json": 1260}
-
-    def report_host(self, r):
-        names = [("no script: the process table alone", "filter-0"),
-                 ("1 script, three tests", "filter-1"), ("10 scripts, three tests", "filter-10"),
-                 ("100 scripts, three tests", "filter-100"),
-                 ("1 script, every field, args, parent", "touch-1"),
-                 ("10 scripts, every field, args, parent", "touch-10"),
-                 ("100 scripts, every field, args, parent", "touch-100"),
-                 ("exec as JSON, with its parent", "json"),
-                 ("ring: write and read, one thread", "ring-same-thread"),
-                 ("ring: two threads, wall time", "ring-two-threads"),
-                 ("process table: fork + exec + exit", "tracker-lifecycle")]
-        rows = []
-        for title, name in names:
-            if name not in self.host:
-                continue
-            middle, low, high = self.host[name]
-            rows.append([title, "%.0f (%.0f–%.0f)" % (middle, low, high),
-                         str(self.REFERENCE.get(name, ""))])
-        r.table("Behind the socket, ns for one exec record",
-                ["Made-up execs of 8192 processes. The reference has 20 fields, and no process table."],
-                ["", "ns", "reference"], rows)
-
-    def report_idle(self, r):
-        rows = [[tool.name, "%.3f" % self.idle[tool.name], "%.2f" % self.paced[tool.name]]
-                for tool in self.tools]
-        r.table("CPU with little to do, percent of one core",
-                ["All tools at once, %d s each. %d processes of others started in the idle time."
-                 % (self.pace_s, self.idle_foreign)],
-                ["", "idle", "50 processes/s"], rows)
+    def draw(self):
+        rows = [plot.Row(tool.name, not tool.peer, self.column(tool.name, "cpu"),
+                         self.shares.get(tool.name, []))
+                for tool in self.tools if tool.name != "floor"]
+        return plot.draw(rows, [v for v in self.column("floor", "cpu") if v is not None], [
+            "Linux %s, %d processors; 3 spawners of a static program that returns at once, %d processes, "
+            "%d rounds in turns." % (".".join(os.uname().release.split(".")[:2]), os.cpu_count(),
+                                     3 * self.per_spawner, len(self.storms.get("none", []))),
+            "Bars end at the median, whiskers at the least and the most. What is done inside the watched "
+            "processes is not counted."])
 
     def report(self):
-        r = Report()
-        self.report_top(r)
-        self.report_cpu(r)
-        self.report_shares(r)
-        if self.latency:
-            self.report_latency(r)
-        self.report_memory(r)
-        self.report_slowdown(r)
-        if self.host:
-            self.report_host(r)
-        self.report_idle(r)
+        r = self.tables()
         print("\n".join(r.text))
-        with open(os.path.join(os.path.dirname(self.moonwatch), "bench.md"), "w") as f:
-            f.write(re.sub(r"\n{3,}", "\n\n", "\n".join(r.markdown)).rstrip() + "\n")
+        self.write(os.path.join(self.out, "bench.md"),
+                   re.sub(r"\n{3,}", "\n\n", "\n".join(r.markdown)).rstrip() + "\n")
+        picture = self.draw()
+        self.write(os.path.join(self.out, "bench.svg"), picture)
+        if self.publish:
+            self.write(os.path.join(HERE, "figures.svg"), picture)
 
     # --- all of it --------------------------------------------------------------------------------
 
     def run(self):
+        self.began = time.monotonic()
         self.load_before = " ".join(read("/proc/loadavg").split()[:3])
         self.build()
         self.find_tools()
-        self.measure_storms()
-        self.measure_shares()
-        try:
-            self.measure_latency()
-        except Failed as trouble:
-            self.latency = None
-            self.trouble.append("latency left out: %s" % trouble)
-        self.measure_idle()
-        self.measure_host()
+        for name, measure in (
+                ("storms", self.measure_storms), ("arguments", self.measure_shares),
+                ("long storm", self.measure_many), ("highest rate", self.measure_rates),
+                ("latency", self.measure_latency), ("idle", self.measure_idle),
+                ("paced", self.measure_paced), ("memory", self.measure_memory),
+                ("host", self.measure_host)):
+            began = time.monotonic()
+            try:
+                measure()
+            except TROUBLE as trouble:
+                self.note("%s left out: %s" % (name, trouble))
+            self.took[name] = time.monotonic() - began
         self.report()
 
     def end(self):
         for tool in self.running[:]:
-            tool.process.kill()
-            tool.process.wait()
+            tool.abandon(self)
 
 
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, help="how often each tool gets each storm (5)")
-    parser.add_argument("--quick", action="store_true", help="2 rounds, smaller storms")
-    bench = Bench(parser.parse_args())
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--quick", action="store_true", help="2 rounds, smaller storms, no long ones")
+    form.add_argument("--smoke", action="store_true", help="hardly anything, and without peers")
+    parser.add_argument("--peers", help="which ones (forkstat,extrace,bpftrace)")
+    parser.add_argument("--out", help="where bench.md and bench.svg go (beside the binary)")
+    parser.add_argument("--publish", action="store_true", help="write tests/bench/figures.svg as well")
+    options = parser.parse_args()
+    if options.publish and options.smoke:
+        parser.error("--smoke measures nothing that could be published")
+    if options.peers is None:
+        options.peers = "" if options.smoke else "forkstat,extrace,bpftrace"
+    options.peers = options.peers.split(",")
+
+    bench = Bench(options)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("bench: ended by a signal"))  # ends the tools too
     if os.geteuid() != 0:
         sys.exit("bench: needs root: the process connector and the peers do")
     if not os.access(bench.moonwatch, os.X_OK):
@@ -750,7 +588,7 @@ def main():
         os.chmod(bench.temp, 0o755)
         try:
             bench.run()
-        except (Failed, subprocess.CalledProcessError) as trouble:
+        except TROUBLE as trouble:
             sys.exit("bench: %s" % trouble)
         finally:
             bench.end()

@@ -1,14 +1,17 @@
 /* storm.c - starts short processes one after the other, in several spawners at once.
  *
- *   storm CHILD SPAWNERS COUNT TAG [GAP_US]
+ *   storm CHILD SPAWNERS COUNT|SECONDSs TAG [GAP_US]
  *
- * Each child gets arguments that no other one has. Prints how long it took, in nanoseconds, from
- * the moment when all spawners were ready. With a gap each child starts on a beat. */
+ * Each child gets arguments that no other one has. COUNT is for each spawner; "60s" goes on for that
+ * long instead. With a gap each child starts on a beat. Prints how long it took, in nanoseconds,
+ * from the moment when all spawners were ready, and how many children were started and waited for. */
 #include <errno.h>
 #include <spawn.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -46,46 +49,76 @@ static int spawn_one(char *child, const char *tag, int spawner, int i)
     return waitpid(pid, NULL, 0) == pid ? 0 : -1;
 }
 
-static int spawn_all(char *child, const char *tag, int spawner, int count, int64_t gap_ns)
+/* When a spawner ends: after so many children, or at this time; the other one is 0. */
+struct end {
+    int count;
+    int64_t at_ns;
+};
+
+static bool has_ended(const struct end *end, int spawned)
+{
+    return end->at_ns ? now_ns() >= end->at_ns : spawned == end->count;
+}
+
+/* How many were spawned, or -1. */
+static int spawn_all(char *child, const char *tag, int spawner, const struct end *end, int64_t gap_ns)
 {
     int64_t next = now_ns();
-    for (int i = 0; i < count; i++) {
+    int i;
+    for (i = 0; !has_ended(end, i); i++) {
         if (gap_ns)
             wait_until(next += gap_ns);
         if (spawn_one(child, tag, spawner, i) < 0) {
             perror("storm");
-            return 1;
+            return -1;
         }
     }
-    return 0;
+    return i;
+}
+
+/* One spawner: says that it is ready, waits for the pipe `go` to be closed, spawns, says how many. */
+static int spawner_run(char **argv, int spawner, int go, int answer)
+{
+    int64_t gap_ns = argv[5] ? atoll(argv[5]) * 1000 : 0;
+    struct end end = { .count = atoi(argv[3]) };
+    int spawned = 0;
+    char byte;
+
+    if (write(answer, &spawned, sizeof spawned) != sizeof spawned || read(go, &byte, 1) != 0)
+        return 1;
+    if (strchr(argv[3], 's'))
+        end.at_ns = now_ns() + end.count * INT64_C(1000000000);
+    spawned = spawn_all(argv[1], argv[4], spawner, &end, gap_ns);
+    return spawned < 0 || write(answer, &spawned, sizeof spawned) != sizeof spawned;
 }
 
 int main(int argc, char **argv)
 {
-    int ready[2], go[2], failed = 0;
-    char byte;
+    int answers[2], go[2], failed = 0, spawned;
+    int64_t total = 0;
 
-    if (argc < 5 || pipe(ready) || pipe(go)) {
-        fputs("usage: storm CHILD SPAWNERS COUNT TAG [GAP_US]\n", stderr);
+    if (argc < 5 || pipe(answers) || pipe(go)) {
+        fputs("usage: storm CHILD SPAWNERS COUNT|SECONDSs TAG [GAP_US]\n", stderr);
         return 2;
     }
-    int spawners = atoi(argv[2]), count = atoi(argv[3]);
-    int64_t gap_ns = argc > 5 ? atoll(argv[5]) * 1000 : 0;
+    int spawners = atoi(argv[2]);
 
     for (int s = 0; s < spawners; s++) {
         if (fork())
             continue;
         close(go[1]);
-        if (write(ready[1], "", 1) != 1 || read(go[0], &byte, 1) != 0)
-            _exit(1);
-        _exit(spawn_all(argv[1], argv[4], s, count, gap_ns));
+        _exit(spawner_run(argv, s, go[0], answers[1]));
     }
+    close(answers[1]);
     for (int s = 0; s < spawners; s++)
-        failed |= read(ready[0], &byte, 1) != 1;
+        failed |= read(answers[0], &spawned, sizeof spawned) != sizeof spawned;
     int64_t began = now_ns();
     close(go[1]);
     for (int s = 0, status; s < spawners; s++)
         failed |= wait(&status) < 0 || status;
-    printf("%lld\n", (long long)(now_ns() - began));
+    int64_t took = now_ns() - began;
+    while (read(answers[0], &spawned, sizeof spawned) == sizeof spawned)
+        total += spawned;
+    printf("%lld %lld\n", (long long)took, (long long)total);
     return failed;
 }
