@@ -69,7 +69,7 @@ struct moonwatch_options {
     void *ctx;                   /* for both */
     unsigned without;            /* enum moonwatch_source, or'ed: do without these */
     enum moonwatch_priority priority; /* with `realtime`: the best to try; else the next */
-    double delay;                /* seconds for which events gather before they are read: 0.004;
+    double delay;                /* seconds for which events gather before they are read: 0.008;
                                     0: each is read at once */
 };
 

@@ -37,7 +37,7 @@ static const char usage[] =
     "      --buffer N   receive buffer for the kernel's messages (32M; k, M and G are understood)\n"
     "      --ring N     memory between collector and scripts (8M)\n"
     "      --table N    most memory for the table of processes (256M)\n"
-    "      --delay SPAN let events gather for so long before they are read (4ms); 0: none\n"
+    "      --delay SPAN let events gather for so long before they are read (8ms); 0: none\n"
     "      --priority P the best to try of fifo, nice, slice, normal (fifo)\n"
     "      --without S  do without these sources, where they could be had: tap, taskstats\n"
     "  -h, --help       this text\n"
@@ -178,7 +178,7 @@ static int take_option(struct watch *w, int option, const char *command)
     case OPTION_DELAY:
         w->options.delay = cli_seconds(optarg);
         if (w->options.delay < 0 || w->options.delay > 1)
-            return cli_usage(command, "--delay takes a span from 0 to 1s, such as 4ms, not '%s'",
+            return cli_usage(command, "--delay takes a span from 0 to 1s, such as 8ms, not '%s'",
                              optarg);
         return -1;
     case OPTION_PRIORITY:

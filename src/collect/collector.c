@@ -294,7 +294,7 @@ static bool drain(struct collector *c, int batches)
         if (got == -ENOBUFS) {
             overrun = true;
             ledger_dropped(&c->ledger, 0, true);
-        } else if (got <= 0) {
+        } else if (got < NETLINK_BATCH) {
             ending_settle(&c->ending, now);
             if (overrun || c->ledger.open)
                 settle(c);

@@ -316,17 +316,16 @@ int netlink_filter_program(struct netlink_filter filter, struct sock_filter *to)
 
 /* 32 at a time saves a quarter of the CPU time of one at a time; more saves nothing. A datagram
  * has 76 bytes, so one that was cut to 128 (MSG_TRUNC) is none of today's kernels. */
-#define BATCH        32
 #define DATAGRAM_MAX 128
 
 struct netlink_batch {
     bool waiting; /* for the answer to our LISTEN */
     uint32_t cookie;
     uint32_t error; /* what the answer said */
-    struct mmsghdr msgs[BATCH];
-    struct iovec iov[BATCH];
-    struct sockaddr_nl from[BATCH];
-    unsigned char bytes[BATCH][DATAGRAM_MAX];
+    struct mmsghdr msgs[NETLINK_BATCH];
+    struct iovec iov[NETLINK_BATCH];
+    struct sockaddr_nl from[NETLINK_BATCH];
+    unsigned char bytes[NETLINK_BATCH][DATAGRAM_MAX];
 };
 
 /* Not in all versions of <sys/socket.h> and <linux/sock_diag.h>. */
@@ -341,7 +340,7 @@ static struct netlink_batch *batch_new(void)
     if (!b)
         return NULL;
 
-    for (int i = 0; i < BATCH; i++) {
+    for (int i = 0; i < NETLINK_BATCH; i++) {
         b->iov[i] = (struct iovec){ b->bytes[i], DATAGRAM_MAX };
         b->msgs[i].msg_hdr.msg_iov = &b->iov[i];
         b->msgs[i].msg_hdr.msg_iovlen = 1;
@@ -426,9 +425,9 @@ static int take(struct netlink *nl)
 
     if (!b)
         return -EBADF;
-    for (int i = 0; i < BATCH; i++)
+    for (int i = 0; i < NETLINK_BATCH; i++)
         b->msgs[i].msg_hdr.msg_namelen = sizeof b->from[i];
-    int got = recvmmsg(nl->fd, b->msgs, BATCH, MSG_DONTWAIT, NULL);
+    int got = recvmmsg(nl->fd, b->msgs, NETLINK_BATCH, MSG_DONTWAIT, NULL);
     if (got >= 0)
         return got;
     if (errno == EAGAIN || errno == EINTR)

@@ -123,8 +123,10 @@ enum netlink_refusal netlink_listen(struct netlink *nl, netlink_sink *sink, void
 /* Replace the filter while running. 0, or -errno with the old one in force. */
 int netlink_set_filter(struct netlink *nl, struct netlink_filter filter);
 
+#define NETLINK_BATCH 32
+
 /* Receive one batch without waiting and hand its events to the sink.
- * Returns how many datagrams there were (0: the queue is empty), -ENOBUFS when the kernel says
+ * Returns how many datagrams there were (less than NETLINK_BATCH: the queue is empty), -ENOBUFS when the kernel says
  * that events were lost (call again: what is queued is still there), or another -errno. */
 int netlink_receive(struct netlink *nl, netlink_sink *sink, void *ctx);
 

@@ -65,6 +65,7 @@ struct moonwatch {
 
     enum priority priority; /* granted at the start */
     struct priority_guard guard;
+    int64_t guard_at_ns; /* when to look at it again */
     uint64_t yields;
     uint64_t missed;
     struct moonwatch_script_summary *summaries;
@@ -105,7 +106,7 @@ void moonwatch_options_init(struct moonwatch_options *options)
         .buffer_bytes = 32u << 20,
         .ring_bytes = 8u << 20,
         .table_bytes = 256u << 20,
-        .delay = 0.004,
+        .delay = 0.008,
     };
 }
 
@@ -220,9 +221,11 @@ static void to_ring(void *ctx, struct event_box *box)
  * many, and says so. */
 static void guard_priority(struct moonwatch *m)
 {
-    if (m->priority > PRIORITY_NICE)
+    int64_t now = clock_mono_ns();
+    if (m->priority > PRIORITY_NICE || now < m->guard_at_ns)
         return;
-    switch (priority_guard_note(&m->guard, clock_mono_ns(), clock_thread_cpu_ns())) {
+    m->guard_at_ns = now + PRIORITY_YIELD_SECONDS * NS_PER_SECOND;
+    switch (priority_guard_note(&m->guard, now, clock_thread_cpu_ns())) {
     case PRIORITY_YIELD:
         priority_lower();
         m->yields++;
