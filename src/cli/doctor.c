@@ -8,9 +8,9 @@ static const char usage[] =
     "usage: moonwatch doctor\n"
     "\n"
     "Tries each source of events for real: the handshake with the kernel, an own child's exit, the\n"
-    "receive buffer, /proc of other users, the priority, the worker's user, LuaJIT, and the names of\n"
-    "200 processes that end at once. Says for each what works, what works only partly, and the mend.\n"
-    "Status 0: the watch can run; 4: it cannot.\n";
+    "receive buffer, the tap, taskstats, /proc of other users, the priority, the worker's user,\n"
+    "LuaJIT, and the names of 200 processes that end at once. Says for each what works, what works\n"
+    "only partly, and the mend. Status 0: the watch can run; 4: it cannot.\n";
 
 static void print(void *ctx, const char *name, enum moonwatch_health health, const char *text,
                   const char *mend)

@@ -7,7 +7,7 @@
 #include <errno.h>
 #include <string.h>
 
-/* One reading, as it lies in the facts. */
+/* One reading, as it lies in the notes. */
 struct reading {
     int64_t read_ns; /* CLOCK_MONOTONIC after the last file was read */
     struct event ev; /* and its text */
@@ -24,7 +24,7 @@ struct reading {
 static void doubt_reading_before(struct ahead *a, const struct kernel_event *kev)
 {
     size_t len;
-    struct reading *before = facts_find(a->facts, AHEAD_FACTS, kev->pid, kev->mono_ns, &len);
+    struct reading *before = notes_find(a->notes, AHEAD_NOTES, kev->pid, kev->mono_ns, &len);
     if (!before || before->read_ns < kev->mono_ns - SHOWN_EARLY_NS)
         return;
     a->doubtful++;
@@ -42,7 +42,7 @@ static void on_exec(void *ctx, const struct kernel_event *kev)
     event_begin(&a->box, EVENT_EXEC);
     procfs_fill(a->fs, kev->pid, -1, a->needs, &a->box);
 
-    struct reading *r = facts_put(a->facts, AHEAD_FACTS, kev->pid, kev->mono_ns, NULL,
+    struct reading *r = notes_put(a->notes, AHEAD_NOTES, kev->pid, kev->mono_ns, NULL,
                                   offsetof(struct reading, ev) + a->box.ev.size);
     if (r) {
         r->read_ns = clock_mono_ns();
@@ -50,10 +50,10 @@ static void on_exec(void *ctx, const struct kernel_event *kev)
     }
 }
 
-int ahead_open(struct ahead *a, const struct procfs *fs, struct facts *facts, int buffer_bytes)
+int ahead_open(struct ahead *a, const struct procfs *fs, struct notes *notes, int buffer_bytes)
 {
     a->fs = fs;
-    a->facts = facts;
+    a->notes = notes;
     int result =
         netlink_open(&a->netlink, (struct netlink_filter){ .kinds = ON(EXEC) }, buffer_bytes);
     if (result == 0 && netlink_listen(&a->netlink, on_exec, a) != NETLINK_OK)
@@ -79,17 +79,17 @@ void ahead_read(struct ahead *a)
 bool ahead_doubts(struct ahead *a, int pid, int64_t mono_ns)
 {
     ahead_read(a);
-    return a->behind || facts_newer(a->facts, AHEAD_FACTS, pid, mono_ns);
+    return a->behind || notes_newer(a->notes, AHEAD_NOTES, pid, mono_ns);
 }
 
 uint64_t ahead_fill(struct ahead *a, int pid, int64_t mono_ns, uint64_t wanted,
                     struct event_box *box)
 {
     size_t len;
-    const struct reading *r = facts_take(a->facts, AHEAD_FACTS, pid, mono_ns, &len);
+    const struct reading *r = notes_take(a->notes, AHEAD_NOTES, pid, mono_ns, &len);
     if (!r) {
         ahead_read(a);
-        r = facts_take(a->facts, AHEAD_FACTS, pid, mono_ns, &len);
+        r = notes_take(a->notes, AHEAD_NOTES, pid, mono_ns, &len);
     }
     if (!r)
         return wanted;

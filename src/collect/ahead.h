@@ -8,17 +8,17 @@
 #ifndef COLLECT_AHEAD_H
 #define COLLECT_AHEAD_H
 
-#include "collect/facts.h"
+#include "collect/notes.h"
 #include "collect/netlink.h"
 #include "collect/procfs.h"
 
-/* The kind of its facts. */
-enum { AHEAD_FACTS = 3 };
+/* The kind of its notes. */
+enum { AHEAD_NOTES = 3 };
 
 struct ahead {
     struct netlink netlink;
     const struct procfs *fs; /* borrowed */
-    struct facts *facts;     /* borrowed */
+    struct notes *notes;     /* borrowed */
     uint64_t needs;          /* fields to read: FIELD(ARGS) | ... */
     bool behind;             /* there are more execs queued than were read of in one turn */
     uint64_t doubtful;       /* reads that may have seen the next image of the process */
@@ -26,7 +26,7 @@ struct ahead {
 };
 
 /* 0, or -errno. Caller's storage. */
-int ahead_open(struct ahead *a, const struct procfs *fs, struct facts *facts, int buffer_bytes);
+int ahead_open(struct ahead *a, const struct procfs *fs, struct notes *notes, int buffer_bytes);
 void ahead_close(struct ahead *a);
 
 /* Read of every process whose exec is queued. */

@@ -37,8 +37,8 @@
 #define ALWAYS (ON(FORK) | ON(EXEC) | ON(EXIT) | ON(UID) | ON(GID) | ON(SID) | ON(COMM))
 
 /* Room for what an exec is until its message is read, and how long it may wait for that. */
-#define FACTS_BYTES    (8u << 20)
-#define FACTS_KEPT_NS  (2 * NS_PER_SECOND)
+#define NOTES_BYTES    (8u << 20)
+#define NOTES_KEPT_NS  (2 * NS_PER_SECOND)
 #define TAP_RING_BYTES (1u << 20)
 #define AHEAD_BUFFER   (4 << 20)
 #define ENDS_BUFFER    (8 << 20)
@@ -53,7 +53,7 @@ struct collector {
     collector_flush *flush;
     void *ctx;
 
-    struct facts *facts; /* owned: of the tap or of the reader ahead */
+    struct notes *notes; /* owned: of the tap or of the reader ahead */
     struct tap *tap;     /* owned; NULL: none */
     struct ahead ahead;  /* when there is no tap */
     struct groups groups;
@@ -156,9 +156,9 @@ static uint64_t ask_tap(struct collector *c, const struct kernel_event *kev, uin
                         struct event_box *box)
 {
     size_t len;
-    const void *record = facts_take(c->facts, TAP_FACTS_EXEC, kev->pid, kev->mono_ns, &len);
-    if (!record && tap_drain(c->tap, c->facts) > 0)
-        record = facts_take(c->facts, TAP_FACTS_EXEC, kev->pid, kev->mono_ns, &len);
+    const void *record = notes_take(c->notes, TAP_NOTES_EXEC, kev->pid, kev->mono_ns, &len);
+    if (!record && tap_drain(c->tap, c->notes) > 0)
+        record = notes_take(c->notes, TAP_NOTES_EXEC, kev->pid, kev->mono_ns, &len);
     if (!record)
         return wanted;
     uint64_t rest = tap_fill(record, len, c->fs.boot, wanted, box);
@@ -183,8 +183,8 @@ static bool exec_doubt(void *ctx, const struct kernel_event *kev)
     struct collector *c = ctx;
     if (!c->tap)
         return ahead_doubts(&c->ahead, kev->pid, kev->mono_ns);
-    tap_drain(c->tap, c->facts);
-    return facts_newer(c->facts, TAP_FACTS_EXEC, kev->pid, kev->mono_ns);
+    tap_drain(c->tap, c->notes);
+    return notes_newer(c->notes, TAP_NOTES_EXEC, kev->pid, kev->mono_ns);
 }
 
 static void on_exec_readable(struct ev_loop *loop, ev_io *watcher, int events)
@@ -213,12 +213,12 @@ static void read_outside(void *ctx)
 static int open_sources(struct collector *c)
 {
     const char *why = "";
-    c->facts = facts_new(FACTS_BYTES);
-    if (!c->facts)
+    c->notes = notes_new(NOTES_BYTES);
+    if (!c->notes)
         return -ENOMEM;
     if (c->options.tap && tap_open(&c->tap, TAP_RING_BYTES, &why) < 0)
         log_info("%s", why);
-    if (!c->tap && ahead_open(&c->ahead, &c->fs, c->facts, AHEAD_BUFFER) < 0) {
+    if (!c->tap && ahead_open(&c->ahead, &c->fs, c->notes, AHEAD_BUFFER) < 0) {
         log_info("no second socket: each message is read at once");
         c->options.delay_s = 0;
     }
@@ -234,7 +234,7 @@ static int open_sources(struct collector *c)
     c->ending = (struct ending){
         .completer = &c->completer,
         .fs = &c->fs,
-        .facts = c->facts,
+        .notes = c->notes,
         .tap = c->tap,
         .taskstats = c->taskstats.fd >= 0 ? &c->taskstats : NULL,
         .read = read_outside,
@@ -306,10 +306,8 @@ static bool drain(struct collector *c, int batches)
 
 static void read_batch(struct collector *c)
 {
-    if (c->ahead.netlink.fd >= 0) /* what was read must have met the execs after it */
-        ahead_read(&c->ahead);
     drain(c, BATCHES_A_TURN);
-    facts_expire(c->facts, clock_mono_ns() - FACTS_KEPT_NS);
+    notes_expire(c->notes, clock_mono_ns() - NOTES_KEPT_NS);
     if (c->taskstats.fd >= 0) /* also what no message asked for */
         taskstats_drain(&c->taskstats);
     c->flush(c->ctx);
@@ -572,7 +570,7 @@ void collector_free(struct collector *c)
     ahead_close(&c->ahead);
     taskstats_close(&c->taskstats);
     tap_close(c->tap);
-    facts_free(c->facts);
+    notes_free(c->notes);
     groups_free(&c->groups);
     if (c->gate >= 0)
         close(c->gate);
@@ -591,7 +589,7 @@ struct collector_counters collector_count(struct collector *c)
         .lost = c->ledger.lost,
         .episodes = c->ledger.episodes,
         .scans = c->scans,
-        .unclaimed = c->facts ? facts_unclaimed(c->facts) : 0,
+        .unclaimed = c->notes ? notes_unclaimed(c->notes) : 0,
         .doubtful = c->ahead.doubtful,
         .source_lost = c->source_lost + (c->tap ? tap_dropped(c->tap) : 0),
         .sources = c->tap                 ? "connector, tap"

@@ -24,9 +24,9 @@
 static bool take_tapped(struct ending *e, int pid, int64_t mono_ns, struct process_end *end)
 {
     size_t len;
-    const void *record = facts_take(e->facts, TAP_FACTS_END, pid, mono_ns, &len);
-    if (!record && tap_drain(e->tap, e->facts) > 0)
-        record = facts_take(e->facts, TAP_FACTS_END, pid, mono_ns, &len);
+    const void *record = notes_take(e->notes, TAP_NOTES_END, pid, mono_ns, &len);
+    if (!record && tap_drain(e->tap, e->notes) > 0)
+        record = notes_take(e->notes, TAP_NOTES_END, pid, mono_ns, &len);
     return record && tap_end(record, len, end);
 }
 
@@ -246,6 +246,13 @@ bool ending_lingers(struct ending *e, int pid)
 
 /* --- messages -------------------------------------------------------------------------- */
 
+/* Is it of a process whose pid was given out again before this message came? */
+static bool belongs_to_earlier(const struct ending *e, const struct kernel_event *kev)
+{
+    const struct tracker *t = e->completer->tracker;
+    return tracker_forked_at(t, tracker_alive(t, kev->pid)) > kev->mono_ns;
+}
+
 /* Nothing was told of an end: with a source that tells it, the process went on after this EXIT,
  * though it may be gone by now. Without one it went on if it is there. */
 void ending_exit(struct ending *e, const struct kernel_event *kev)
@@ -256,6 +263,10 @@ void ending_exit(struct ending *e, const struct kernel_event *kev)
         struct kernel_event exit = *kev;
         exit.exit_code = end.exit_code;
         complete_end(e->completer, &exit, &end, told);
+        return;
+    }
+    if (belongs_to_earlier(e, kev)) {
+        complete_event(e->completer, kev);
         return;
     }
     int fd = open_living(kev->pid);

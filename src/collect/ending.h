@@ -7,7 +7,7 @@
 #define COLLECT_ENDING_H
 
 #include "collect/complete.h"
-#include "collect/facts.h"
+#include "collect/notes.h"
 #include "collect/tap.h"
 #include "collect/taskstats.h"
 
@@ -23,7 +23,7 @@ typedef void ending_read(void *ctx);
 struct ending {
     struct completer *completer; /* borrowed, as are the next two */
     const struct procfs *fs;
-    struct facts *facts;
+    struct notes *notes;
     struct tap *tap;             /* borrowed; NULL: none */
     struct taskstats *taskstats; /* borrowed; NULL: none */
     struct ev_loop *loop;        /* NULL: nothing lingers */

@@ -194,7 +194,7 @@ bool tap_end(const void *record, size_t len, struct process_end *end)
 struct tap {
     struct tap_bpf *skeleton;   /* owned */
     struct ring_buffer *reader; /* owned */
-    struct facts *to;           /* of the drain that runs */
+    struct notes *to;           /* of the drain that runs */
 };
 
 static const char *refusal_text(int error)
@@ -241,8 +241,8 @@ static int keep(void *ctx, void *bytes, size_t len)
     const struct tap_head *head = bytes;
     if (len < sizeof *head)
         return 0;
-    int kind = head->kind == TAP_EXEC ? TAP_FACTS_EXEC : TAP_FACTS_END;
-    facts_put(t->to, kind, head->pid, (int64_t)head->mono_ns, bytes, len);
+    int kind = head->kind == TAP_EXEC ? TAP_NOTES_EXEC : TAP_NOTES_END;
+    notes_put(t->to, kind, head->pid, (int64_t)head->mono_ns, bytes, len);
     return 0;
 }
 
@@ -297,7 +297,7 @@ void tap_need(struct tap *t, uint64_t fields)
                                (fields & (FIELD(CGROUP) | FIELD(CONTAINER)) ? TAP_WANT_CGROUP : 0);
 }
 
-int tap_drain(struct tap *t, struct facts *to)
+int tap_drain(struct tap *t, struct notes *to)
 {
     t->to = to;
     return ring_buffer__consume(t->reader);
@@ -342,7 +342,7 @@ void tap_need(struct tap *t, uint64_t fields)
     (void)t, (void)fields;
 }
 
-int tap_drain(struct tap *t, struct facts *to)
+int tap_drain(struct tap *t, struct notes *to)
 {
     (void)t, (void)to;
     return 0;

@@ -7,13 +7,13 @@
 #define COLLECT_TAP_H
 
 #include "collect/end.h"
-#include "collect/facts.h"
+#include "collect/notes.h"
 #include "collect/procfs.h"
 
 struct tap; /* opaque */
 
-/* What facts_take hands out: their bytes are for tap_fill and tap_end. */
-enum { TAP_FACTS_EXEC = 1, TAP_FACTS_END = 2 };
+/* What notes_take hands out: their bytes are for tap_fill and tap_end. */
+enum { TAP_NOTES_EXEC = 1, TAP_NOTES_END = 2 };
 
 /* Load and attach. 0, or -errno with one sentence and its mend in *why (static text). */
 int tap_open(struct tap **out, size_t ring_bytes, const char **why);
@@ -23,7 +23,7 @@ void tap_close(struct tap *t);
 void tap_need(struct tap *t, uint64_t fields);
 
 /* Move what has come into `to`. Returns how many records. */
-int tap_drain(struct tap *t, struct facts *to);
+int tap_drain(struct tap *t, struct notes *to);
 
 /* Have the kernel measure all its BPF programs until the returned descriptor is closed; -errno. */
 int tap_meter(void);

@@ -5,6 +5,7 @@
 #include "collect/netlink.h"
 #include "collect/priority.h"
 #include "collect/tap.h"
+#include "collect/taskstats.h"
 #include "collect/procfs.h"
 #include "embed/trial.h"
 
@@ -122,6 +123,19 @@ static void examine_tap(struct exam *e)
     }
     found(e, "tap", MOONWATCH_GOOD, "", "the kernel tells arguments and paths at the exec itself");
     tap_close(tap);
+}
+
+static void examine_taskstats(struct exam *e)
+{
+    struct taskstats ts = { .fd = -1 };
+    const char *why = "";
+    if (taskstats_open(&ts, 1 << 20, &why) == 0)
+        found(e, "taskstats", MOONWATCH_GOOD, "",
+              "the kernel accounts for ended processes: the tap's stand-in");
+    else
+        found(e, "taskstats", MOONWATCH_LIMITED,
+              "needless with the tap; without both, exits lack what the process used", "%s", why);
+    taskstats_close(&ts);
 }
 
 /* --- /proc ----------------------------------------------------------------------------------- */
@@ -245,6 +259,7 @@ int moonwatch_doctor(moonwatch_finding *finding, void *ctx)
     found(&e, "kernel", MOONWATCH_GOOD, "", "Linux %s, %s", kernel.release, kernel.machine);
     examine_connector(&e);
     examine_tap(&e);
+    examine_taskstats(&e);
     examine_proc(&e);
     examine_priority(&e);
     examine_user(&e);

@@ -36,7 +36,7 @@
 #define MS          INT64_C(1000000)
 
 static struct tap *tap;
-static struct facts *facts;
+static struct notes *notes;
 static struct procfs fs;
 static char dir[64], program[80];
 
@@ -77,8 +77,8 @@ static int begin_all(void **state)
 {
     (void)state;
     strcpy(dir, "/tmp/moonwatch-tap-XXXXXX");
-    facts = facts_new(16 << 20);
-    if (!facts || !mkdtemp(dir) || chmod(dir, 0755) || procfs_open(&fs, "/proc"))
+    notes = notes_new(16 << 20);
+    if (!notes || !mkdtemp(dir) || chmod(dir, 0755) || procfs_open(&fs, "/proc"))
         return 1;
     snprintf(program, sizeof program, "%s/p", dir);
     if (!copy_program(program) || tap_open(&tap, 8 << 20, &refused) < 0)
@@ -90,7 +90,7 @@ static int end_all(void **state)
 {
     (void)state;
     tap_close(tap);
-    facts_free(facts);
+    notes_free(notes);
     procfs_close(&fs);
     return remove_tree();
 }
@@ -101,8 +101,8 @@ static int begin(void **state)
     if (!tap)
         skip_for(refused);
     tap_need(tap, UINT64_MAX);
-    tap_drain(tap, facts);
-    facts_expire(facts, INT64_MAX);
+    tap_drain(tap, notes);
+    notes_expire(notes, INT64_MAX);
     return 0;
 }
 
@@ -155,8 +155,8 @@ static const void *await_exec(pid_t pid, size_t *len)
     const void *record;
     int status;
     for (;;) {
-        tap_drain(tap, facts);
-        if ((record = facts_take(facts, TAP_FACTS_EXEC, pid, INT64_MAX / 2, len)))
+        tap_drain(tap, notes);
+        if ((record = notes_take(notes, TAP_NOTES_EXEC, pid, INT64_MAX / 2, len)))
             return record;
         if (waitpid(pid, &status, WNOHANG) == pid) {
             if (WIFEXITED(status) && WEXITSTATUS(status) == CANNOT)
@@ -268,13 +268,13 @@ static void short_children_are_told_whole_when_they_are_gone(void **state)
         }
         waitpid(pids[i], NULL, 0);
     }
-    tap_drain(tap, facts);
+    tap_drain(tap, notes);
     assert_int_equal(tap_dropped(tap), 0);
     for (int i = 0; i < MANY; i++) {
         char want[64];
         size_t len, args_len;
         int want_len = snprintf(want, sizeof want, "true%cnumber-%d", 0, i) + 1;
-        const void *record = facts_take(facts, TAP_FACTS_EXEC, pids[i], INT64_MAX / 2, &len);
+        const void *record = notes_take(notes, TAP_NOTES_EXEC, pids[i], INT64_MAX / 2, &len);
         assert_non_null(record);
         event_begin(&told, EVENT_EXEC);
         assert_int_equal(tap_fill(record, len, fs.boot, PROCFS_FIELDS, &told), GROUPED);
@@ -876,13 +876,13 @@ static void a_record_without_room_is_counted(void **state)
         waitpid(start(&(struct child){ .path = "/bin/true" }), NULL, 0);
     uint64_t dropped = tap_dropped(tiny);
     assert_true(dropped >= 50);
-    int got = tap_drain(tiny, facts);
+    int got = tap_drain(tiny, notes);
     assert_true(got > 0);
     assert_true(dropped + (uint64_t)got >= 100);
 
     /* and then there is room again */
     waitpid(start(&(struct child){ .path = "/bin/true" }), NULL, 0);
-    assert_true(tap_drain(tiny, facts) >= 2);
+    assert_true(tap_drain(tiny, notes) >= 2);
     tap_close(tiny);
 }
 
@@ -961,11 +961,11 @@ static struct process_end end_of(void (*act)(void *ctx), void *ctx, int *status,
     assert_int_equal(wait4(pid, status, 0, usage), pid);
     if (WIFEXITED(*status) && WEXITSTATUS(*status) == CANNOT)
         skip_for("what this needs is not permitted here");
-    tap_drain(tap, facts);
-    const void *record = facts_take(facts, TAP_FACTS_END, pid, clock_mono_ns(), &len);
+    tap_drain(tap, notes);
+    const void *record = notes_take(notes, TAP_NOTES_END, pid, clock_mono_ns(), &len);
     assert_non_null(record);
     assert_true(tap_end(record, len, &end));
-    assert_null(facts_take(facts, TAP_FACTS_END, pid, INT64_MAX / 2, &len));
+    assert_null(notes_take(notes, TAP_NOTES_END, pid, INT64_MAX / 2, &len));
     assert_int_equal(end.pid, pid);
     return end;
 }

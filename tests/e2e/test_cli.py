@@ -879,6 +879,7 @@ def doctor():
     status, out, errors = run("doctor")
     equal((status, errors), (0, ""), "status and errors")
     check(re.search(r"^good +process connector ", out, re.M), out)
+    check(re.search(r"^(good|limited) +tap ", out, re.M) and re.search(r"^(good|limited) +taskstats ", out, re.M), out)
     check(not re.search(r"^broken", out, re.M), out)
     def without_network():
         ctypes.CDLL(None).unshare(0x40000000)

@@ -2,12 +2,14 @@
 
 While a block runs, a stand-in for a busy machine runs the commands that the blocks look for. What changes from
 run to run (numbers, times, spaces that align them) may differ, and other lines may stand between; "..." says so
-to the reader."""
+to the reader. The README shows a machine with the tap; where there is none, its lines are not expected."""
 import os
 import re
 import subprocess
 import sys
 import tempfile
+
+import mwtest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
@@ -58,6 +60,12 @@ def missing_lines(expected, got):
     return None
 
 
+def without_tap(expected):
+    """What a machine prints that has to do without."""
+    return [line.replace("sources connector, tap", "sources connector, taskstats") for line in expected
+            if not re.match(r"good +tap |the tap +\d", line)]
+
+
 def run(command, directory):
     env = dict(os.environ, PATH=os.path.join(ROOT, "build") + ":" + os.environ["PATH"])
     result = subprocess.run(["bash", "-c", command], cwd=ROOT, env=env, stdout=subprocess.PIPE,
@@ -72,6 +80,7 @@ def main():
     with open(os.path.join(ROOT, "README.md")) as f:
         found = list(blocks(f.read()))
     failed = 0
+    tap = mwtest.source() == "tap"
     with tempfile.TemporaryDirectory() as directory:
         os.chmod(directory, 0o755)
         go = os.path.join(directory, "go")
@@ -80,7 +89,7 @@ def main():
                                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         for number, (command, expected) in enumerate(found, 1):
             got = run(command, directory)
-            lost = missing_lines(expected, got)
+            lost = missing_lines(expected if tap else without_tap(expected), got)
             print("%sok %d - README: %s" % ("not " if lost else "", number, command))
             if lost:
                 failed += 1

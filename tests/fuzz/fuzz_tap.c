@@ -1,8 +1,8 @@
-/* fuzz_tap.c - no record, however odd, and no run of facts makes the readers of the tap go where they
+/* fuzz_tap.c - no record, however odd, and no run of notes makes the readers of the tap go where they
  * should not.
  *
- * The first byte chooses: a record, or operations on a queue of facts. */
-#include "collect/facts.h"
+ * The first byte chooses: a record, or operations on a queue of notes. */
+#include "collect/notes.h"
 #include "collect/tap.h"
 
 #include <stdlib.h>
@@ -36,7 +36,7 @@ static void fuzz_record(const uint8_t *data, size_t size)
 /* Four bytes an operation: what, which process, when, how long. */
 static void fuzz_facts(const uint8_t *data, size_t size)
 {
-    struct facts *f = facts_new(1024);
+    struct notes *f = notes_new(1024);
     uint64_t put = 0, taken = 0;
     must(f != NULL);
     for (; size >= 4; data += 4, size -= 4) {
@@ -47,7 +47,7 @@ static void fuzz_facts(const uint8_t *data, size_t size)
         char *place;
         switch (data[0] & 3) {
         case 0:
-            place = facts_put(f, kind, pid, at, NULL, len);
+            place = notes_put(f, kind, pid, at, NULL, len);
             must((place != NULL) == (len <= 1024 / 24 * 24 / 4 / 24 * 24 - 24));
             if (place)
                 memset(place, pid, len);
@@ -55,20 +55,20 @@ static void fuzz_facts(const uint8_t *data, size_t size)
             break;
         case 1:
         case 2:
-            got = data[0] & 1 ? facts_take(f, kind, pid, at, &len) : facts_find(f, kind, pid, at, &len);
+            got = data[0] & 1 ? notes_take(f, kind, pid, at, &len) : notes_find(f, kind, pid, at, &len);
             taken += (data[0] & 1) && got;
             for (size_t i = 0; got && i < len; i++)
                 must(got[i] == pid);
             break;
         case 3:
-            facts_expire(f, at);
+            notes_expire(f, at);
             break;
         }
-        must(facts_unclaimed(f) + taken <= put);
+        must(notes_unclaimed(f) + taken <= put);
     }
-    facts_expire(f, INT64_MAX);
-    must(facts_unclaimed(f) + taken == put);
-    facts_free(f);
+    notes_expire(f, INT64_MAX);
+    must(notes_unclaimed(f) + taken == put);
+    notes_free(f);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

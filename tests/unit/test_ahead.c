@@ -17,7 +17,7 @@
 
 static char root[64];
 static struct procfs fs;
-static struct facts *facts;
+static struct notes *notes;
 static struct ahead ahead;
 static struct event_box box;
 
@@ -59,12 +59,12 @@ static int begin(void **state)
     char path[128];
     (void)state;
     strcpy(root, "/tmp/test_ahead.XXXXXX");
-    facts = facts_new(1 << 20);
-    if (!facts || !mkdtemp(root) || procfs_open(&fs, root))
+    notes = notes_new(1 << 20);
+    if (!notes || !mkdtemp(root) || procfs_open(&fs, root))
         return 1;
     snprintf(path, sizeof path, "%s/7", root);
     mkdir(path, 0755);
-    ahead = (struct ahead){ .fs = &fs, .facts = facts, .needs = EXEC_FIELDS };
+    ahead = (struct ahead){ .fs = &fs, .notes = notes, .needs = EXEC_FIELDS };
     ahead.netlink.fd = -1; /* nothing is queued there */
     event_begin(&box, EVENT_EXEC);
     return 0;
@@ -79,7 +79,7 @@ static int remove_one(const char *path, const struct stat *st, int type, struct 
 static int end(void **state)
 {
     (void)state;
-    facts_free(facts);
+    notes_free(notes);
     procfs_close(&fs);
     return nftw(root, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }

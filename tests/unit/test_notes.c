@@ -1,5 +1,5 @@
-/* test_facts.c - what was learnt is claimed by process and stamp, and nothing is lost in silence. */
-#include "collect/facts.h"
+/* test_notes.c - what was learnt is claimed by process and stamp, and nothing is lost in silence. */
+#include "collect/notes.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -17,31 +17,31 @@
 
 enum { KIND = 1, OTHER_KIND };
 
-static struct facts *f;
+static struct notes *f;
 
 static int begin(void **state)
 {
     (void)state;
-    f = facts_new(4096);
+    f = notes_new(4096);
     return f == NULL;
 }
 
 static int end(void **state)
 {
     (void)state;
-    facts_free(f);
+    notes_free(f);
     return 0;
 }
 
 static void put(int pid, int64_t mono_ns, const char *text)
 {
-    assert_non_null(facts_put(f, KIND, pid, mono_ns, text, strlen(text) + 1));
+    assert_non_null(notes_put(f, KIND, pid, mono_ns, text, strlen(text) + 1));
 }
 
 static void assert_taken(int pid, int64_t mono_ns, const char *want)
 {
     size_t len = 0;
-    const char *got = facts_take(f, KIND, pid, mono_ns, &len);
+    const char *got = notes_take(f, KIND, pid, mono_ns, &len);
     if (!want) {
         assert_null(got);
         return;
@@ -63,7 +63,7 @@ static void what_was_put_is_taken_once(void **state)
     assert_taken(8, 100, NULL);
     assert_taken(7, 10, "seven"); /* at the very moment */
     assert_taken(7, 100, NULL);
-    assert_int_equal(facts_unclaimed(f), 0);
+    assert_int_equal(notes_unclaimed(f), 0);
 }
 
 static void the_newest_before_the_stamp_wins_and_the_older_go(void **state)
@@ -75,11 +75,11 @@ static void the_newest_before_the_stamp_wins_and_the_older_go(void **state)
     put(7, 30, "third");
     assert_taken(7, 9, NULL);
     assert_taken(7, 29, "second");
-    assert_int_equal(facts_unclaimed(f), 1); /* the first: it is of no later message */
+    assert_int_equal(notes_unclaimed(f), 1); /* the first: it is of no later message */
     assert_taken(7, 29, NULL);
     assert_taken(7, 30, "third");
     assert_taken(8, 30, "another's");
-    assert_int_equal(facts_unclaimed(f), 1);
+    assert_int_equal(notes_unclaimed(f), 1);
 }
 
 static void kinds_are_apart(void **state)
@@ -87,10 +87,10 @@ static void kinds_are_apart(void **state)
     size_t len;
     (void)state;
     put(7, 10, "exec");
-    assert_null(facts_take(f, OTHER_KIND, 7, 100, &len));
-    assert_non_null(facts_put(f, OTHER_KIND, 7, 11, "end", 4));
+    assert_null(notes_take(f, OTHER_KIND, 7, 100, &len));
+    assert_non_null(notes_put(f, OTHER_KIND, 7, 11, "end", 4));
     assert_taken(7, 100, "exec");
-    assert_string_equal(facts_take(f, OTHER_KIND, 7, 100, &len), "end");
+    assert_string_equal(notes_take(f, OTHER_KIND, 7, 100, &len), "end");
 }
 
 static void finding_takes_nothing(void **state)
@@ -100,17 +100,17 @@ static void finding_takes_nothing(void **state)
     put(7, 10, "first");
     put(7, 20, "second");
     for (int i = 0; i < 2; i++) {
-        char *got = facts_find(f, KIND, 7, 100, &len);
+        char *got = notes_find(f, KIND, 7, 100, &len);
         assert_string_equal(got, "second");
         assert_int_equal(len, 7);
     }
-    assert_string_equal(facts_find(f, KIND, 7, 19, &len), "first");
-    assert_null(facts_find(f, KIND, 8, 100, &len));
-    assert_int_equal(facts_unclaimed(f), 0);
+    assert_string_equal(notes_find(f, KIND, 7, 19, &len), "first");
+    assert_null(notes_find(f, KIND, 8, 100, &len));
+    assert_int_equal(notes_unclaimed(f), 0);
 
-    strcpy(facts_find(f, KIND, 7, 100, &len), "doubt"); /* what is found may be changed */
+    strcpy(notes_find(f, KIND, 7, 100, &len), "doubt"); /* what is found may be changed */
     size_t taken;
-    assert_string_equal(facts_take(f, KIND, 7, 100, &taken), "doubt");
+    assert_string_equal(notes_take(f, KIND, 7, 100, &taken), "doubt");
 }
 
 /* Processors write nearly in the order of their stamps. What is further ahead ends the search. */
@@ -144,10 +144,10 @@ static void every_length_is_aligned_and_kept(void **state)
     memset(bytes, 'x', sizeof bytes);
     for (size_t len = 0; len <= sizeof bytes; len++) {
         size_t got_len = 999;
-        void *place = facts_put(f, KIND, 7, (int64_t)len, bytes, len);
+        void *place = notes_put(f, KIND, 7, (int64_t)len, bytes, len);
         assert_non_null(place);
         assert_int_equal((uintptr_t)place % 8, 0);
-        const char *got = facts_take(f, KIND, 7, (int64_t)len, &got_len);
+        const char *got = notes_take(f, KIND, 7, (int64_t)len, &got_len);
         assert_int_equal(got_len, len);
         assert_memory_equal(got, bytes, len);
     }
@@ -156,10 +156,10 @@ static void every_length_is_aligned_and_kept(void **state)
 static void a_place_is_filled_in_by_the_caller(void **state)
 {
     (void)state;
-    strcpy(facts_put(f, KIND, 7, 1, NULL, 8), "by hand");
+    strcpy(notes_put(f, KIND, 7, 1, NULL, 8), "by hand");
     put(8, 2, "next");
     size_t len;
-    assert_string_equal(facts_take(f, KIND, 7, 1, &len), "by hand");
+    assert_string_equal(notes_take(f, KIND, 7, 1, &len), "by hand");
     assert_int_equal(len, 8);
 }
 
@@ -169,17 +169,17 @@ static void more_than_a_quarter_is_refused(void **state)
     size_t quarter = 4096 / ENTRY * ENTRY / 4, most = quarter / ENTRY * ENTRY - ENTRY;
     (void)state;
     put(7, 1, "stays");
-    assert_null(facts_put(f, KIND, 8, 2, bytes, most + 1));
-    assert_null(facts_put(f, KIND, 8, 2, bytes, sizeof bytes));
-    assert_null(facts_put(f, KIND, 8, 2, bytes, SIZE_MAX / 2));
-    assert_int_equal(facts_unclaimed(f), 0);
+    assert_null(notes_put(f, KIND, 8, 2, bytes, most + 1));
+    assert_null(notes_put(f, KIND, 8, 2, bytes, sizeof bytes));
+    assert_null(notes_put(f, KIND, 8, 2, bytes, SIZE_MAX / 2));
+    assert_int_equal(notes_unclaimed(f), 0);
     assert_taken(7, 5, "stays");
-    assert_non_null(facts_put(f, KIND, 8, 2, bytes, most));
+    assert_non_null(notes_put(f, KIND, 8, 2, bytes, most));
 
-    struct facts *tiny = facts_new(10);
+    struct notes *tiny = notes_new(10);
     assert_non_null(tiny);
-    assert_null(facts_put(tiny, KIND, 8, 2, bytes, 0));
-    facts_free(tiny);
+    assert_null(notes_put(tiny, KIND, 8, 2, bytes, 0));
+    notes_free(tiny);
 }
 
 static void the_oldest_is_pushed_out_and_counted(void **state)
@@ -189,30 +189,30 @@ static void the_oldest_is_pushed_out_and_counted(void **state)
     (void)state;
     memset(bytes, 'x', sizeof bytes);
     for (int i = 0; i < fit; i++)
-        assert_non_null(facts_put(f, KIND, 100 + i, i, bytes, sizeof bytes));
-    assert_int_equal(facts_unclaimed(f), 0);
+        assert_non_null(notes_put(f, KIND, 100 + i, i, bytes, sizeof bytes));
+    assert_int_equal(notes_unclaimed(f), 0);
     for (int i = fit; i < 3 * fit; i++) {
         size_t len;
-        assert_non_null(facts_put(f, KIND, 100 + i, i, bytes, sizeof bytes));
-        assert_in_range(facts_unclaimed(f), i - fit + 1, i - fit + 2);
-        assert_non_null(facts_find(f, KIND, 100 + i, 999, &len));
-        int gone = 100 + (int)facts_unclaimed(f) - 1;
-        assert_null(facts_find(f, KIND, gone, 999, &len));
-        assert_non_null(facts_find(f, KIND, gone + 1, 999, &len));
+        assert_non_null(notes_put(f, KIND, 100 + i, i, bytes, sizeof bytes));
+        assert_in_range(notes_unclaimed(f), i - fit + 1, i - fit + 2);
+        assert_non_null(notes_find(f, KIND, 100 + i, 999, &len));
+        int gone = 100 + (int)notes_unclaimed(f) - 1;
+        assert_null(notes_find(f, KIND, gone, 999, &len));
+        assert_non_null(notes_find(f, KIND, gone + 1, 999, &len));
     }
 }
 
 static void an_emptied_queue_begins_anew(void **state)
 {
     (void)state;
-    void *first = facts_put(f, KIND, 7, 1, "a", 2);
+    void *first = notes_put(f, KIND, 7, 1, "a", 2);
     put(8, 2, "b");
     assert_taken(7, 10, "a");
     assert_taken(8, 10, "b");
-    assert_ptr_equal(facts_put(f, KIND, 9, 3, "c", 2), first); /* the bytes in the cache */
-    facts_expire(f, 100);
-    assert_ptr_equal(facts_put(f, KIND, 9, 3, "d", 2), first);
-    assert_int_equal(facts_unclaimed(f), 1);
+    assert_ptr_equal(notes_put(f, KIND, 9, 3, "c", 2), first); /* the bytes in the cache */
+    notes_expire(f, 100);
+    assert_ptr_equal(notes_put(f, KIND, 9, 3, "d", 2), first);
+    assert_int_equal(notes_unclaimed(f), 1);
 }
 
 /* --- time ---------------------------------------------------------------------------------- */
@@ -224,14 +224,14 @@ static void what_nobody_claims_expires_and_is_counted(void **state)
     put(8, 20, "b");
     put(9, 30, "c");
     assert_taken(8, 20, "b");
-    facts_expire(f, 10);
-    assert_int_equal(facts_unclaimed(f), 0);
-    facts_expire(f, 30);
-    assert_int_equal(facts_unclaimed(f), 1); /* b was claimed */
+    notes_expire(f, 10);
+    assert_int_equal(notes_unclaimed(f), 0);
+    notes_expire(f, 30);
+    assert_int_equal(notes_unclaimed(f), 1); /* b was claimed */
     assert_taken(7, 99, NULL);
     assert_taken(9, 99, "c");
-    facts_expire(f, INT64_MAX);
-    assert_int_equal(facts_unclaimed(f), 1);
+    notes_expire(f, INT64_MAX);
+    assert_int_equal(notes_unclaimed(f), 1);
 }
 
 /* --- against a model ----------------------------------------------------------------------- */
@@ -279,7 +279,7 @@ static uint64_t model_here(void)
 /* Pushed out since the last look: the oldest that are here. */
 static void follow_unclaimed(uint64_t *told)
 {
-    uint64_t more = facts_unclaimed(f) - *told;
+    uint64_t more = notes_unclaimed(f) - *told;
     *told += more;
     for (; more; model_head++) {
         assert_true(model_head < model_len);
@@ -307,7 +307,7 @@ static void step_put(int64_t now, uint64_t *told)
     if (!random_below(20))
         k->len = 80 + random_below(500);
     pattern(bytes, k->len, k->seed);
-    bool fits = facts_put(f, k->kind, k->pid, now, bytes, k->len) != NULL;
+    bool fits = notes_put(f, k->kind, k->pid, now, bytes, k->len) != NULL;
     assert_int_equal(fits, (ENTRY + k->len + ENTRY - 1) / ENTRY * ENTRY <= 2016 / 4);
     follow_unclaimed(told);
     model_len += fits;
@@ -321,7 +321,7 @@ static void step_ask(int64_t now, uint64_t *told)
     bool claim = random_below(4);
     size_t len = 0;
     struct known *k = model_newest(kind, pid, at);
-    const char *got = claim ? facts_take(f, kind, pid, at, &len) : facts_find(f, kind, pid, at, &len);
+    const char *got = claim ? notes_take(f, kind, pid, at, &len) : notes_find(f, kind, pid, at, &len);
     assert_int_equal(got != NULL, k != NULL);
     if (!k)
         return;
@@ -337,7 +337,7 @@ static void step_ask(int64_t now, uint64_t *told)
         }
     k->here = false;
     model_claimed++;
-    assert_int_equal(facts_unclaimed(f), *told);
+    assert_int_equal(notes_unclaimed(f), *told);
 }
 
 static void any_run_is_as_a_simple_list(void **state)
@@ -345,8 +345,8 @@ static void any_run_is_as_a_simple_list(void **state)
     uint64_t told = 0;
     int64_t now = 0;
     (void)state;
-    facts_free(f);
-    f = facts_new(2030); /* 2016: wraps often */
+    notes_free(f);
+    f = notes_new(2030); /* 2016: wraps often */
     random_state = 4711;
     model_len = model_head = 0;
     model_claimed = 0;
@@ -359,7 +359,7 @@ static void any_run_is_as_a_simple_list(void **state)
         } else if (kind < 99) {
             step_ask(now, &told);
         } else {
-            facts_expire(f, now - 2500);
+            notes_expire(f, now - 2500);
             follow_unclaimed(&told);
             for (int at = model_head; at < model_len; at++)
                 assert_false(model[at].here && model[at].mono_ns < now - 2500);
@@ -367,8 +367,8 @@ static void any_run_is_as_a_simple_list(void **state)
     }
     assert_int_equal(told + model_claimed + model_here(), model_len);
     assert_true(told > 1000 && model_claimed > 1000);
-    facts_expire(f, INT64_MAX);
-    assert_int_equal(facts_unclaimed(f) + model_claimed, model_len);
+    notes_expire(f, INT64_MAX);
+    assert_int_equal(notes_unclaimed(f) + model_claimed, model_len);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
@@ -390,5 +390,5 @@ int main(void)
         TEST(what_nobody_claims_expires_and_is_counted),
         TEST(any_run_is_as_a_simple_list),
     };
-    return cmocka_run_group_tests_name("facts", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("notes", tests, NULL, NULL);
 }

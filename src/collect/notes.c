@@ -1,9 +1,9 @@
-/* facts.c - what was learnt of an exec or an end before the connector's message of it is read. See
- * facts.h.
+/* notes.c - what was learnt of an exec or an end before the connector's message of it is read. See
+ * notes.h.
  *
  * Entries lie in a ring in the order in which they came. They are claimed nearly in that order, so
  * the search from the oldest on ends soon; claimed ones are given back once they are the oldest. */
-#include "collect/facts.h"
+#include "collect/notes.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -21,39 +21,39 @@ struct entry {
 /* Entries are in the order of their stamps, give or take this. */
 #define DISORDER_NS INT64_C(5000000)
 
-struct facts {
+struct notes {
     size_t cap, head, tail; /* offsets of the oldest and of the next; equal: empty */
     size_t used;            /* bytes from head to tail */
     uint64_t unclaimed;
     _Alignas(8) char ring[];
 };
 
-struct facts *facts_new(size_t bytes)
+struct notes *notes_new(size_t bytes)
 {
     size_t cap = bytes / sizeof(struct entry) * sizeof(struct entry);
-    struct facts *f = calloc(1, sizeof *f + cap);
+    struct notes *f = calloc(1, sizeof *f + cap);
     if (f)
         f->cap = cap;
     return f;
 }
 
-void facts_free(struct facts *f)
+void notes_free(struct notes *f)
 {
     free(f);
 }
 
-static struct entry *at(struct facts *f, size_t offset)
+static struct entry *at(struct notes *f, size_t offset)
 {
     return (struct entry *)(f->ring + offset);
 }
 
-static size_t after(const struct facts *f, size_t offset, size_t size)
+static size_t after(const struct notes *f, size_t offset, size_t size)
 {
     return offset + size == f->cap ? 0 : offset + size;
 }
 
 /* The oldest goes. */
-static void drop(struct facts *f)
+static void drop(struct notes *f)
 {
     struct entry *e = at(f, f->head);
     f->used -= e->size;
@@ -63,14 +63,14 @@ static void drop(struct facts *f)
         f->head = f->tail = 0;
 }
 
-static void drop_claimed(struct facts *f)
+static void drop_claimed(struct notes *f)
 {
     while (f->used && at(f, f->head)->kind == SKIP)
         drop(f);
 }
 
 /* Room for `size` bytes in one run at the tail. */
-static void make_room(struct facts *f, size_t size)
+static void make_room(struct notes *f, size_t size)
 {
     if (f->tail + size > f->cap) { /* the rest stays empty */
         size_t rest = f->cap - f->tail;
@@ -86,7 +86,7 @@ static void make_room(struct facts *f, size_t size)
         drop(f);
 }
 
-void *facts_put(struct facts *f, int kind, int pid, int64_t mono_ns, const void *bytes, size_t len)
+void *notes_put(struct notes *f, int kind, int pid, int64_t mono_ns, const void *bytes, size_t len)
 {
     /* an entry's head must always fit into the rest that is skipped */
     size_t size = (sizeof(struct entry) + len + sizeof(struct entry) - 1) / sizeof(struct entry) *
@@ -103,7 +103,7 @@ void *facts_put(struct facts *f, int kind, int pid, int64_t mono_ns, const void 
     return e + 1;
 }
 
-static struct entry *find(struct facts *f, int kind, int pid, int64_t mono_ns, bool claim)
+static struct entry *find(struct notes *f, int kind, int pid, int64_t mono_ns, bool claim)
 {
     struct entry *found = NULL;
     size_t offset = f->head;
@@ -124,7 +124,7 @@ static struct entry *find(struct facts *f, int kind, int pid, int64_t mono_ns, b
     return found;
 }
 
-const void *facts_take(struct facts *f, int kind, int pid, int64_t mono_ns, size_t *len)
+const void *notes_take(struct notes *f, int kind, int pid, int64_t mono_ns, size_t *len)
 {
     struct entry *e = find(f, kind, pid, mono_ns, true);
     if (!e)
@@ -135,7 +135,7 @@ const void *facts_take(struct facts *f, int kind, int pid, int64_t mono_ns, size
     return e + 1;
 }
 
-void *facts_find(struct facts *f, int kind, int pid, int64_t mono_ns, size_t *len)
+void *notes_find(struct notes *f, int kind, int pid, int64_t mono_ns, size_t *len)
 {
     struct entry *e = find(f, kind, pid, mono_ns, false);
     if (!e)
@@ -144,7 +144,7 @@ void *facts_find(struct facts *f, int kind, int pid, int64_t mono_ns, size_t *le
     return e + 1;
 }
 
-bool facts_newer(struct facts *f, int kind, int pid, int64_t mono_ns)
+bool notes_newer(struct notes *f, int kind, int pid, int64_t mono_ns)
 {
     size_t offset = f->head;
     for (size_t left = f->used; left;) {
@@ -157,13 +157,13 @@ bool facts_newer(struct facts *f, int kind, int pid, int64_t mono_ns)
     return false;
 }
 
-void facts_expire(struct facts *f, int64_t before_ns)
+void notes_expire(struct notes *f, int64_t before_ns)
 {
     while (f->used && (at(f, f->head)->kind == SKIP || at(f, f->head)->mono_ns < before_ns))
         drop(f);
 }
 
-uint64_t facts_unclaimed(const struct facts *f)
+uint64_t notes_unclaimed(const struct notes *f)
 {
     return f->unclaimed;
 }
