@@ -323,7 +323,9 @@ static void set_usage(struct completer *c)
 
 static void forget_awaited(struct completer *c, int at)
 {
-    c->awaited[at] = c->awaited[--c->awaited_len];
+    c->awaited_len--;
+    memmove(&c->awaited[at], &c->awaited[at + 1],
+            (size_t)(c->awaited_len - at) * sizeof c->awaited[0]);
 }
 
 /* Did it begin after this moment? What happened then was about the owner of its pid before it. */
@@ -336,33 +338,49 @@ static bool began_after(const struct completer *c, tracker_ref ref, int64_t mono
            (mono_ns + c->boot_minus_mono) / NS_PER_TICK;
 }
 
-/* The pid was given out again before this exit was read. Who is not awaited (any more) has been
- * told to have ended already. */
-static void complete_late_exit(struct completer *c, const struct kernel_event *kev)
+/* Where the owner of this pid is among those whose exit is awaited, or -1. The first that comes is of
+ * the first that is awaited: what it was stamped with may even be after the next one's fork. */
+static int find_awaited(const struct completer *c, int pid)
 {
-    for (int i = 0; i < c->awaited_len; i++) {
-        tracker_ref ref = c->awaited[i];
-        if (tracker_int(c->tracker, ref, F_PID, -1) != kev->pid)
-            continue;
-        tracker_copy_state(c->tracker, ref, &c->box, WHY_KEPT);
-        set_ids(c, kev);
-        set_wait_status(&c->box, kev->exit_code);
-        set_duration(c, ref);
-        set_usage(c);
-        forget_awaited(c, i);
-        c->sink(c->ctx, &c->box); /* the table knows already */
-        return;
-    }
+    for (int i = 0; i < c->awaited_len; i++)
+        if (tracker_int(c->tracker, c->awaited[i], F_PID, -1) == pid)
+            return i;
+    return -1;
+}
+
+tracker_ref complete_exit_of(const struct completer *c, const struct kernel_event *kev)
+{
+    int awaited = find_awaited(c, kev->pid);
+    tracker_ref now = tracker_alive(c->tracker, kev->pid);
+    if (awaited >= 0)
+        return c->awaited[awaited];
+    return now && began_after(c, now, kev->mono_ns) ? 0 : now;
+}
+
+/* The pid was given out again before this exit was read. */
+static void complete_late_exit(struct completer *c, const struct kernel_event *kev, int awaited)
+{
+    tracker_ref ref = c->awaited[awaited];
+    tracker_copy_state(c->tracker, ref, &c->box, WHY_KEPT);
+    set_ids(c, kev);
+    set_wait_status(&c->box, kev->exit_code);
+    set_duration(c, ref);
+    set_usage(c);
+    forget_awaited(c, awaited);
+    c->sink(c->ctx, &c->box); /* the table knows already */
 }
 
 static void complete_exit(struct completer *c, const struct kernel_event *kev)
 {
     begin(c, EVENT_EXIT, kev);
     tracker_ref now = tracker_alive(c->tracker, kev->pid);
-    if (kev->pid == kev->tid && now && began_after(c, now, kev->mono_ns)) {
-        complete_late_exit(c, kev);
+    int awaited = kev->pid == kev->tid ? find_awaited(c, kev->pid) : -1;
+    if (awaited >= 0) {
+        complete_late_exit(c, kev, awaited);
         return;
     }
+    if (kev->pid == kev->tid && now && began_after(c, now, kev->mono_ns))
+        return; /* it was told to have ended already */
 
     tracker_ref ref = fill_known(c, kev);
     if (kev->parent.ppid && !event_has(&c->box.ev, F_PPID))

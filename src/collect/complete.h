@@ -63,6 +63,10 @@ void complete_clocks(struct completer *c);
 /* The fields that are looked for at an exec when these are needed. */
 uint64_t complete_reads(uint64_t needs);
 
+/* The process that this EXIT of a main thread is about: who has the pid, or the one before, whose
+ * exit is awaited since the pid was given out again. 0: not known, or told to have ended already. */
+tracker_ref complete_exit_of(const struct completer *c, const struct kernel_event *kev);
+
 /* Complete and hand on. An EXIT must be the end of the process, not just of its main thread. */
 void complete_event(struct completer *c, const struct kernel_event *kev);
 

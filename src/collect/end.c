@@ -1,7 +1,8 @@
 /* end.c - the table of ended processes. See end.h.
  *
- * A ring in the order of arrival, and an index over it: open addressing by pid, linear probing.
- * What was taken leaves a hole in the ring, which costs its place until the tail passes it. */
+ * A ring in the order of arrival, and an index over it: open addressing by pid, linear probing; a
+ * pid that was used again is there more than once. What was taken leaves a hole in the ring, which
+ * costs its place until the tail passes it. */
 #include "collect/end.h"
 
 #include <stdlib.h>
@@ -38,11 +39,26 @@ static unsigned after(unsigned slot)
     return (slot + 1) % SLOTS;
 }
 
-/* The slot of this pid, or the free one where it would go. */
+static uint64_t age(const struct ends *ends, unsigned slot)
+{
+    return (ends->slots[slot] - 1u - ends->tail) % ENDS_MAX;
+}
+
+/* The slot of the oldest end of this pid, or a free one. */
 static unsigned find(const struct ends *ends, int32_t pid)
 {
+    unsigned found = SLOTS, slot = home(pid);
+    for (; ends->slots[slot] != FREE; slot = after(slot))
+        if (ends->ring[ends->slots[slot] - 1].pid == pid &&
+            (found == SLOTS || age(ends, slot) < age(ends, found)))
+            found = slot;
+    return found == SLOTS ? slot : found;
+}
+
+static unsigned find_free(const struct ends *ends, int32_t pid)
+{
     unsigned slot = home(pid);
-    while (ends->slots[slot] != FREE && ends->ring[ends->slots[slot] - 1].pid != pid)
+    while (ends->slots[slot] != FREE)
         slot = after(slot);
     return slot;
 }
@@ -58,6 +74,12 @@ static void clear_slot(struct ends *ends, unsigned slot)
         slot = at;
     }
     ends->slots[slot] = FREE;
+}
+
+const struct process_end *ends_find(const struct ends *ends, int32_t pid)
+{
+    unsigned slot = find(ends, pid);
+    return ends->slots[slot] == FREE ? NULL : &ends->ring[ends->slots[slot] - 1];
 }
 
 bool ends_take(struct ends *ends, int32_t pid, struct process_end *out)
@@ -76,7 +98,7 @@ bool ends_take(struct ends *ends, int32_t pid, struct process_end *out)
 unsigned ends_put(struct ends *ends, const struct process_end *end)
 {
     struct process_end old;
-    unsigned pushed = ends_take(ends, end->pid, &old);
+    unsigned pushed = 0;
 
     if (ends->head - ends->tail == ENDS_MAX) {
         int32_t oldest = ends->ring[ends->tail % ENDS_MAX].pid;
@@ -86,6 +108,6 @@ unsigned ends_put(struct ends *ends, const struct process_end *end)
 
     unsigned place = ends->head++ % ENDS_MAX;
     ends->ring[place] = *end;
-    ends->slots[find(ends, end->pid)] = (uint16_t)(place + 1);
+    ends->slots[find_free(ends, end->pid)] = (uint16_t)(place + 1);
     return pushed;
 }

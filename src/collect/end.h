@@ -35,11 +35,13 @@ struct ends;
 struct ends *ends_new(void);
 void ends_free(struct ends *ends);
 
-/* Copies. Another end of the same pid gives way, the pid was used again; so does the oldest one
- * when its time has come. Returns how many were pushed out, 0 to 2. */
+/* Copies. Returns how many were pushed out: 1 when the time of the oldest one has come, else 0. */
 unsigned ends_put(struct ends *ends, const struct process_end *end);
 
-/* Removes it into *out. False: it is not here. */
+/* The oldest end of this pid, borrowed until the next put or take; NULL: there is none. */
+const struct process_end *ends_find(const struct ends *ends, int32_t pid);
+
+/* Removes the oldest end of this pid into *out. False: there is none. */
 bool ends_take(struct ends *ends, int32_t pid, struct process_end *out);
 
 #endif

@@ -30,30 +30,46 @@ static bool take_tapped(struct ending *e, int pid, int64_t mono_ns, struct proce
     return record && tap_end(record, len, end);
 }
 
-/* taskstats knows the process by its pid alone. The end of the one that had it before, or of one
- * whose main thread ended earlier than it, is not the end that this EXIT tells. */
-static bool take_accounted(struct ending *e, int pid, int64_t mono_ns, struct process_end *end)
+/* taskstats knows the process by its pid alone: the oldest end of the pid is of the oldest owner
+ * whose EXIT did not come yet, unless something was lost. An end long before this moment is of an
+ * earlier owner; one after it is that of a process whose main thread ended first. */
+static bool take_accounted(struct ending *e, const struct kernel_event *kev,
+                           struct process_end *end)
 {
-    if (!taskstats_take(e->taskstats, pid, end))
-        return false;
-    const struct tracker *t = e->completer->tracker;
-    int64_t forked_at = tracker_forked_at(t, tracker_alive(t, pid));
-    int64_t after = mono_ns - forked_at - end->elapsed_ns;
-    if (!forked_at || (after > -END_AFTER_EXIT_NS && after < EXIT_AFTER_END_NS))
-        return true;
-    if (after < 0)
-        ends_put(e->taskstats->ends, end);
+    const struct completer *c = e->completer;
+    int64_t forked_at = tracker_forked_at(c->tracker, complete_exit_of(c, kev));
+    const struct process_end *next;
+    while ((next = taskstats_find(e->taskstats, kev->pid)) != NULL) {
+        int64_t after = forked_at ? kev->mono_ns - forked_at - next->elapsed_ns : 0;
+        if (after <= -END_AFTER_EXIT_NS)
+            return false;
+        taskstats_take(e->taskstats, kev->pid, end);
+        if (after < EXIT_AFTER_END_NS)
+            return true;
+    }
     return false;
 }
 
 /* Of the end of this process, up to this moment. WHY_ABSENT: nothing was told. */
-static enum event_why take_end(struct ending *e, int pid, int64_t mono_ns, struct process_end *end)
+static enum event_why take_end(struct ending *e, const struct kernel_event *kev,
+                               struct process_end *end)
 {
     if (e->tap)
-        return take_tapped(e, pid, mono_ns, end) ? WHY_TAP : WHY_ABSENT;
+        return take_tapped(e, kev->pid, kev->mono_ns, end) ? WHY_TAP : WHY_ABSENT;
     if (e->taskstats)
-        return take_accounted(e, pid, mono_ns, end) ? WHY_TASKSTATS : WHY_ABSENT;
+        return take_accounted(e, kev, end) ? WHY_TASKSTATS : WHY_ABSENT;
     return WHY_ABSENT;
+}
+
+/* Complete this EXIT with what was told. The code is the process's, which need not be its main
+ * thread's; taskstats has it from the last thread, which with one thread is no news. */
+static void complete_with(struct ending *e, const struct kernel_event *kev,
+                          const struct process_end *end, enum event_why told)
+{
+    struct kernel_event exit = *kev;
+    if (told == WHY_TAP || !end->single)
+        exit.exit_code = end->exit_code;
+    complete_end(e->completer, &exit, end, told);
 }
 
 /* --- what a pidfd tells ---------------------------------------------------------------- */
@@ -137,14 +153,13 @@ static void forget(struct ending *e, struct lingering *l)
 static bool complete_told(struct ending *e, struct lingering *l, int64_t until_ns)
 {
     struct process_end end;
-    enum event_why told = take_end(e, l->exit.pid, until_ns, &end);
-    if (!told)
-        return false;
     struct kernel_event exit = l->exit;
     exit.mono_ns = until_ns;
-    exit.exit_code = end.exit_code;
+    enum event_why told = take_end(e, &exit, &end);
+    if (!told)
+        return false;
     forget(e, l);
-    complete_end(e->completer, &exit, &end, told);
+    complete_with(e, &exit, &end, told);
     return true;
 }
 
@@ -246,27 +261,19 @@ bool ending_lingers(struct ending *e, int pid)
 
 /* --- messages -------------------------------------------------------------------------- */
 
-/* Is it of a process whose pid was given out again before this message came? */
-static bool belongs_to_earlier(const struct ending *e, const struct kernel_event *kev)
-{
-    const struct tracker *t = e->completer->tracker;
-    return tracker_forked_at(t, tracker_alive(t, kev->pid)) > kev->mono_ns;
-}
-
 /* Nothing was told of an end: with a source that tells it, the process went on after this EXIT,
  * though it may be gone by now. Without one it went on if it is there. */
 void ending_exit(struct ending *e, const struct kernel_event *kev)
 {
     struct process_end end;
-    enum event_why told = take_end(e, kev->pid, kev->mono_ns, &end);
-    if (told) { /* the code is the process's, which need not be its main thread's */
-        struct kernel_event exit = *kev;
-        exit.exit_code = end.exit_code;
-        complete_end(e->completer, &exit, &end, told);
+    enum event_why told = take_end(e, kev, &end);
+    if (told) {
+        complete_with(e, kev, &end, told);
         return;
     }
-    if (belongs_to_earlier(e, kev)) {
-        complete_event(e->completer, kev);
+    const struct tracker *t = e->completer->tracker;
+    if (complete_exit_of(e->completer, kev) != tracker_alive(t, kev->pid)) {
+        complete_event(e->completer, kev); /* of an earlier owner of the pid */
         return;
     }
     int fd = open_living(kev->pid);

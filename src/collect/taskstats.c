@@ -425,17 +425,20 @@ int taskstats_drain(struct taskstats *ts)
     return got;
 }
 
+const struct process_end *taskstats_find(struct taskstats *ts, int32_t pid)
+{
+    const struct process_end *end = ts->ends ? ends_find(ts->ends, pid) : NULL;
+    for (int batches = 0; ts->ends && !end && batches < ENDS_MAX / 2 / BATCH; batches++) {
+        if (taskstats_drain(ts) <= 0)
+            break;
+        end = ends_find(ts->ends, pid);
+    }
+    return end;
+}
+
 bool taskstats_take(struct taskstats *ts, int32_t pid, struct process_end *out)
 {
-    if (!ts->ends)
-        return false;
-    for (int batches = 0; batches < ENDS_MAX / 2 / BATCH; batches++) {
-        if (ends_take(ts->ends, pid, out))
-            return true;
-        if (taskstats_drain(ts) <= 0)
-            return false;
-    }
-    return ends_take(ts->ends, pid, out);
+    return taskstats_find(ts, pid) && ends_take(ts->ends, pid, out);
 }
 
 uint64_t taskstats_dropped(struct taskstats *ts)

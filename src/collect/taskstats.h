@@ -93,8 +93,12 @@ int taskstats_open(struct taskstats *ts, int buffer_bytes, const char **why);
  * up with ends that the connector did not tell. */
 int taskstats_drain(struct taskstats *ts);
 
-/* Remove the end of this process into *out, receiving until it is found or half a table came.
- * When the connector told the EXIT of a last task, its end is here or was lost: no waiting. */
+/* The oldest end of this pid that nobody asked for, receiving until there is one or half a table
+ * came. When the connector told the EXIT of a last task, its end is here or was lost: no waiting.
+ * Borrowed until the next call; NULL: there is none. */
+const struct process_end *taskstats_find(struct taskstats *ts, int32_t pid);
+
+/* The same, removed into *out. */
 bool taskstats_take(struct taskstats *ts, int32_t pid, struct process_end *out);
 
 /* Look at SO_MEMINFO: adds to count.dropped and returns how many were dropped since then. */
