@@ -294,8 +294,15 @@ void ending_exec(struct ending *e, const struct kernel_event *kev)
 void ending_fork(struct ending *e, const struct kernel_event *kev)
 {
     struct lingering *l = find(e, kev->pid);
-    if (l && !complete_told(e, l, kev->mono_ns))
-        complete_untold(e, l);
+    if (!l || complete_told(e, l, kev->mono_ns))
+        return;
+    struct kernel_event exit = l->exit; /* nobody can be asked any more: the pid is another's */
+    if (!exit.mono_ns) { /* found by a scan */
+        exit.mono_ns = kev->mono_ns;
+        exit.exit_code = KERNEL_EXIT_UNKNOWN;
+    }
+    forget(e, l);
+    complete_event(e->completer, &exit);
 }
 
 void ending_settle(struct ending *e, int64_t read_until_ns)

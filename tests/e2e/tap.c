@@ -81,9 +81,7 @@ static int begin_all(void **state)
     if (!notes || !mkdtemp(dir) || chmod(dir, 0755) || procfs_open(&fs, "/proc"))
         return 1;
     snprintf(program, sizeof program, "%s/p", dir);
-    if (!copy_program(program) || tap_open(&tap, 8 << 20, &refused) < 0)
-        tap = NULL;
-    return 0;
+    return copy_program(program) && tap_open(&tap, 8 << 20, &refused) == 0 ? 0 : 1;
 }
 
 static int end_all(void **state)
@@ -98,8 +96,6 @@ static int end_all(void **state)
 static int begin(void **state)
 {
     (void)state;
-    if (!tap)
-        skip_for(refused);
     tap_need(tap, UINT64_MAX);
     tap_drain(tap, notes);
     notes_expire(notes, INT64_MAX);
@@ -1293,5 +1289,14 @@ int main(void)
     };
     if (getenv("MOONWATCH_TAP_CHILD"))
         pause();
+    const char *why = "";
+    if (tap_open(&tap, 1 << 16, &why) < 0) {
+        size_t count = sizeof tests / sizeof *tests;
+        for (size_t i = 0; i < count; i++)
+            printf("ok %zu - %s # SKIP %s\n", i + 1, tests[i].name, why);
+        printf("1..%zu\n", count);
+        return 0;
+    }
+    tap_close(tap);
     return cmocka_run_group_tests_name("tap", tests, begin_all, end_all);
 }
