@@ -21,6 +21,7 @@
 #include <errno.h>
 #include <ev.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -62,7 +63,7 @@ struct collector {
 
     struct ev_loop *loop; /* NULL until started */
     int gate;             /* owned: epoll descriptor, -1 when messages are not gathered */
-    ev_io readable, exec_readable;
+    ev_io readable, exec_readable, tap_filling;
     ev_timer heartbeat, rescan, gathered;
     struct ending ending;
 
@@ -125,7 +126,9 @@ static void compare(struct collector *c, bool infers)
 static void end_if_vanished(void *ctx, tracker_ref ref)
 {
     struct collector *c = ctx;
-    if (tracker_forked_at(c->tracker, ref) < c->scan_ns)
+    int pid = (int)tracker_int(c->tracker, ref, F_PID, -1);
+    bool hidden = c->fs.hidden && (kill(pid, 0) == 0 || errno == EPERM); /* hidepid: not gone */
+    if (!hidden && tracker_forked_at(c->tracker, ref) < c->scan_ns)
         complete_vanished(&c->completer, ref);
 }
 
@@ -159,7 +162,7 @@ static uint64_t ask_tap(struct collector *c, const struct kernel_event *kev, uin
     const void *record = notes_take(c->notes, TAP_NOTES_EXEC, kev->pid, kev->mono_ns, &len);
     if (!record && tap_drain(c->tap, c->notes) > 0)
         record = notes_take(c->notes, TAP_NOTES_EXEC, kev->pid, kev->mono_ns, &len);
-    if (!record)
+    if (!record || !tap_is_of(record, kev->mono_ns))
         return wanted;
     uint64_t rest = tap_fill(record, len, c->fs.boot, wanted, box);
     if (rest & (FIELD(CGROUP) | FIELD(CONTAINER)))
@@ -194,6 +197,14 @@ static void on_exec_readable(struct ev_loop *loop, ev_io *watcher, int events)
     ahead_read(&c->ahead);
 }
 
+/* Half of its ring is full: do not wait for the end of the span. */
+static void on_tap_filling(struct ev_loop *loop, ev_io *watcher, int events)
+{
+    struct collector *c = watcher->data;
+    (void)loop, (void)events;
+    tap_drain(c->tap, c->notes);
+}
+
 static void tell_needs(struct collector *c)
 {
     c->ahead.needs = complete_reads(c->completer.needs) | FIELD(STARTTIME);
@@ -201,7 +212,7 @@ static void tell_needs(struct collector *c)
         tap_need(c->tap, c->completer.needs);
 }
 
-static void read_batch(struct collector *c);
+static bool read_batch(struct collector *c);
 
 static void read_outside(void *ctx)
 {
@@ -252,7 +263,8 @@ static void on_kernel_event(void *ctx, const struct kernel_event *kev)
     ledger_note(&c->ledger, kev->cpu, kev->seq, kev->mono_ns);
 
     if (kev->kind == EVENT_COMM && kev->pid == c->own_pid && kev->tid == c->own_pid) {
-        c->markers_back++;
+        if (c->markers_back != c->markers_out) /* else somebody gave our main thread a name */
+            c->markers_back++;
         if (c->comparing && c->markers_back == c->marker_wanted)
             finish_comparing(c);
         return;
@@ -304,13 +316,16 @@ static bool drain(struct collector *c, int batches)
     return false;
 }
 
-static void read_batch(struct collector *c)
+/* True when nothing is left to read. */
+static bool read_batch(struct collector *c)
 {
-    drain(c, BATCHES_A_TURN);
-    notes_expire(c->notes, clock_mono_ns() - NOTES_KEPT_NS);
+    bool empty = drain(c, BATCHES_A_TURN);
+    if (empty)
+        notes_expire(c->notes, clock_mono_ns() - NOTES_KEPT_NS);
     if (c->taskstats.fd >= 0) /* also what no message asked for */
         taskstats_drain(&c->taskstats);
     c->flush(c->ctx);
+    return empty;
 }
 
 /* The gate opens once for each span: what comes during it wakes nobody. */
@@ -338,9 +353,13 @@ static void on_readable(struct ev_loop *loop, ev_io *watcher, int events)
 static void on_gathered(struct ev_loop *loop, ev_timer *watcher, int events)
 {
     struct collector *c = watcher->data;
-    (void)loop, (void)events;
-    read_batch(c);
-    set_gate(c, EPOLL_CTL_MOD);
+    (void)events;
+    if (read_batch(c)) {
+        set_gate(c, EPOLL_CTL_MOD);
+        return;
+    }
+    ev_timer_set(&c->gathered, 0, 0); /* others on the loop first, then on */
+    ev_timer_start(loop, &c->gathered);
 }
 
 static void watch_socket(struct collector *c)
@@ -360,6 +379,19 @@ static void on_rescan(struct ev_loop *loop, ev_timer *watcher, int events)
     c->flush(c->ctx);
 }
 
+static void reopen_ahead(struct collector *c)
+{
+    if (c->ahead.netlink.fd < 0)
+        return;
+    ev_io_stop(c->loop, &c->exec_readable);
+    c->ahead.netlink.listening = false;
+    ahead_close(&c->ahead);
+    if (ahead_open(&c->ahead, &c->fs, c->notes, AHEAD_BUFFER) < 0)
+        return;
+    ev_io_set(&c->exec_readable, c->ahead.netlink.fd, EV_READ);
+    ev_io_start(c->loop, &c->exec_readable);
+}
+
 /* Somebody else's IGNORE can silence every listener before 6.6, and a bug of some 6.6 and 6.7
  * kernels too: begin anew. Until it works, each heartbeat tries again. */
 static void reopen(struct collector *c)
@@ -368,7 +400,9 @@ static void reopen(struct collector *c)
     struct netlink_counters count = c->netlink.count;
     log_warn("the kernel went silent: listening anew");
     ev_io_stop(c->loop, &c->readable);
+    c->netlink.listening = false; /* no IGNORE: it would take back the one that is to help */
     netlink_close(&c->netlink);
+    reopen_ahead(c);
     int result = netlink_open(&c->netlink, filter, c->options.buffer_bytes);
     c->netlink.count = count;
     if (result < 0 || netlink_listen(&c->netlink, on_kernel_event, c) != NETLINK_OK) {
@@ -514,6 +548,10 @@ void collector_start(struct collector *c, struct ev_loop *loop)
     c->exec_readable.data = c;
     if (c->ahead.netlink.fd >= 0)
         ev_io_start(loop, &c->exec_readable);
+    ev_io_init(&c->tap_filling, on_tap_filling, c->tap ? tap_fd(c->tap) : -1, EV_READ);
+    c->tap_filling.data = c;
+    if (c->tap)
+        ev_io_start(loop, &c->tap_filling);
     ev_timer_start(loop, &c->heartbeat);
     compare(c, false);
     c->flush(c->ctx);
@@ -554,6 +592,7 @@ void collector_stop(struct collector *c)
 
     ev_io_stop(c->loop, &c->readable);
     ev_io_stop(c->loop, &c->exec_readable);
+    ev_io_stop(c->loop, &c->tap_filling);
     ev_timer_stop(c->loop, &c->heartbeat);
     ev_timer_stop(c->loop, &c->rescan);
     ev_timer_stop(c->loop, &c->gathered);

@@ -284,7 +284,8 @@ static void settle_exe(struct completer *c)
     size_t len;
     const char *path = event_text(&c->box.ev, F_EXE, &len);
     if (path) {
-        if (!event_has(&c->box.ev, F_DELETED))
+        tracker_ref ref = tracker_alive(c->tracker, event_int(&c->box.ev, F_PID, -1));
+        if (tracker_why(c->tracker, ref, F_EXE) == WHY_PROC && !event_has(&c->box.ev, F_DELETED))
             programs_learn(&c->programs, dev, inode, path, len);
     } else {
         path = programs_find(&c->programs, dev, inode, &len);
@@ -611,6 +612,7 @@ void complete_awaited(struct completer *c)
 
 void complete_lost(struct completer *c, uint64_t lost, int64_t from_ns, int64_t until_ns)
 {
+    memset(&c->programs, 0, sizeof c->programs); /* an exec among them may have changed a program */
     event_begin(&c->box, EVENT_LOST);
     stamp(c, until_ns);
     event_set(&c->box, F_LOST, (int64_t)lost, WHY_KERNEL);

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 
+#include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -111,15 +112,21 @@ static bool pidfd_group_status(int fd, uint32_t *status)
     return true;
 }
 
-/* A pidfd of a process that lives, or -1. */
-static int open_living(int pid)
+/* A pidfd of a process that lives; GONE: none does; UNTOLD: it cannot be had. */
+enum { GONE = -1, UNTOLD = -2 };
+
+static int open_living(const struct ending *e, int pid)
 {
+    if (e->watched == WATCHED)
+        return UNTOLD;
     int fd = (int)syscall(SYS_pidfd_open, pid, 0);
     struct pollfd ended = { .fd = fd, .events = POLLIN };
-    if (fd < 0 || poll(&ended, 1, 0) == 0)
+    if (fd < 0)
+        return errno == ESRCH || errno == EINVAL ? GONE : UNTOLD;
+    if (poll(&ended, 1, 0) == 0)
         return fd;
     close(fd);
-    return -1;
+    return GONE;
 }
 
 /* --- lingering ------------------------------------------------------------------------- */
@@ -128,9 +135,11 @@ static void watch(struct ending *e, struct lingering *l, int fd);
 
 static struct lingering *find(struct ending *e, int pid)
 {
-    for (int i = 0; i < LINGERING; i++)
+    for (int i = 0, left = e->used; left; i++) {
+        left -= e->lingering[i].used;
         if (e->lingering[i].used && e->lingering[i].exit.pid == pid)
             return &e->lingering[i];
+    }
     return NULL;
 }
 
@@ -141,11 +150,13 @@ static void unwatch(struct ending *e, struct lingering *l)
     ev_io_stop(e->loop, &l->watcher);
     close(l->watcher.fd);
     l->watched = false;
+    e->watched--;
 }
 
 static void forget(struct ending *e, struct lingering *l)
 {
     unwatch(e, l);
+    e->used -= l->used;
     l->used = false;
 }
 
@@ -169,8 +180,8 @@ static void complete_untold(struct ending *e, struct lingering *l)
     struct kernel_event exit = l->exit;
     if (l->watched || !exit.mono_ns) {
         exit.mono_ns = clock_mono_ns();
-        if (!stat_group_status(e, exit.pid, &exit.exit_code) &&
-            !(l->watched && pidfd_group_status(l->watcher.fd, &exit.exit_code)))
+        if (!(l->watched && pidfd_group_status(l->watcher.fd, &exit.exit_code)) &&
+            !stat_group_status(e, exit.pid, &exit.exit_code))
             exit.exit_code = KERNEL_EXIT_UNKNOWN;
     }
     forget(e, l);
@@ -189,7 +200,9 @@ static void on_readable(struct ev_loop *loop, ev_io *watcher, int events)
     e->read(e->ctx);
     if (find(e, pid) != l)
         return;
-    int fd = open_living(pid);
+    e->watched--; /* it makes way for its successor */
+    int fd = open_living(e, pid);
+    e->watched++;
     if (fd >= 0) {
         unwatch(e, l);
         watch(e, l, fd);
@@ -204,44 +217,70 @@ static void watch(struct ending *e, struct lingering *l, int fd)
     ev_io_init(&l->watcher, on_readable, fd, EV_READ);
     l->watcher.data = e;
     l->watched = true;
+    e->watched++;
     ev_io_start(e->loop, &l->watcher);
+}
+
+static void start_patience(struct ending *e)
+{
+    if (ev_is_active(&e->patience))
+        return;
+    ev_timer_set(&e->patience, PATIENCE_S, 0);
+    ev_timer_start(e->loop, &e->patience);
+}
+
+/* Nobody told of it for long enough: does it live? */
+static void judge(struct ending *e, struct lingering *l)
+{
+    int fd = open_living(e, l->exit.pid);
+    if (fd >= 0)
+        watch(e, l, fd);
+    else if (fd == GONE)
+        complete_untold(e, l);
 }
 
 static void on_patience_over(struct ev_loop *loop, ev_timer *watcher, int events)
 {
     struct ending *e = watcher->data;
+    int64_t before_ns = clock_mono_ns() - (int64_t)(PATIENCE_S * 1e9);
+    bool more = false;
     (void)loop, (void)events;
     e->read(e->ctx);
     for (int i = 0; i < LINGERING; i++) {
         struct lingering *l = &e->lingering[i];
         if (!l->used || l->watched)
             continue;
-        int fd = open_living(l->exit.pid);
-        if (fd >= 0)
-            watch(e, l, fd);
-        else
-            complete_untold(e, l);
+        if (l->kept_ns <= before_ns)
+            judge(e, l);
+        more = more || (l->used && !l->watched);
     }
+    if (more)
+        start_patience(e);
     e->read(e->ctx);
 }
 
-/* Keep an EXIT. With a pidfd (-1: none) it wakes us; without one it waits for what is queued, or
- * for long enough. */
+/* Keep an EXIT. With a pidfd (>= 0) it wakes us; without one it waits for what is queued, or for
+ * long enough. Takes the descriptor; false: there is no room. */
 static bool keep(struct ending *e, const struct kernel_event *kev, int fd)
 {
-    struct lingering *l = NULL;
+    struct lingering *l = find(e, kev->pid); /* of a scan that was faster than the message */
     for (int i = 0; i < LINGERING && !l; i++)
         if (!e->lingering[i].used)
             l = &e->lingering[i];
-    if (!l || !e->loop)
+    if (!l || !e->loop) {
+        if (fd >= 0)
+            close(fd);
         return false;
-    *l = (struct lingering){ .used = true, .exit = *kev };
-    if (fd >= 0) {
-        watch(e, l, fd);
-    } else if (!ev_is_active(&e->patience)) {
-        ev_timer_set(&e->patience, PATIENCE_S, 0);
-        ev_timer_start(e->loop, &e->patience);
     }
+    forget(e, l);
+    l->used = true;
+    e->used++;
+    l->kept_ns = clock_mono_ns();
+    l->exit = *kev;
+    if (fd >= 0)
+        watch(e, l, fd);
+    else
+        start_patience(e);
     return true;
 }
 
@@ -250,13 +289,8 @@ bool ending_lingers(struct ending *e, int pid)
     struct kernel_event exit = { .kind = EVENT_EXIT, .pid = pid, .tid = pid };
     if (find(e, pid))
         return true;
-    int fd = open_living(pid);
-    if (fd < 0)
-        return false;
-    bool kept = keep(e, &exit, fd);
-    if (!kept)
-        close(fd);
-    return kept;
+    int fd = open_living(e, pid);
+    return fd != GONE && keep(e, &exit, fd);
 }
 
 /* --- messages -------------------------------------------------------------------------- */
@@ -276,11 +310,9 @@ void ending_exit(struct ending *e, const struct kernel_event *kev)
         complete_event(e->completer, kev); /* of an earlier owner of the pid */
         return;
     }
-    int fd = open_living(kev->pid);
-    if ((fd >= 0 || e->tap || e->taskstats) && keep(e, kev, fd))
+    int fd = open_living(e, kev->pid);
+    if ((fd != GONE || e->tap || e->taskstats) && keep(e, kev, fd))
         return;
-    if (fd >= 0)
-        close(fd);
     complete_event(e->completer, kev);
 }
 
@@ -294,10 +326,11 @@ void ending_exec(struct ending *e, const struct kernel_event *kev)
 void ending_fork(struct ending *e, const struct kernel_event *kev)
 {
     struct lingering *l = find(e, kev->pid);
-    if (!l || complete_told(e, l, kev->mono_ns))
+    bool of_itself = l && !l->exit.mono_ns && kev->mono_ns < l->kept_ns; /* the scan was faster */
+    if (!l || of_itself || complete_told(e, l, kev->mono_ns))
         return;
     struct kernel_event exit = l->exit; /* nobody can be asked any more: the pid is another's */
-    if (!exit.mono_ns) { /* found by a scan */
+    if (!exit.mono_ns) {                /* found by a scan */
         exit.mono_ns = kev->mono_ns;
         exit.exit_code = KERNEL_EXIT_UNKNOWN;
     }
@@ -307,7 +340,7 @@ void ending_fork(struct ending *e, const struct kernel_event *kev)
 
 void ending_settle(struct ending *e, int64_t read_until_ns)
 {
-    for (int i = 0; i < LINGERING; i++)
+    for (int i = 0; e->used && i < LINGERING; i++)
         if (e->lingering[i].used)
             complete_told(e, &e->lingering[i], read_until_ns);
 }

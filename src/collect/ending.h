@@ -13,8 +13,10 @@
 
 #include <ev.h>
 
-/* Main threads that exited before their process did, at one time. */
-#define LINGERING 64
+/* Main threads that exited before their process did, at one time; and how many of them have a pidfd,
+ * so that descriptors do not run out. The others are looked at with each batch. */
+#define LINGERING 1024
+#define WATCHED   64
 
 /* Read what messages there are, and pass on what came of them: what is told outside of a batch must
  * come after what happened before. */
@@ -33,8 +35,10 @@ struct ending {
     struct lingering {
         ev_io watcher; /* of a pidfd, owned */
         bool used, watched;
+        int64_t kept_ns; /* since when; of exit.mono_ns 0: found by looking at /proc */
         struct kernel_event exit;
     } lingering[LINGERING];
+    int used, watched; /* how many of them */
 };
 
 /* From now on, ends may be awaited on this loop. */

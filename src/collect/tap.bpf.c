@@ -23,7 +23,8 @@ typedef __u32 __wsum;
 
 #define KERNEL __attribute__((preserve_access_index))
 
-enum { MAP_ARRAY = 2, MAP_RINGBUF = 27, NO_WAKEUP = 1, SESSION = 3, GROUP_EXIT = 4 };
+enum { AVAILABLE = 0, RING_SIZE = 1 }; /* of bpf_ringbuf_query */
+enum { MAP_ARRAY = 2, MAP_RINGBUF = 27, NO_WAKEUP = 1, WAKEUP = 2, SESSION = 3, GROUP_EXIT = 4 };
 
 struct hlist_bl_node {
     void **pprev;
@@ -213,9 +214,12 @@ struct {
 __u32 wanted;   /* TAP_WANT_*: may change while it runs */
 __u64 dropped;  /* records that found no room */
 
-static void count_drop(void)
+/* Nobody is woken until half of the ring is full. */
+static void send(void *record, __u64 size)
 {
-    __sync_fetch_and_add(&dropped, 1);
+    __u64 waiting = bpf_ringbuf_query(&ring, AVAILABLE), room = bpf_ringbuf_query(&ring, RING_SIZE);
+    if (bpf_ringbuf_output(&ring, record, size, waiting > room / 2 ? WAKEUP : NO_WAKEUP))
+        __sync_fetch_and_add(&dropped, 1);
 }
 
 /* --- paths -------------------------------------------------------------------------------------- */
@@ -351,10 +355,8 @@ int BPF_PROG(at_exec, struct task_struct *task)
     __u32 cpu = bpf_get_smp_processor_id(), want = wanted;
     __u64 len = 0;
     struct scratch *scratch = bpf_map_lookup_elem(&scratches, &cpu);
-    if (!scratch) {
-        count_drop();
+    if (!scratch)
         return 0;
-    }
     struct tap_exec *exec = &scratch->exec;
     exec->head.kind = TAP_EXEC;
     exec->head.pid = BPF_CORE_READ(task, tgid);
@@ -375,8 +377,7 @@ int BPF_PROG(at_exec, struct task_struct *task)
         len += write_args(BPF_CORE_READ(task, mm), exec, scratch->data + len);
     if (len > sizeof scratch->data)
         return 0;
-    if (bpf_ringbuf_output(&ring, exec, sizeof *exec + len, NO_WAKEUP))
-        count_drop();
+    send(exec, sizeof *exec + len);
     return 0;
 }
 
@@ -422,8 +423,7 @@ int BPF_PROG(at_exit, struct task_struct *task)
     add_task(task, &end);
     if (leader != task)
         add_task(leader, &end);
-    if (bpf_ringbuf_output(&ring, &end, sizeof end, NO_WAKEUP))
-        count_drop();
+    send(&end, sizeof end);
     return 0;
 }
 

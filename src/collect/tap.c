@@ -150,6 +150,14 @@ uint64_t tap_fill(const void *record, size_t len, int64_t boot, uint64_t wanted,
     return wanted & ~told;
 }
 
+/* Between both stamps the process may have waited for a processor. */
+#define APART_NS (NS_PER_SECOND / 10)
+
+bool tap_is_of(const void *record, int64_t mono_ns)
+{
+    return mono_ns - (int64_t)((const struct tap_head *)record)->mono_ns < APART_NS;
+}
+
 uint64_t tap_cgroup_key(const void *record)
 {
     return ((const struct tap_exec *)record)->cgroup_key;
@@ -297,6 +305,11 @@ void tap_need(struct tap *t, uint64_t fields)
                                (fields & (FIELD(CGROUP) | FIELD(CONTAINER)) ? TAP_WANT_CGROUP : 0);
 }
 
+int tap_fd(const struct tap *t)
+{
+    return ring_buffer__epoll_fd(t->reader);
+}
+
 int tap_drain(struct tap *t, struct notes *to)
 {
     t->to = to;
@@ -340,6 +353,12 @@ void tap_close(struct tap *t)
 void tap_need(struct tap *t, uint64_t fields)
 {
     (void)t, (void)fields;
+}
+
+int tap_fd(const struct tap *t)
+{
+    (void)t;
+    return -1;
 }
 
 int tap_drain(struct tap *t, struct notes *to)

@@ -2,7 +2,7 @@
  *
  * Optional: built where clang, bpftool and libbpf are, loaded where it is permitted (CAP_BPF and
  * CAP_PERFMON, Linux 5.17 with type information). Its records come before the connector's message
- * of the same exec or exit, and nobody is woken for them. Without it /proc is read instead. */
+ * of the same exec or exit, and nobody is woken for them before half of the ring is full. Without it /proc is read instead. */
 #ifndef COLLECT_TAP_H
 #define COLLECT_TAP_H
 
@@ -22,6 +22,9 @@ void tap_close(struct tap *t);
 /* Fields that an exec's record should carry. It always has those that cost nothing. */
 void tap_need(struct tap *t, uint64_t fields);
 
+/* Becomes readable when half of the ring is full; borrowed. */
+int tap_fd(const struct tap *t);
+
 /* Move what has come into `to`. Returns how many records. */
 int tap_drain(struct tap *t, struct notes *to);
 
@@ -38,6 +41,9 @@ uint64_t tap_dropped(const struct tap *t);
  * Returns those that it could not set: they must be read elsewhere. `boot` as in struct procfs. */
 uint64_t tap_fill(const void *record, size_t len, int64_t boot, uint64_t wanted,
                   struct event_box *box);
+
+/* Is this exec's record of the exec that the connector stamped with this? The stamps are close. */
+bool tap_is_of(const void *record, int64_t mono_ns);
 
 /* The same number for all processes of the same control groups. 0: not asked for. */
 uint64_t tap_cgroup_key(const void *record);

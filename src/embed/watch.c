@@ -31,9 +31,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define SCRIPT_MAX       (4 * 1024 * 1024)
-#define STOP_PATIENCE_MS 10000
-#define POLICY_READER    0
+#define SCRIPT_MAX        (4 * 1024 * 1024)
+#define STOP_PATIENCE_MS  10000
+#define DEATH_PATIENCE_MS 500 /* from hanging up to being gone */
+#define MESSAGES_A_TURN   16  /* of the worker's: then others on the loop get theirs */
+#define POLICY_READER     0
 
 struct moonwatch {
     struct moonwatch_options options;
@@ -54,6 +56,7 @@ struct moonwatch {
     int control;  /* -1: none */
     ev_io said;
     bool worker_done;
+    int64_t retell_at_ns;         /* not before */
     moonwatch_answered *answered; /* NULL: nobody asked */
     void *answered_ctx;
 
@@ -347,13 +350,23 @@ static void answer(struct moonwatch *m)
         answered(m->answered_ctx);
 }
 
+/* A worker asks once a second at most; one that asks more often is not heard. */
+static void retell(struct moonwatch *m)
+{
+    int64_t now = clock_mono_ns();
+    if (now < m->retell_at_ns)
+        return;
+    m->retell_at_ns = now + NS_PER_SECOND / 2;
+    collector_retell(m->collector);
+}
+
 /* The worker runs scripts: what it says is checked, never trusted. */
 static void hear(struct moonwatch *m, const struct worker_message *message)
 {
     switch ((enum worker_say)message->say) {
     case WORKER_RETELL:
         m->missed = message->missed;
-        collector_retell(m->collector);
+        retell(m);
         break;
     case WORKER_STOP:
         if (message->error)
@@ -399,10 +412,20 @@ static int receive(struct moonwatch *m, struct worker_message *message, int pati
 static void describe_death(struct moonwatch *m)
 {
     int status = 0;
-    pid_t worker = m->worker;
+    pid_t worker = m->worker, ended = 0;
     m->worker = 0;
     m->worker_done = true;
-    if (waitpid(worker, &status, 0) != worker)
+    for (int ms = 0; ms < DEATH_PATIENCE_MS && ended == 0; ms++) {
+        ended = waitpid(worker, &status, WNOHANG);
+        if (ended == 0)
+            usleep(1000);
+    }
+    if (ended == 0) { /* it hung up and lives on: it is not ours any more */
+        kill(worker, SIGKILL);
+        while ((ended = waitpid(worker, &status, 0)) < 0 && errno == EINTR)
+            ;
+    }
+    if (ended != worker)
         return;
     if (WIFSIGNALED(status))
         fail(m, -EIO, "the script worker was killed by %s", strsignal(WTERMSIG(status)));
@@ -416,10 +439,10 @@ static void on_said(struct ev_loop *loop, ev_io *watcher, int events)
     struct worker_message message;
     (void)events;
 
-    int got;
-    while ((got = receive(m, &message, 0)) == 1)
+    int got = 0;
+    for (int left = MESSAGES_A_TURN; left && (got = receive(m, &message, 0)) == 1; left--)
         hear(m, &message);
-    if (got == 0)
+    if (got >= 0)
         return;
     ev_io_stop(loop, &m->said);
     describe_death(m);
