@@ -1,0 +1,50 @@
+"""test_hostile_worker.py - whatever runs in the worker, the collector goes on reading and can be ended."""
+from mwtest import Watch, check, equal, main, proc_stat, test
+
+# The scripts of today run with FFI: a worker may do with its sockets what it likes. The marker's line comes
+# first, so that the test knows when the watch runs.
+HOSTILE = """
+local mw, ffi = require "moonwatch", require "ffi"
+ffi.cdef [[
+long send(int fd, const void *bytes, size_t len, int flags);
+unsigned sleep(unsigned seconds);
+]]
+local DONTWAIT_NOSIGNAL = 0x4040
+return mw.script { name = "hostile", on = { exec = function(ev) mw.emit(ev) end },
+  mw.after(1, function() %s end) }
+"""
+
+SHORT = 'for fd = 3, 60 do ffi.C.send(fd, "ab", 2, DONTWAIT_NOSIGNAL) end while true do ffi.C.sleep(1000) end'
+
+# 2 is WORKER_RETELL; the size is that of struct worker_message.
+TALK = """
+local message = ffi.new "uint32_t[2048]"
+message[0] = 2
+while true do for fd = 3, 30 do ffi.C.send(fd, message, 4144, DONTWAIT_NOSIGNAL) end end
+"""
+
+
+def ticks(pid):
+    """Processor time that it took, user and system, in ticks."""
+    stat = proc_stat(pid)
+    return int(stat[1][11]) + int(stat[1][12])
+
+
+@test("a worker that says nonsense and lives is ended, and the watch ends with status 1 and one sentence")
+def nonsense():
+    with Watch("--json", scripts=[HOSTILE % SHORT]) as w:
+        equal(w.ended(), 1, "status")
+        check("the script worker was killed" in w.stderr(), w.stderr())
+
+
+@test("a worker that talks without end does not keep the watch from ending when asked")
+def endless():
+    with Watch("--json", scripts=[HOSTILE % TALK]) as w:
+        worker = w.worker()
+        w.wait(lambda: ticks(worker) > 50, "the worker to be at it")
+        w.stop(seconds=30)
+        check("was killed" in w.stderr() or "killed" in w.stderr(), w.stderr())
+
+
+if __name__ == "__main__":
+    main()
