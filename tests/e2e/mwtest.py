@@ -13,6 +13,7 @@ Which binary: $MOONWATCH, else build/moonwatch of this tree.
 """
 import base64
 import contextlib
+import functools
 import json
 import os
 import re
@@ -287,6 +288,7 @@ def run(*args, seconds=DEADLINE, env=None, **popen):
     return done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
 
 
+@functools.lru_cache
 def source():
     """Who tells what an exec is: "tap" where it can be had, else "proc"."""
     return "tap" if re.search(r"^good +tap", run("doctor")[1], re.M) else "proc"
