@@ -8,7 +8,7 @@
 #include "base/log.h"
 #include "collect/collector.h"
 #include "collect/priority.h"
-#include "collect/prober.h"
+#include "embed/steward.h"
 #include "embed/watch.h"
 #include "host/worker.h"
 #include "host/world.h"
@@ -46,12 +46,12 @@ struct moonwatch {
     struct worker_script *scripts;
     int scripts_len;
     struct procfs proc; /* for the scripts' questions */
+    struct steward *steward; /* owned */
     uint64_t needs;     /* fields that somebody looks at; only grows */
     bool only_load;     /* the worker ends when the scripts are loaded */
 
     /* worker form */
     struct ring *ring;
-    struct prober *prober;
     pid_t worker; /* 0: none */
     int control;  /* -1: none */
     ev_io said;
@@ -488,7 +488,7 @@ static int fork_worker(struct moonwatch *m)
         close(questions[0]);
         return fail(m, -error, "cannot start the script worker: %s", strerror(error));
     }
-    int result = prober_start(&m->prober, &m->proc, questions[0]);
+    int result = steward_start(m->steward, questions[0]);
     return result < 0 ? fail(m, result, "cannot start a thread: %s", strerror(-result)) : 0;
 }
 
@@ -537,14 +537,24 @@ static int open_collector(struct moonwatch *m, const struct collector_options *o
     return result < 0 ? fail(m, result, "%s", why) : 0;
 }
 
+static int open_steward(struct moonwatch *m, const char *proc)
+{
+    int result = procfs_open(&m->proc, proc);
+    if (result < 0)
+        return fail(m, result, "cannot open %s: %s", proc, strerror(-result));
+    struct steward_means means = { .proc = &m->proc };
+    result = steward_new(&m->steward, &means);
+    return result < 0 ? fail(m, result, "not enough memory") : 0;
+}
+
 static int start_worker(struct moonwatch *m, struct collector_options *options)
 {
     int result = ring_new(&m->ring, m->options.ring_bytes);
     if (result < 0)
         return fail(m, result, "no shared memory for the ring: %s", strerror(-result));
-    result = procfs_open(&m->proc, options->proc);
+    result = open_steward(m, options->proc);
     if (result < 0)
-        return fail(m, result, "cannot open %s: %s", options->proc, strerror(-result));
+        return result;
     result = fork_worker(m);
     return result < 0 ? result : await_worker(m, options);
 }
@@ -570,11 +580,13 @@ static int start_with_worker(struct moonwatch *m, struct collector_options *opti
 
 /* --- one process ------------------------------------------------------------------------------ */
 
-static int ask_here(void *ctx, int pid, int64_t starttime, enum topic topic, struct buf *out)
+static int request_here(void *ctx, enum request_kind kind, const void *bytes, size_t len,
+                        struct buf *out, int *fds)
 {
     struct world *world = ctx;
     struct moonwatch *m = (struct moonwatch *)((char *)world - offsetof(struct moonwatch, world));
-    return answers_read(&m->proc, pid, starttime, topic, out);
+    int got[REQUEST_FDS];
+    return steward_answer(m->steward, kind, bytes, len, out, fds ? fds : got);
 }
 
 static void figures_here(void *ctx, struct figures *out)
@@ -625,7 +637,7 @@ static int load_here(struct moonwatch *m, struct collector_options *options)
 {
     struct host_options host = {
         .world = { .ctx = &m->world,
-                   .ask = ask_here,
+                   .request = request_here,
                    .stop = stop_here,
                    .need = need_here,
                    .figures = figures_here,
@@ -645,9 +657,9 @@ static int load_here(struct moonwatch *m, struct collector_options *options)
     m->world.loop = m->loop;
     ev_timer_init(&m->needing, on_needing, 0, 0);
     m->needing.data = m;
-    int result = procfs_open(&m->proc, options->proc);
+    int result = open_steward(m, options->proc);
     if (result < 0)
-        return fail(m, result, "cannot open %s: %s", options->proc, strerror(-result));
+        return result;
     result = host_new(&m->host, &host);
     if (result < 0)
         return fail(m, result, "not enough memory for the script host");
@@ -814,7 +826,7 @@ void moonwatch_free(struct moonwatch *m)
         kill(m->worker, SIGKILL);
         waitpid(m->worker, NULL, 0);
     }
-    prober_stop(m->prober);
+    steward_free(m->steward);
     host_free(m->host);
     collector_free(m->collector);
     ring_free(m->ring);

@@ -77,6 +77,13 @@ bool host_call(struct host *h, struct policy *policy, int args, int results)
     return false;
 }
 
+int host_request(struct host *h, enum request_kind kind, const void *bytes, size_t len,
+                 struct buf *out, int *fds)
+{
+    const struct host_world *world = &h->options.world;
+    return world->request ? world->request(world->ctx, kind, bytes, len, out, fds) : -ENOTCONN;
+}
+
 /* The first error of a script is shown, all are counted. */
 static void count_error(struct host *h, struct policy *policy)
 {

@@ -12,6 +12,7 @@
 #include "collect/tracker.h"
 #include "event/event.h"
 #include "host/figures.h"
+#include "host/request.h"
 #include "sink/output.h"
 
 struct host; /* opaque */
@@ -20,8 +21,9 @@ struct host; /* opaque */
 struct host_world {
     void *ctx;
 
-    /* Answer a question about a process: answers_read's contract. */
-    int (*ask)(void *ctx, int pid, int64_t starttime, enum topic topic, struct buf *out);
+    /* Ask the privileged side: request_ask's contract. NULL: there is nobody to ask. */
+    int (*request)(void *ctx, enum request_kind kind, const void *bytes, size_t len,
+                   struct buf *out, int *fds);
 
     /* Call host_timer(id) after `after` seconds and then each `every` seconds (0: once). */
     void (*timer_start)(void *ctx, int id, double after, double every);

@@ -81,6 +81,10 @@ bool host_call(struct host *h, struct policy *policy, int args, int results);
 /* These fields are looked at, by the script that runs; tells the world what is new.  [-0, +0, -] */
 void host_need(struct host *h, uint64_t fields);
 
+/* Ask the privileged side, see request.h; -ENOTCONN when there is nobody. */
+int host_request(struct host *h, enum request_kind kind, const void *bytes, size_t len,
+                 struct buf *out, int *fds);
+
 /* A script wants sums in a storm. 0, or -ENOMEM. */
 int host_want_storm(struct host *h, struct policy *policy);
 

@@ -3,7 +3,6 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "collect/prober.h"
 #include "host/world.h"
 
 #include <errno.h>
@@ -119,10 +118,11 @@ static int become(const char *name, char *why, size_t cap)
 
 /* --- the world of the host ------------------------------------------------------------------ */
 
-static int ask(void *ctx, int pid, int64_t starttime, enum topic topic, struct buf *out)
+static int request(void *ctx, enum request_kind kind, const void *bytes, size_t len,
+                   struct buf *out, int *fds)
 {
     (void)ctx;
-    return prober_ask(worker.options->questions, pid, starttime, topic, out);
+    return request_ask(worker.options->questions, kind, bytes, len, out, fds);
 }
 
 static void figures(void *ctx, struct figures *out)
@@ -320,7 +320,7 @@ int worker_run(const struct worker_options *options)
     worker.world.loop = worker.loop;
     struct host_options host = options->host;
     host.world = (struct host_world){ .ctx = &worker.world,
-                                      .ask = ask,
+                                      .request = request,
                                       .stop = stop,
                                       .need = need,
                                       .figures = figures,

@@ -20,7 +20,7 @@ struct worker_options {
     struct ring *ring;
     int reader;       /* its cursor in the ring */
     int control;      /* SOCK_SEQPACKET to the parent */
-    int questions;    /* stream to the prober */
+    int questions;    /* stream to who answers requests */
     const char *user; /* run as; NULL: stay who we are */
     const struct worker_script *scripts;
     int scripts_len;

@@ -147,12 +147,6 @@ static const char touch_script[] =
     "  sum = sum + n\n"
     "end } }\n";
 
-static int no_answer(void *ctx, int pid, int64_t starttime, enum topic topic, struct buf *out)
-{
-    (void)ctx, (void)pid, (void)starttime, (void)topic, (void)out;
-    return -ESRCH;
-}
-
 static void no_timer(void *ctx, int id, double after, double every)
 {
     (void)ctx, (void)id, (void)after, (void)every;
@@ -171,7 +165,7 @@ static void no_stop(void *ctx)
 static struct host *new_host(const char *script, int scripts)
 {
     struct host_options options = {
-        .world = { .ask = no_answer, .timer_start = no_timer, .timer_stop = no_timer_stop,
+        .world = { .timer_start = no_timer, .timer_stop = no_timer_stop,
                    .stop = no_stop },
         .table_bytes = 64 << 20,
         .fd = open("/dev/null", O_WRONLY),

@@ -81,9 +81,8 @@ static int ask(lua_State *L)
     int64_t starttime = lua_isnumber(L, -1) ? (int64_t)lua_tonumber(L, -1) : -1;
 
     buf_clear(&h->answer);
-    int result = h->options.world.ask ? h->options.world.ask(h->options.world.ctx, pid, starttime,
-                                                             number, &h->answer)
-                                      : -ENOTCONN;
+    struct request_probe question = { .starttime = starttime, .pid = pid, .topic = number };
+    int result = host_request(h, REQUEST_PROBE, &question, sizeof question, &h->answer, NULL);
     if (result < 0) {
         lua_pushnil(L);
         lua_pushstring(L, failure_text(result));

@@ -1,12 +1,15 @@
-/* test_prober.c - questions cross the socket and are answered or refused; whoever hangs up, nobody
+/* test_request.c - questions cross the socket and are answered or refused; whoever hangs up, nobody
  * hangs. */
-#include "collect/prober.h"
+#include "host/request.h"
 
 #include "base/clock.h"
+#include "collect/answers.h"
+#include "embed/steward.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -22,9 +25,8 @@
 
 /* As it goes over the socket. */
 struct question {
-    int64_t starttime;
-    int32_t pid;
-    uint32_t topic;
+    uint32_t kind, len;
+    struct request_probe probe;
 };
 
 struct reply {
@@ -33,9 +35,16 @@ struct reply {
 };
 
 static struct procfs fs;
-static struct prober *prober;
+static struct steward *steward;
 static struct buf answer, direct;
-static int ends[2]; /* we ask on ends[0]; ends[1] is the prober's */
+static int ends[2]; /* we ask on ends[0]; ends[1] is the steward's */
+
+static int start(void)
+{
+    struct steward_means means = { .proc = &fs };
+    int result = steward_new(&steward, &means);
+    return result ? result : steward_start(steward, ends[1]);
+}
 
 static int begin(void **state)
 {
@@ -43,14 +52,14 @@ static int begin(void **state)
     signal(SIGPIPE, SIG_IGN);
     if (procfs_open(&fs, "/proc") || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends))
         return 1;
-    return prober_start(&prober, &fs, ends[1]);
+    return start();
 }
 
 static int end(void **state)
 {
     (void)state;
-    prober_stop(prober);
-    prober = NULL;
+    steward_free(steward);
+    steward = NULL;
     close(ends[0]);
     procfs_close(&fs);
     buf_free(&answer);
@@ -58,10 +67,16 @@ static int end(void **state)
     return 0;
 }
 
+static int probe(int fd, int pid, int64_t starttime, enum topic topic)
+{
+    struct request_probe q = { starttime, pid, topic };
+    return request_ask(fd, REQUEST_PROBE, &q, sizeof q, &answer, NULL);
+}
+
 static int ask(int pid, int64_t starttime, enum topic topic)
 {
     buf_clear(&answer);
-    return prober_ask(ends[0], pid, starttime, topic, &answer);
+    return probe(ends[0], pid, starttime, topic);
 }
 
 static void an_answer_crosses_the_socket_as_it_is(void **state)
@@ -84,7 +99,7 @@ static void an_answer_is_appended(void **state)
     (void)state;
     buf_clear(&answer);
     buf_puts(&answer, "before");
-    assert_int_equal(prober_ask(ends[0], getpid(), -1, TOPIC_NS, &answer), 0);
+    assert_int_equal(probe(ends[0], getpid(), -1, TOPIC_NS), 0);
     assert_memory_equal(answer.data, "before", 6);
     assert_true(answer.len > 6);
 }
@@ -135,12 +150,13 @@ static void a_large_answer_arrives_whole(void **state)
     assert_true(cells >= MAPS * columns && cells % columns == 0);
 }
 
-static void garbage_is_refused_and_does_not_stop_the_prober(void **state)
+static void garbage_is_refused_and_does_not_stop_the_steward(void **state)
 {
     (void)state;
     for (uint32_t i = 1; i <= 2000; i++) {
-        struct question q = { (int64_t)(i * UINT64_C(0x9e3779b97f4a7c15)),
-                              (int32_t)(i * 2654435761u), TOPICS + i };
+        struct question q = { i % 2 ? REQUEST_PROBE : REQUESTS + i, sizeof q.probe,
+                              { (int64_t)(i * UINT64_C(0x9e3779b97f4a7c15)),
+                                (int32_t)(i * 2654435761u), TOPICS + i } };
         struct reply reply = { 0 };
         assert_int_equal(send(ends[0], &q, sizeof q, 0), sizeof q);
         assert_int_equal(recv(ends[0], &reply, sizeof reply, MSG_WAITALL), sizeof reply);
@@ -150,9 +166,78 @@ static void garbage_is_refused_and_does_not_stop_the_prober(void **state)
     assert_int_equal(ask(getpid(), -1, TOPIC_STAT), 0);
 }
 
+/* A server of our own, on a thread: it gives a pipe's end for each question. */
+static int give_pipe(void *ctx, uint32_t kind, const void *bytes, size_t len, struct buf *out,
+                     int *fds)
+{
+    int both[2];
+    (void)ctx;
+    if (kind == REQUESTS - 1)
+        return -EPERM;
+    if (pipe2(both, O_CLOEXEC))
+        return -errno;
+    if (write(both[1], bytes, len) != (ssize_t)len)
+        return -EIO;
+    buf_puts(out, "a pipe");
+    fds[0] = both[0];
+    fds[1] = both[1];
+    return 2;
+}
+
+static int given[2]; /* questions go to given[0] */
+
+static void *serve_pipes(void *arg)
+{
+    request_serve(given[1], give_pipe, arg);
+    return arg;
+}
+
+static void descriptors_come_with_an_answer(void **state)
+{
+    pthread_t thread;
+    int fds[REQUEST_FDS];
+    char back[8];
+    (void)state;
+
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, given), 0);
+    assert_int_equal(pthread_create(&thread, NULL, serve_pipes, NULL), 0);
+    buf_clear(&answer);
+    assert_int_equal(request_ask(given[0], REQUEST_PROBE, "hello", 5, &answer, fds), 2);
+    assert_string_equal(buf_str(&answer), "a pipe");
+    assert_int_equal(read(fds[0], back, sizeof back), 5);
+    assert_memory_equal(back, "hello", 5);
+    assert_true(fcntl(fds[0], F_GETFD) & FD_CLOEXEC);
+    close(fds[0]);
+    close(fds[1]);
+
+    int free_before = dup(0), free_after; /* those that nobody wants do not stay open */
+    close(free_before);
+    assert_int_equal(request_ask(given[0], REQUEST_PROBE, "x", 1, &answer, NULL), 0);
+    free_after = dup(0);
+    close(free_after);
+    assert_int_equal(free_before, free_after);
+    assert_int_equal(request_ask(given[0], REQUESTS - 1, "x", 1, &answer, fds), -EPERM);
+    close(given[0]);
+    pthread_join(thread, NULL);
+    close(given[1]);
+}
+
+static void a_question_that_is_too_large_is_refused(void **state)
+{
+    struct question q = { REQUEST_PROBE, REQUEST_MAX + 1, { 0 } };
+    char byte;
+    (void)state;
+    assert_int_equal(request_ask(ends[0], REQUEST_PROBE, &q, REQUEST_MAX + 1, &answer, NULL), -E2BIG);
+    assert_int_equal(ask(getpid(), -1, TOPIC_STAT), 0); /* nothing was sent */
+    assert_int_equal(send(ends[0], &q, 8, 0), 8);
+    steward_free(steward); /* does not wait for the rest */
+    steward = NULL;
+    assert_int_equal(recv(ends[0], &byte, 1, 0), 0);
+}
+
 static void half_a_question_waits_for_its_other_half(void **state)
 {
-    struct question q = { -1, getpid(), TOPIC_LIMITS };
+    struct question q = { REQUEST_PROBE, sizeof q.probe, { -1, getpid(), TOPIC_LIMITS } };
     struct reply reply = { 0 };
     struct pollfd p = { .fd = ends[0], .events = POLLIN };
     (void)state;
@@ -167,19 +252,19 @@ static void half_a_question_waits_for_its_other_half(void **state)
 
 static void the_asker_may_hang_up_at_any_time(void **state)
 {
-    struct question q = { -1, getpid(), TOPIC_MAPS };
+    struct question q = { REQUEST_PROBE, sizeof q.probe, { -1, getpid(), TOPIC_MAPS } };
     (void)state;
 
     for (size_t sent = 0; sent <= sizeof q; sent += 4) {
-        prober_stop(prober);
+        steward_free(steward);
         close(ends[0]);
         assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
-        assert_int_equal(prober_start(&prober, &fs, ends[1]), 0);
+        assert_int_equal(start(), 0);
         assert_int_equal(send(ends[0], &q, sent, 0), (ssize_t)sent);
         close(ends[0]); /* the answer finds nobody */
-        prober_stop(prober);
+        steward_free(steward);
         assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
-        assert_int_equal(prober_start(&prober, &fs, ends[1]), 0);
+        assert_int_equal(start(), 0);
     }
     assert_int_equal(ask(getpid(), -1, TOPIC_STAT), 0);
 }
@@ -187,12 +272,12 @@ static void the_asker_may_hang_up_at_any_time(void **state)
 static void stopping_hangs_up_on_the_asker(void **state)
 {
     (void)state;
-    prober_stop(prober);
-    prober = NULL;
+    steward_free(steward);
+    steward = NULL;
     assert_int_equal(ask(getpid(), -1, TOPIC_STAT), -EPIPE);
     assert_int_equal(ask(getpid(), -1, TOPIC_STAT), -EPIPE);
     assert_int_equal(answer.len, 0);
-    prober_stop(NULL);
+    steward_free(NULL);
 }
 
 static void nobody_is_waited_for_for_ever(void **state)
@@ -202,14 +287,14 @@ static void nobody_is_waited_for_for_ever(void **state)
 
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, mute), 0);
     int64_t from = clock_mono_ns();
-    assert_int_equal(prober_ask(mute[0], getpid(), -1, TOPIC_STAT, &answer), -ETIMEDOUT);
+    assert_int_equal(probe(mute[0], getpid(), -1, TOPIC_STAT), -ETIMEDOUT);
     int64_t took = clock_mono_ns() - from;
     assert_true(took > NS_PER_SECOND && took < 10 * NS_PER_SECOND);
     /* a late answer must not be taken for that to the next question */
     struct reply late = { 0, 0 };
     assert_true(send(mute[1], &late, sizeof late, MSG_NOSIGNAL) < 0);
     from = clock_mono_ns();
-    assert_true(prober_ask(mute[0], getpid(), -1, TOPIC_STAT, &answer) < 0);
+    assert_true(probe(mute[0], getpid(), -1, TOPIC_STAT) < 0);
     assert_true(clock_mono_ns() - from < NS_PER_SECOND);
     close(mute[0]);
     close(mute[1]);
@@ -225,11 +310,13 @@ int main(void)
         TEST(a_process_that_is_gone_or_another_is_no_fault),
         TEST(a_question_about_no_topic_is_refused),
         TEST(a_large_answer_arrives_whole),
-        TEST(garbage_is_refused_and_does_not_stop_the_prober),
+        TEST(garbage_is_refused_and_does_not_stop_the_steward),
+        TEST(descriptors_come_with_an_answer),
+        TEST(a_question_that_is_too_large_is_refused),
         TEST(half_a_question_waits_for_its_other_half),
         TEST(the_asker_may_hang_up_at_any_time),
         TEST(stopping_hangs_up_on_the_asker),
         TEST(nobody_is_waited_for_for_ever),
     };
-    return cmocka_run_group_tests_name("prober", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("request", tests, NULL, NULL);
 }

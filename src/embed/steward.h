@@ -1,0 +1,33 @@
+/* steward.h - does for a worker what it may not do itself: the answering side of host/request.h.
+ *
+ * A thread of the privileged process, one for each worker, or called directly where scripts run
+ * in this process. Each kind of request has one function in steward.c's table, which checks what
+ * it is given: the asker runs scripts. */
+#ifndef EMBED_STEWARD_H
+#define EMBED_STEWARD_H
+
+#include "base/buf.h"
+#include "collect/procfs.h"
+
+struct steward; /* opaque */
+
+/* What the answers need; borrowed, and must outlive the steward. Read from its thread. */
+struct steward_means {
+    const struct procfs *proc;
+};
+
+/* 0, or -ENOMEM. */
+int steward_new(struct steward **out, const struct steward_means *means);
+
+/* Serve the worker behind `fd`, one end of a stream socket (owned from now on), on a thread. 0, or
+ * -errno. */
+int steward_start(struct steward *s, int fd);
+
+/* Answer here and now: request_answer's contract, with ctx a struct steward. */
+int steward_answer(void *ctx, uint32_t kind, const void *bytes, size_t len, struct buf *out,
+                   int *fds);
+
+/* Hang up, wait for the thread, free. NULL is fine. */
+void steward_free(struct steward *s);
+
+#endif

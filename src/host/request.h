@@ -1,0 +1,55 @@
+/* request.h - how the worker asks the privileged side for what it may not do itself.
+ *
+ * A question of some kind with some bytes goes over a stream socket; an answer of bytes and maybe
+ * descriptors comes back. Who answers serves one asker at a time, on a thread at ordinary
+ * priority: a question may take milliseconds, and the collector waits for nobody. What the asker
+ * sends is never trusted: it runs scripts. */
+#ifndef HOST_REQUEST_H
+#define HOST_REQUEST_H
+
+#include "base/buf.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* What can be asked for, and the bytes of the question; the answer's are what host_world.request
+ * says. */
+enum request_kind {
+    REQUEST_PROBE, /* struct request_probe: the rows of answers_read */
+    REQUEST_FILE,  /* struct request_file and a name: a file beside a script */
+    REQUESTS
+};
+
+struct request_probe {
+    int64_t starttime;
+    int32_t pid;
+    uint32_t topic;
+};
+
+/* Followed by the name, relative to the script's directory. The answer is a uint64_t hash and the
+ * text; the hash alone when it is the known one. */
+struct request_file {
+    uint64_t known; /* hash of the text that the asker has, 0: none */
+    uint32_t script;
+    uint32_t module; /* 1: its code is run: a change of it reloads the script */
+};
+
+#define REQUEST_MAX ((size_t)256 * 1024) /* bytes of a question */
+#define REQUEST_FDS 4                    /* descriptors of an answer */
+
+/* Ask on `fd` and wait, two seconds at most for each part. The answer is appended to `out`; its
+ * descriptors go to `fds` (room for REQUEST_FDS; NULL: none is wanted). Returns how many came, or
+ * what the answering side returned below 0; -ETIMEDOUT or -EPIPE when nobody answers, and ever
+ * after. */
+int request_ask(int fd, enum request_kind kind, const void *bytes, size_t len, struct buf *out,
+                int *fds);
+
+/* Answer one question: append bytes to `out`, put descriptors (sent and then closed) into `fds`.
+ * Returns how many descriptors, or -errno. `bytes` is aligned for any type. */
+typedef int request_answer(void *ctx, uint32_t kind, const void *bytes, size_t len,
+                           struct buf *out, int *fds);
+
+/* Answer on `fd` until the asker hangs up or talks nonsense. */
+void request_serve(int fd, request_answer *answer, void *ctx);
+
+#endif
