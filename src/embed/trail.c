@@ -1,6 +1,8 @@
 /* trail.c - follows a path step by step. See trail.h. */
 #include "embed/trail.h"
 
+#include "moonwatch.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
@@ -28,7 +30,7 @@ struct walk {
 
 static uid_t also_trusted;
 
-void trail_trust(uid_t owner)
+void moonwatch_trust_owner(unsigned owner)
 {
     also_trusted = owner;
 }

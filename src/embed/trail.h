@@ -2,10 +2,11 @@
  * put it there.
  *
  * What is read runs with the operator's trust. So the file, each directory in which a name on the
- * way was looked up, links' directories among them, must belong to root or to us, and nobody else
- * may write to it; in a sticky directory others cannot replace what is ours. Everything is looked
- * up from descriptors that are held, judged by them and read from them: whoever moves things about
- * meanwhile gains nothing. Knows no loop and keeps nothing. */
+ * way was looked up, links' directories among them, must belong to root, to us or to who has
+ * moonwatch_trust_owner, and nobody else may write to it; in a sticky directory others cannot
+ * replace what is ours. Everything is looked up from descriptors that are held, judged by them and
+ * read from them: whoever moves things about meanwhile gains nothing. Knows no loop and keeps
+ * nothing. */
 #ifndef EMBED_TRAIL_H
 #define EMBED_TRAIL_H
 
@@ -25,10 +26,6 @@ struct trail {
     bool gone; /* with -ENOENT: its directory is there, and it was not a link that led astray */
     char why[TRAIL_WHY]; /* after a failure: one sentence that names the path */
 };
-
-/* Files of this user are taken too, besides root's and our own: of the one who typed sudo. Before
- * anything else, and not from several threads. */
-void trail_trust(uid_t owner);
 
 /* `name` is what the operator calls it, `absolute` where it is; step may be NULL. Returns 0,
  * -EPERM when somebody else could write to it, or another -errno; only 0 wants a trail_close. */

@@ -5,6 +5,7 @@
 #include "embed/shelf.h"
 
 #include "base/log.h"
+#include "moonwatch.h"
 
 #include <errno.h>
 #include <ev.h>
@@ -436,6 +437,26 @@ static void what_belongs_to_somebody_else_is_refused(void **state)
     assert_refused("d/b.lua", -EPERM, why);
     assert_int_equal(chown("d", 0, 0), 0);
     assert_int_equal(add("d/b.lua"), 1);
+}
+
+static void who_typed_sudo_is_no_stranger(void **state)
+{
+    (void)state;
+    if (geteuid() != 0)
+        skip();
+    assert_int_equal(mkdir("home", 0755), 0);
+    put("home/a.lua", "a");
+    assert_int_equal(chown("home", STRANGER, 0), 0);
+    assert_int_equal(chown("home/a.lua", STRANGER, 0), 0);
+    moonwatch_trust_owner(STRANGER + 1);
+    int other = add("home/a.lua");
+    moonwatch_trust_owner(STRANGER);
+    int own = add("home/a.lua");
+    moonwatch_trust_owner(0);
+    assert_int_equal(other, -EPERM);
+    assert_int_equal(own, 1);
+    assert_int_equal(shelf_check(shelf), 1);
+    assert_told(&told[1], SHELF_REFUSED, "home/a.lua", NULL);
 }
 
 static void a_strangers_link_in_a_sticky_directory_is_refused(void **state)
@@ -1027,6 +1048,7 @@ int main(void)
         TEST(a_directory_that_others_may_write_to_is_refused),
         TEST(a_link_is_judged_by_where_it_leads),
         TEST(what_belongs_to_somebody_else_is_refused),
+        TEST(who_typed_sudo_is_no_stranger),
         TEST(a_strangers_link_in_a_sticky_directory_is_refused),
         TEST(every_way_of_saving_is_noticed),
         TEST(a_second_save_within_one_tick_is_noticed),
