@@ -94,6 +94,11 @@ MOONWATCH_API int moonwatch_add_trusted(struct moonwatch *m, const char *path);
 MOONWATCH_API int moonwatch_add_text(struct moonwatch *m, const char *name, const char *text);
 MOONWATCH_API int moonwatch_add_line(struct moonwatch *m, const char *line);
 
+/* A script is taken only when nobody could have written it but root or the user who we are: so must
+ * it be with its directories. This user's are taken too, by the whole program: the one who typed
+ * sudo. Before anything is added. */
+MOONWATCH_API void moonwatch_trust_owner(unsigned uid);
+
 /* Shake hands with the kernel, load the scripts, start watching on `loop`: snapshots of the
  * running processes come first. -EPERM and -ENOTSUP: the kernel refused; -EINVAL: a script is
  * wrong. */

@@ -8,7 +8,9 @@
 #include <errno.h>
 #include <ev.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -71,6 +73,14 @@ struct worker_slot {
     struct buf answer;            /* owned: pieces of the first one's */
 };
 
+/* A script runs code that is in this file. */
+struct dependence {
+    struct dependence *next;
+    uint32_t id;
+    uint64_t hash;
+    char file[PATH_MAX];
+};
+
 struct crew {
     struct crew_options options;
     struct ring *ring;   /* owned; NULL: no workers */
@@ -83,6 +93,9 @@ struct crew {
     int scripts_len;
     struct worker_slot slots[RING_READERS];
     ev_timer watching, patience;
+    ev_async depended;
+    pthread_mutex_t mutex;   /* of the names, which stewards read, and of the next two */
+    struct dependence *found; /* owned list: by stewards, to be told */
     int lock; /* owned: descriptor whose copies are locked in turn; -1: none */
     int64_t retell_at_ns;
     unsigned unexplained;
@@ -190,32 +203,97 @@ static uint32_t id_for(const struct crew *c, int place)
     return after - before > 1 ? before + (after - before) / 2 : 0;
 }
 
-static struct crew_script *insert(struct crew *c, const char *name, bool trusted)
+static bool make_room(struct crew *c)
 {
+    pthread_mutex_lock(&c->mutex);
     struct crew_script **more =
         realloc(c->scripts, (size_t)(c->scripts_len + 1) * sizeof *c->scripts);
-    struct crew_script *s = calloc(1, sizeof *s);
     if (more)
         c->scripts = more;
+    pthread_mutex_unlock(&c->mutex);
+    return more;
+}
+
+static struct crew_script *insert(struct crew *c, const char *name, bool trusted)
+{
+    struct crew_script *s = calloc(1, sizeof *s);
     if (s && name)
         s->name = strdup(name);
-    if (!more || !s || (name && !s->name)) {
+    if (!s || (name && !s->name) || !make_room(c)) {
         free(s);
         return NULL;
     }
+    struct crew_script **more = c->scripts;
     int place = place_for(c, name);
     uint32_t id = id_for(c, place);
     if (!id) {
         place = c->scripts_len;
         id = id_for(c, place);
     }
+    pthread_mutex_lock(&c->mutex);
     memmove(more + place + 1, more + place, (size_t)(c->scripts_len - place) * sizeof *more);
     more[place] = s;
     c->scripts_len++;
     s->id = id;
+    pthread_mutex_unlock(&c->mutex);
     s->trusted = trusted;
     s->generation = 1;
     return s;
+}
+
+/* --- for stewards, on their threads ---------------------------------------------------------------
+ */
+
+static bool path_of(void *ctx, uint32_t id, char *path, size_t cap)
+{
+    struct crew *c = ctx;
+    pthread_mutex_lock(&c->mutex);
+    const struct crew_script *s = script_of(c, id);
+    int len = s && s->name && *s->name == '@' ? snprintf(path, cap, "%s", s->name + 1) : -1;
+    pthread_mutex_unlock(&c->mutex);
+    return len >= 0 && (size_t)len < cap;
+}
+
+static void note_dependence(void *ctx, uint32_t id, const char *file, uint64_t hash)
+{
+    struct crew *c = ctx;
+    struct dependence *found = malloc(sizeof *found);
+    if (!found)
+        return;
+    *found = (struct dependence){ .id = id, .hash = hash };
+    snprintf(found->file, sizeof found->file, "%s", file);
+    pthread_mutex_lock(&c->mutex);
+    found->next = c->found;
+    c->found = found;
+    if (c->loop)
+        ev_async_send(c->loop, &c->depended);
+    pthread_mutex_unlock(&c->mutex);
+}
+
+static void tell_dependences(struct crew *c)
+{
+    pthread_mutex_lock(&c->mutex);
+    struct dependence *found = c->found, *next;
+    c->found = NULL;
+    pthread_mutex_unlock(&c->mutex);
+    for (; found; found = next) {
+        const struct crew_script *s = script_of(c, found->id);
+        next = found->next;
+        if (s)
+            c->options.calls.depends(c->options.calls.ctx, s->name + 1, found->file, found->hash);
+        free(found);
+    }
+}
+
+static void on_depended(struct ev_loop *loop, ev_async *watcher, int events)
+{
+    (void)loop, (void)events;
+    tell_dependences(watcher->data);
+}
+
+const struct steward_means *crew_means(const struct crew *c)
+{
+    return &c->options.means;
 }
 
 /* --- orders ---------------------------------------------------------------------------------------
@@ -1012,10 +1090,16 @@ static void on_patience(struct ev_loop *loop, ev_timer *watcher, int events)
 void crew_listen(struct crew *c, struct ev_loop *loop)
 {
     double every = (double)c->options.hard_ns / 1e9 / LOOKS_A_LIMIT;
+    pthread_mutex_lock(&c->mutex);
     c->loop = loop;
+    pthread_mutex_unlock(&c->mutex);
     ev_timer_init(&c->watching, on_look, every, every);
     ev_timer_init(&c->patience, on_patience, ANSWER_PATIENCE_S, 0);
-    c->watching.data = c->patience.data = c;
+    c->watching.data = c->patience.data = c->depended.data = c;
+    ev_async_init(&c->depended, on_depended);
+    ev_async_start(loop, &c->depended);
+    ev_unref(loop); /* it keeps no loop alive */
+    tell_dependences(c);
     for (int i = 0; i < RING_READERS; i++)
         if (c->slots[i].pid)
             listen_to(&c->slots[i]);
@@ -1351,6 +1435,10 @@ int crew_new(struct crew **out, const struct crew_options *options)
         return -ENOMEM;
     c->options = *options;
     c->lock = -1;
+    c->options.means.script_path = path_of;
+    c->options.means.script_depends = note_dependence;
+    c->options.means.ctx = c;
+    pthread_mutex_init(&c->mutex, NULL);
     for (int i = 0; i < RING_READERS; i++)
         c->slots[i] = (struct worker_slot){ .crew = c,
                                             .reader = i,
@@ -1406,7 +1494,13 @@ void crew_stop(struct crew *c)
     for (int i = 0; c->loop && i < RING_READERS; i++)
         if (c->slots[i].pid)
             ev_io_stop(c->loop, &c->slots[i].said);
+    if (c->loop) {
+        ev_ref(c->loop);
+        ev_async_stop(c->loop, &c->depended);
+    }
+    pthread_mutex_lock(&c->mutex);
     c->loop = NULL;
+    pthread_mutex_unlock(&c->mutex);
     if (c->ring)
         ring_finish(c->ring);
     for (int i = 0; i < RING_READERS; i++)
@@ -1431,6 +1525,12 @@ void crew_free(struct crew *c)
         buf_free(&slot->answer);
     }
     ring_free(c->ring);
+    while (c->found) {
+        struct dependence *next = c->found->next;
+        free(c->found);
+        c->found = next;
+    }
+    pthread_mutex_destroy(&c->mutex);
     if (c->lock >= 0)
         close(c->lock);
     for (int i = 0; i < c->scripts_len; i++)

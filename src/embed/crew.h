@@ -26,6 +26,8 @@ struct crew_calls {
     void (*wants)(void *ctx); /* crew_wants tells something new */
     void (*need)(void *ctx, uint64_t fields);
     void (*retell)(void *ctx); /* a worker missed records: tell of all processes again */
+    /* A script runs code that is in this file. */
+    void (*depends)(void *ctx, const char *script, const char *file, uint64_t hash);
     /* The end of the watch is wanted; `error`: OUTPUT: errno of it. */
     void (*ending)(void *ctx, enum crew_end why, int error);
     /* Each process that is known, for a worker that begins later; runs in the worker. */
@@ -34,7 +36,7 @@ struct crew_calls {
 
 struct crew_options {
     struct crew_calls calls;
-    struct steward_means means; /* borrowed contents */
+    struct steward_means means; /* borrowed contents; what concerns scripts is filled in here */
     struct host_options host;   /* for every host; world and memories are filled in */
     const char *user;           /* of the workers; borrowed */
     size_t ring_bytes;
@@ -100,6 +102,9 @@ int crew_eval(struct crew *c, const char *text, size_t len, crew_done *done, voi
 
 /* The scripts in the order of delivery. NULL after the last. */
 const struct crew_script *crew_script_at(const struct crew *c, int index);
+
+/* What the steward of scripts in this process needs. */
+const struct steward_means *crew_means(const struct crew *c);
 
 /* --- life -------------------------------------------------------------------------------------- */
 

@@ -9,6 +9,7 @@
 #include "collect/collector.h"
 #include "collect/priority.h"
 #include "embed/crew.h"
+#include "embed/shelf.h"
 #include "embed/steward.h"
 #include "embed/watch.h"
 #include "host/world.h"
@@ -16,22 +17,20 @@
 #include <errno.h>
 #include <ev.h>
 #include <fcntl.h>
-#include <glob.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
-
-#define SCRIPT_MAX (4 * 1024 * 1024)
 
 struct moonwatch {
     struct moonwatch_options options;
     struct ev_loop *loop; /* NULL until started */
     struct collector *collector;
+    struct shelf *shelf; /* owned: their files */
+    int shelf_error;     /* of what it told last */
     struct crew *crew; /* owned: the scripts, and the workers if there are any */
     struct buf error;
     struct procfs proc; /* for the scripts' questions */
@@ -99,6 +98,7 @@ void moonwatch_options_init(struct moonwatch_options *options)
 }
 
 static struct crew_calls calls_of(struct moonwatch *m);
+static void on_shelf(void *ctx, enum shelf_change change, const struct shelf_script *script);
 
 static int new_crew(struct moonwatch *m)
 {
@@ -132,7 +132,8 @@ struct moonwatch *moonwatch_new(const struct moonwatch_options *options)
            options->size < sizeof m->options ? options->size : sizeof m->options);
     m->proc.root = -1;
     m->priority = PRIORITY_NORMAL;
-    if (new_crew(m) < 0) {
+    if (shelf_new(&m->shelf, on_shelf, m) < 0 || new_crew(m) < 0) {
+        shelf_free(m->shelf);
         free(m);
         return NULL;
     }
@@ -156,57 +157,40 @@ static char *chunk_name(const char *path)
     return name;
 }
 
-static int read_script(struct moonwatch *m, const char *path, int fd, bool trusted)
+/* A file that came, changed or went; before the start, those that there are. */
+static void on_shelf(void *ctx, enum shelf_change change, const struct shelf_script *script)
 {
-    char *text = malloc(SCRIPT_MAX + 1);
-    size_t len = 0;
-    ssize_t got = 0;
-    while (text && len <= SCRIPT_MAX && (got = read(fd, text + len, SCRIPT_MAX + 1 - len)) > 0)
-        len += (size_t)got;
-    if (!text || got < 0 || len > SCRIPT_MAX) {
-        int error = !text ? ENOMEM : got < 0 ? errno : EFBIG;
-        free(text);
-        return fail(m, -error, "cannot read script %s: %s", path,
-                    error == EFBIG ? "it is larger than 4 MiB" : strerror(error));
-    }
-    char *name = chunk_name(path);
-    int result = name ? add_script(m, name, text, len, trusted) : fail(m, -ENOMEM, "no memory");
+    struct moonwatch *m = ctx;
+    char *name = chunk_name(script->path);
+    int result = name ? 0 : -ENOMEM;
+    if (result == 0 && change == SHELF_CHANGED)
+        result = crew_change(m->crew, name, script->text, script->len);
+    if (result == -ENOENT || (result == 0 && change == SHELF_ADDED))
+        result = crew_add(m->crew, name, script->text, script->len, script->tag);
+    if (result == 0 && change == SHELF_REMOVED)
+        crew_remove(m->crew, name);
+    if (change == SHELF_REFUSED)
+        log_error("%s", script->why);
+    if (result < 0)
+        m->shelf_error = result;
     free(name);
-    free(text);
-    return result;
-}
-
-static int add_path(struct moonwatch *m, const char *path, bool trusted);
-
-
-static int add_directory(struct moonwatch *m, const char *path, bool trusted)
-{
-    char pattern[4096];
-    glob_t found = { 0 };
-    snprintf(pattern, sizeof pattern, "%s/*.lua", path);
-    int result = glob(pattern, 0, NULL, &found);
-    if (result)
-        return fail(m, -ENOENT, "no script in %s: its files must end in .lua", path);
-    for (size_t i = 0; i < found.gl_pathc && !result; i++)
-        result = add_path(m, found.gl_pathv[i], trusted);
-    globfree(&found);
-    return result;
 }
 
 static int add_path(struct moonwatch *m, const char *path, bool trusted)
 {
-    struct stat about;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0 || fstat(fd, &about) < 0) {
-        int error = errno;
-        if (fd >= 0)
-            close(fd);
-        return fail(m, -error, "cannot open script %s: %s", path, strerror(error));
-    }
-    int result = S_ISDIR(about.st_mode) ? add_directory(m, path, trusted)
-                                         : read_script(m, path, fd, trusted);
-    close(fd);
-    return result;
+    const char *why = "";
+    size_t len = strlen(path);
+    m->shelf_error = 0;
+    int added = shelf_add(m->shelf, path, trusted, &why);
+    if (added == -ENOENT && len && path[len - 1] == '/') /* may come later */
+        added = shelf_expect(m->shelf, path, trusted) < 0 ? -ENOENT : 1;
+    if (added < 0)
+        return fail(m, added, "%s", why);
+    if (m->shelf_error)
+        return fail(m, m->shelf_error, "%s", crew_error(m->crew));
+    if (added == 0)
+        return fail(m, -ENOENT, "no script in %s: its files must end in .lua", path);
+    return 0;
 }
 
 int moonwatch_add_path(struct moonwatch *m, const char *path)
@@ -396,12 +380,21 @@ static void know(void *ctx, void (*sink)(void *to, const struct event *ev), void
         collector_tell(m->collector, sink, to);
 }
 
+static void depends(void *ctx, const char *script, const char *file, uint64_t hash)
+{
+    struct moonwatch *m = ctx;
+    int result = shelf_depends(m->shelf, script, file, hash);
+    if (result < 0 && result != -ENOENT)
+        log_warn("%s is not watched for changes: %s", file, strerror(-result));
+}
+
 static struct crew_calls calls_of(struct moonwatch *m)
 {
     return (struct crew_calls){ .ctx = m,
                                 .wants = wants_changed,
                                 .need = need,
                                 .retell = retell,
+                                .depends = depends,
                                 .ending = want_end,
                                 .know = know };
 }
@@ -524,7 +517,6 @@ static void no_timer_stop(void *ctx, int id)
 
 static int open_host(struct moonwatch *m, const char *proc)
 {
-    struct steward_means means = { .proc = &m->proc };
     struct host_options host = {
         .world = { .ctx = &m->world,
                    .request = request_here,
@@ -550,7 +542,7 @@ static int open_host(struct moonwatch *m, const char *proc)
     int result = open_proc(m, proc);
     if (result < 0)
         return result;
-    if (steward_new(&m->steward, &means) < 0 || host_new(&m->host, &host) < 0)
+    if (steward_new(&m->steward, crew_means(m->crew)) < 0 || host_new(&m->host, &host) < 0)
         return fail(m, -ENOMEM, "not enough memory for the script host");
     m->world.host = m->host;
     return 0;
@@ -587,9 +579,13 @@ int moonwatch_start(struct moonwatch *m, struct ev_loop *loop)
     };
     m->loop = loop;
     int result = m->options.worker ? start_with_workers(m, &options) : start_in_one(m, &options);
-    if (result == 0)
-        collector_start(m->collector, loop);
-    return result;
+    if (result < 0)
+        return result;
+    collector_start(m->collector, loop);
+    result = shelf_watch(m->shelf, loop);
+    if (result < 0)
+        log_warn("changes of scripts are not seen: %s", strerror(-result));
+    return 0;
 }
 
 /* --- what a start would ask for --------------------------------------------------------------- */
@@ -685,6 +681,8 @@ void moonwatch_stop(struct moonwatch *m)
     if (!m->loop || !m->collector)
         return;
     m->options.on_end = NULL; /* it is ending */
+    shelf_free(m->shelf);
+    m->shelf = NULL;
     m->answered = NULL;
     collector_stop(m->collector);
     if (m->host)
@@ -701,6 +699,7 @@ void moonwatch_free(struct moonwatch *m)
         return;
     moonwatch_stop(m);
     crew_free(m->crew);
+    shelf_free(m->shelf);
     steward_free(m->steward);
     host_free(m->host);
     collector_free(m->collector);
