@@ -51,6 +51,10 @@ struct moonwatch {
     uint64_t yields;
     moonwatch_answered *answered; /* NULL: nobody asked */
     void *answered_ctx;
+    void (*asked)(void *ctx); /* the same for the rest of embed/ */
+    void *asked_ctx;
+    struct asker *askers; /* owned by orders.c */
+    int64_t began_ns;
     struct moonwatch_script_summary *summaries; /* owned */
     int summaries_len;
 };
@@ -578,6 +582,7 @@ int moonwatch_start(struct moonwatch *m, struct ev_loop *loop)
         .delay_s = m->options.delay,
     };
     m->loop = loop;
+    m->began_ns = clock_mono_ns();
     int result = m->options.worker ? start_with_workers(m, &options) : start_in_one(m, &options);
     if (result < 0)
         return result;
@@ -684,6 +689,7 @@ void moonwatch_stop(struct moonwatch *m)
     shelf_free(m->shelf);
     m->shelf = NULL;
     m->answered = NULL;
+    m->asked = NULL;
     collector_stop(m->collector);
     if (m->host)
         stop_host(m);
@@ -738,14 +744,19 @@ void moonwatch_summarize(struct moonwatch *m, struct moonwatch_summary *out)
     out->buffer_bytes = (size_t)f.buffer_bytes;
 }
 
+/* Whoever asks while an answer is on its way gets the same one. */
 static void answer(void *ctx)
 {
     struct moonwatch *m = ctx;
     moonwatch_answered *answered = m->answered;
+    void (*done)(void *ctx) = m->asked;
     m->answered = NULL;
+    m->asked = NULL;
     summarize_scripts(m);
     if (answered)
         answered(m->answered_ctx);
+    if (done)
+        done(m->asked_ctx);
 }
 
 void moonwatch_ask_scripts(struct moonwatch *m, moonwatch_answered *answered, void *ctx)
@@ -753,4 +764,40 @@ void moonwatch_ask_scripts(struct moonwatch *m, moonwatch_answered *answered, vo
     m->answered = answered;
     m->answered_ctx = ctx;
     crew_ask(m->crew, false, answer, m);
+}
+
+/* --- for the rest of embed/ ------------------------------------------------------------------- */
+
+void watch_ask(struct moonwatch *m, void (*done)(void *ctx), void *ctx)
+{
+    m->asked = done;
+    m->asked_ctx = ctx;
+    crew_ask(m->crew, true, answer, m);
+}
+
+struct crew *watch_crew(const struct moonwatch *m)
+{
+    return m->crew;
+}
+
+struct shelf *watch_shelf(const struct moonwatch *m)
+{
+    return m->shelf;
+}
+
+const struct moonwatch_options *watch_options(const struct moonwatch *m)
+{
+    return &m->options;
+}
+
+double watch_uptime_s(const struct moonwatch *m)
+{
+    return (double)(clock_mono_ns() - m->began_ns) / (double)NS_PER_SECOND;
+}
+
+struct asker *watch_askers(struct moonwatch *m, struct asker *list)
+{
+    struct asker *before = m->askers;
+    m->askers = list;
+    return list ? list : before;
 }
