@@ -38,6 +38,46 @@ const char *host_error(const struct host *h)
 
 /* --- calling ------------------------------------------------------------------------------ */
 
+/* How far the script's own code is from where an error was thrown: the library, what it calls. */
+#define SOURCE_LEVELS 16
+
+/* Put the message on top of the stack before its line.  [-0, +0, m] */
+static void add_source(lua_State *L, const struct buf *line)
+{
+    lua_pushlstring(L, line->data, line->len);
+    lua_concat(L, 2);
+}
+
+/* The chunk that is loaded called the library by its last `return`: that leaves no frame. */
+static void show_return(lua_State *L, struct buf *scratch)
+{
+    const struct host_chunk *chunk = &host_of(L)->loading;
+    int line = chunk->text ? source_return_line(chunk->text, chunk->len) : 0;
+    if (!line || !source_show_line(chunk->text, chunk->len, line, scratch))
+        return;
+    lua_pushfstring(L, "%s:%d: ", chunk->name + 1, line);
+    if (strstr(lua_tostring(L, -2), chunk->name + 1))
+        lua_pop(L, 1); /* the message has a place already */
+    else
+        lua_insert(L, -2), lua_concat(L, 2);
+    add_source(L, scratch);
+}
+
+/* To the message on top of the stack, the line of the script in which it arose.  [-0, +0, m] */
+static void show_source(lua_State *L, struct buf *scratch)
+{
+    const struct policy *policy = host_of(L)->current;
+    lua_Debug at;
+    buf_clear(scratch);
+    for (int level = 1; policy && level < SOURCE_LEVELS && lua_getstack(L, level, &at); level++)
+        if (lua_getinfo(L, "Sl", &at) &&
+            source_show(policy->sources, at.source, at.currentline, scratch)) {
+            add_source(L, scratch);
+            return;
+        }
+    show_return(L, scratch);
+}
+
 /* Message handler: text with a traceback, whatever was thrown. The text may be a process's: only
  * the traceback's own newlines stay newlines. */
 static int add_traceback(lua_State *L)
@@ -52,7 +92,9 @@ static int add_traceback(lua_State *L)
     } else {
         text = lua_pushfstring(L, "(the error is a %s)", luaL_typename(L, 1));
     }
-    luaL_traceback(L, L, text, 1);
+    lua_pushstring(L, text); /* its place in `harmless` is needed */
+    show_source(L, harmless);
+    luaL_traceback(L, L, lua_tostring(L, -1), 1);
     return 1;
 }
 
@@ -331,6 +373,7 @@ static void unload(struct host *h, struct policy *policy)
         h->timers[id].function_ref = LUA_NOREF;
     }
     luaL_unref(h->L, LUA_REGISTRYINDEX, policy->env);
+    source_free(&policy->sources);
 
     struct policy **at = &h->policies;
     while (*at != policy)
@@ -339,27 +382,12 @@ static void unload(struct host *h, struct policy *policy)
     free(policy);
 }
 
-/* "@/etc/moonwatch/web-shell.lua" -> "web-shell" */
-static void name_after(struct policy *policy, const char *chunk)
-{
-    const char *slash = strrchr(chunk, '/');
-    const char *base = slash ? slash + 1 : chunk + (*chunk == '@' || *chunk == '=');
-    size_t len = strlen(base);
-    if (len > 4 && !strcmp(base + len - 4, ".lua"))
-        len -= 4;
-    if (len >= sizeof policy->name)
-        len = sizeof policy->name - 1;
-    for (size_t i = 0; i < len; i++)
-        policy->name[i] = (unsigned char)base[i] < ' ' || base[i] == 0x7f ? '?' : base[i];
-    policy->name[len] = '\0';
-}
-
 static struct policy *new_policy(struct host *h, const char *chunk)
 {
     struct policy *policy = calloc(1, sizeof *policy);
     if (!policy)
         return NULL;
-    name_after(policy, chunk);
+    source_stem(chunk, policy->name, sizeof policy->name);
     struct policy **end = &h->policies;
     while (*end)
         end = &(*end)->next;
@@ -384,15 +412,26 @@ static int run_chunk(struct host *h, struct policy *policy, int args)
     return -EINVAL;
 }
 
+/* The compiler's message on top of the stack, and the line that it is about.  [-0, +0, -] */
+static void set_syntax_error(struct host *h, const char *name, const char *text, size_t len)
+{
+    const char *message = lua_tostring(h->L, -1);
+    buf_clear(&h->error);
+    buf_harmless(&h->error, message, strlen(message));
+    source_show_line(text, len, source_line_of(name, message), &h->error);
+}
+
 int host_load(struct host *h, const char *name, const char *text, size_t len)
 {
     struct policy *policy = new_policy(h, name);
-    if (!policy) {
+    if (!policy || source_add(&policy->sources, name, text, len) < 0) {
         set_error(h, "not enough memory");
+        if (policy)
+            unload(h, policy);
         return -ENOMEM;
     }
     if (luaL_loadbufferx(h->L, text, len, name, "t")) {
-        set_error(h, lua_tostring(h->L, -1));
+        set_syntax_error(h, name, text, len);
         lua_pop(h->L, 1);
         unload(h, policy);
         return -EINVAL;

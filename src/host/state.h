@@ -5,6 +5,7 @@
 #define HOST_STATE_H
 
 #include "host/host.h"
+#include "host/source.h"
 #include "host/storm.h"
 #include "host/where.h"
 
@@ -21,6 +22,7 @@ struct policy {
     bool threads; /* wants forks and exits of threads */
     bool storm;   /* in a storm it wants sums */
     int env;      /* registry reference of its environment */
+    struct source *sources; /* owned: the texts that it is made of */
 };
 
 /* One function of one policy for one kind of event. */
