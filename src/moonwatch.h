@@ -86,6 +86,12 @@ MOONWATCH_API int moonwatch_add_path(struct moonwatch *m, const char *path);
 MOONWATCH_API int moonwatch_add_text(struct moonwatch *m, const char *name, const char *text);
 MOONWATCH_API int moonwatch_add_line(struct moonwatch *m, const char *line);
 
+/* What mw.option(name) returns in the script of this file's name (without .lua), before the start.
+ * A name that the script does not ask for is said on the log when it is loaded; a value that is not
+ * of its type makes the script wrong. */
+MOONWATCH_API int moonwatch_set(struct moonwatch *m, const char *script, const char *name,
+                                const char *value);
+
 /* Shake hands with the kernel, load the scripts, start watching on `loop`: snapshots of the
  * running processes come first. -EPERM and -ENOTSUP: the kernel refused; -EINVAL: a script is
  * wrong. */

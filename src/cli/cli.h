@@ -30,6 +30,18 @@ double cli_seconds(const char *text);
 /* "4k", "32M", "1G", "4096": bytes, or -1. */
 long long cli_bytes(const char *text);
 
+/* --set SCRIPT.NAME=VALUE, many of them. */
+struct cli_settings {
+    const char *texts[256];
+    int len;
+};
+
+/* Take one; -1, or EXIT_USAGE with the reason said. */
+int cli_take_setting(struct cli_settings *settings, const char *command, const char *text);
+
+/* Pass them on. 0, or -errno with moonwatch_error(). */
+int cli_set(struct moonwatch *m, const struct cli_settings *settings);
+
 /* Width and colour of standard output. 0 columns: not a terminal. */
 int cli_columns(void);
 bool cli_colour(void);

@@ -128,6 +128,41 @@ long long cli_bytes(const char *text)
     return bytes < 0 ? -1 : (long long)bytes;
 }
 
+/* "web.max=3": the script's name may have dots, the option's has none. NULL: it is no such thing. */
+static const char *dot_of_setting(const char *text)
+{
+    const char *equal = strchr(text, '='), *dot = NULL;
+    for (const char *c = text; equal && c < equal; c++)
+        if (*c == '.')
+            dot = c;
+    return dot && dot > text && dot + 1 < equal ? dot : NULL;
+}
+
+int cli_take_setting(struct cli_settings *settings, const char *command, const char *text)
+{
+    if (!dot_of_setting(text))
+        return cli_usage(command, "--set takes SCRIPT.NAME=VALUE, not '%s'", text);
+    if (settings->len == (int)(sizeof settings->texts / sizeof *settings->texts))
+        return cli_usage(command, "more than 256 times --set");
+    settings->texts[settings->len++] = text;
+    return -1;
+}
+
+int cli_set(struct moonwatch *m, const struct cli_settings *settings)
+{
+    for (int i = 0; i < settings->len; i++) {
+        const char *text = settings->texts[i], *dot = dot_of_setting(text);
+        const char *equal = strchr(dot, '=');
+        char script[256], name[256];
+        snprintf(script, sizeof script, "%.*s", (int)(dot - text), text);
+        snprintf(name, sizeof name, "%.*s", (int)(equal - dot - 1), dot + 1);
+        int result = moonwatch_set(m, script, name, equal + 1);
+        if (result < 0)
+            return result;
+    }
+    return 0;
+}
+
 int cli_columns(void)
 {
     struct winsize size = { 0 };

@@ -30,6 +30,8 @@ static const char usage[] =
     "      --json       JSON lines, on a terminal too\n"
     "      --text       text, into a pipe too\n"
     "      --for SPAN   end after 10s, 5m, 1h ...\n"
+    "      --set SCRIPT.NAME=VALUE\n"
+    "                   what mw.option(NAME) gives in SCRIPT.lua; may be given more than once\n"
     "  -q, --quiet      no summary\n"
     "      --user NAME  run scripts as this user (nobody)\n"
     "      --single     scripts in this process: for debugging them; they can then delay the "
@@ -52,6 +54,7 @@ struct watch {
     bool quiet, json, text;
     const char *lines[64];
     int lines_len;
+    struct cli_settings settings;
 
     struct ev_loop *loop;
     struct moonwatch *watch;
@@ -72,7 +75,8 @@ enum {
     OPTION_TABLE,
     OPTION_DELAY,
     OPTION_PRIORITY,
-    OPTION_WITHOUT
+    OPTION_WITHOUT,
+    OPTION_SET
 };
 
 static const struct option long_options[] = {
@@ -88,6 +92,7 @@ static const struct option long_options[] = {
     { "delay", required_argument, NULL, OPTION_DELAY },
     { "priority", required_argument, NULL, OPTION_PRIORITY },
     { "without", required_argument, NULL, OPTION_WITHOUT },
+    { "set", required_argument, NULL, OPTION_SET },
     { "help", no_argument, NULL, 'h' },
     { NULL, 0, NULL, 0 },
 };
@@ -190,6 +195,8 @@ static int take_option(struct watch *w, int option, const char *command)
         if (!parse_sources(optarg, &w->options.without))
             return cli_usage(command, "--without takes tap and taskstats, not '%s'", optarg);
         return -1;
+    case OPTION_SET:
+        return cli_take_setting(&w->settings, command, optarg);
     case 'h':
         fputs(usage, stdout);
         return EXIT_OK;
@@ -388,7 +395,7 @@ static int watch(struct watch *w, struct moonwatch *m)
 
 static int add_scripts(struct watch *w, struct moonwatch *m, int argc, char **argv)
 {
-    int result = 0;
+    int result = cli_set(m, &w->settings);
     for (int i = 0; i < w->lines_len && !result; i++)
         result = moonwatch_add_line(m, w->lines[i]);
     for (int i = 0; i < argc && !result; i++)

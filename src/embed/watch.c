@@ -10,6 +10,7 @@
 #include "collect/priority.h"
 #include "embed/steward.h"
 #include "embed/watch.h"
+#include "host/source.h"
 #include "host/worker.h"
 #include "host/world.h"
 #include "ring/ring.h"
@@ -45,6 +46,8 @@ struct moonwatch {
 
     struct worker_script *scripts;
     int scripts_len;
+    struct host_setting *settings; /* owned, and their texts */
+    int settings_len;
     struct procfs proc; /* for the scripts' questions */
     struct steward *steward; /* owned */
     uint64_t needs;     /* fields that somebody looks at; only grows */
@@ -203,6 +206,47 @@ int moonwatch_add_text(struct moonwatch *m, const char *name, const char *text)
 int moonwatch_add_line(struct moonwatch *m, const char *line)
 {
     return add_script(m, NULL, strdup(line), strlen(line));
+}
+
+static void free_setting(struct host_setting *s)
+{
+    free((char *)s->script);
+    free((char *)s->name);
+    free((char *)s->value);
+}
+
+int moonwatch_set(struct moonwatch *m, const char *script, const char *name, const char *value)
+{
+    struct host_setting *more =
+        realloc(m->settings, (size_t)(m->settings_len + 1) * sizeof *more);
+    struct host_setting s = { strdup(script), strdup(name), strdup(value) };
+    if (more)
+        m->settings = more;
+    if (!more || !s.script || !s.name || !s.value) {
+        free_setting(&s);
+        return fail(m, -ENOMEM, "not enough memory for the settings");
+    }
+    more[m->settings_len++] = s;
+    return 0;
+}
+
+static bool has_script(const struct moonwatch *m, const char *name)
+{
+    char stem[64];
+    for (int i = 0; i < m->scripts_len; i++) {
+        source_stem(m->scripts[i].name ? m->scripts[i].name : "", stem, sizeof stem);
+        if (!strcmp(stem, name))
+            return true;
+    }
+    return false;
+}
+
+static void check_settings(const struct moonwatch *m)
+{
+    for (int i = 0; i < m->settings_len; i++)
+        if (!has_script(m, m->settings[i].script))
+            log_warn("--set %s.%s: no script is named %s.lua", m->settings[i].script,
+                     m->settings[i].name, m->settings[i].script);
 }
 
 /* --- events -------------------------------------------------------------------------------- */
@@ -474,7 +518,9 @@ static int fork_worker(struct moonwatch *m)
                   .boot = event_boot_id(),
                   .fd = m->options.output,
                   .json = m->options.json,
-                  .print_all = m->options.print },
+                  .print_all = m->options.print,
+                  .settings = m->settings,
+                  .settings_len = m->settings_len },
     };
     m->worker = fork();
     if (m->worker == 0)
@@ -648,6 +694,8 @@ static int load_here(struct moonwatch *m, struct collector_options *options)
         .fd = m->options.output,
         .json = m->options.json,
         .print_all = m->options.print,
+        .settings = m->settings,
+        .settings_len = m->settings_len,
     };
     if (m->only_load) {
         host.world.timer_start = no_timer_start;
@@ -692,6 +740,7 @@ int moonwatch_start(struct moonwatch *m, struct ev_loop *loop)
         .delay_s = m->options.delay,
     };
     m->loop = loop;
+    check_settings(m);
     int result = m->options.worker ? start_with_worker(m, &options) : start_in_one(m, &options);
     if (result == 0)
         collector_start(m->collector, loop);
@@ -748,6 +797,7 @@ int watch_wants(struct moonwatch *m, struct watch_wants *wants)
     *wants = (struct watch_wants){ 0 };
     m->options.output = nowhere;
     m->only_load = true;
+    check_settings(m);
     int result =
         m->options.worker ? wants_of_worker(m, &options, wants) : wants_here(m, &options, wants);
     host_free(m->host); /* before its output goes */
@@ -839,6 +889,9 @@ void moonwatch_free(struct moonwatch *m)
         free(m->scripts[i].text);
     }
     free(m->scripts);
+    while (m->settings_len)
+        free_setting(&m->settings[--m->settings_len]);
+    free(m->settings);
     free(m->summaries);
     buf_free(&m->error);
     free(m);

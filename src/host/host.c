@@ -374,6 +374,7 @@ static void unload(struct host *h, struct policy *policy)
     }
     luaL_unref(h->L, LUA_REGISTRYINDEX, policy->env);
     source_free(&policy->sources);
+    api_option_free(policy);
 
     struct policy **at = &h->policies;
     while (*at != policy)
@@ -442,6 +443,8 @@ int host_load(struct host *h, const char *name, const char *text, size_t len)
     h->loading = (struct host_chunk){ name, text, len };
     int result = run_chunk(h, policy, 0);
     h->loading = (struct host_chunk){ 0 };
+    if (result == 0)
+        api_option_check(h, policy);
     return result;
 }
 

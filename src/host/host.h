@@ -40,6 +40,11 @@ struct host_world {
     void (*figures)(void *ctx, struct figures *out);
 };
 
+/* What the operator set for mw.option: `script` is the name of a file, without .lua. */
+struct host_setting {
+    const char *script, *name, *value;
+};
+
 struct host_options {
     struct host_world world;
     size_t table_bytes; /* bound of the table of processes */
@@ -47,6 +52,8 @@ struct host_options {
     int fd;             /* where lines go; borrowed */
     bool json;
     bool print_all; /* write every event that is told, scripts or not */
+    const struct host_setting *settings; /* borrowed */
+    int settings_len;
 };
 
 /* 0, or -errno. */
