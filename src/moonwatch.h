@@ -182,6 +182,37 @@ typedef void moonwatch_planned(void *ctx, const struct moonwatch_plan *plan);
  * scripts print meanwhile is dropped. 0; -EINVAL: a script is wrong. */
 MOONWATCH_API int moonwatch_plan(struct moonwatch *m, moonwatch_planned *planned, void *ctx);
 
+/* --- looking at scripts ------------------------------------------------------------------ */
+
+enum moonwatch_level {
+    MOONWATCH_ERROR,   /* will not load, or is never true */
+    MOONWATCH_WARNING, /* loads, and is hardly meant */
+    MOONWATCH_HINT,    /* works, and could be better */
+};
+
+struct moonwatch_remark {
+    const char *path;
+    int line, column; /* from 1 */
+    enum moonwatch_level level;
+    const char *code, *text;
+    const char *source; /* the line, as a terminal may show it; "": there is none */
+    int caret;          /* where in `source` the column is, from 0 */
+    const char *json;   /* all of this as one object */
+};
+
+enum moonwatch_lint_flags {
+    MOONWATCH_LINT_TRUSTED = 1,  /* for scripts that are run with all that LuaJIT has */
+    MOONWATCH_LINT_LUACHECK = 2, /* ask luacheck too, when it is installed */
+};
+
+/* Called once per remark, in the order of files and lines; borrowed for the call. */
+typedef void moonwatch_remarked(void *ctx, const struct moonwatch_remark *remark);
+
+/* Say what is wrong with scripts, as far as their texts tell: files, and each *.lua in directories.
+ * Nothing of them is run. What cannot be read is a remark too. 0, or -ENOMEM. */
+MOONWATCH_API int moonwatch_lint(const char *const *paths, int paths_len, unsigned flags,
+                                 moonwatch_remarked *remarked, void *ctx);
+
 /* --- events --------------------------------------------------------------------------- */
 
 /* "exec"; see moonwatch_fields for what each kind carries. */

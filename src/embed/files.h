@@ -1,0 +1,28 @@
+/* files.h - the files of scripts that a path means. */
+#ifndef EMBED_FILES_H
+#define EMBED_FILES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct script_file {
+    char *path; /* owned */
+    char *text; /* owned; NULL: it cannot be read, `error` says why */
+    size_t len;
+    int error; /* errno */
+};
+
+struct script_files {
+    struct script_file *all; /* owned */
+    int len;
+    bool failed; /* no memory */
+};
+
+/* NAME_test.lua is the test of a script, not a script. */
+bool files_is_test(const char *path);
+
+/* Read the file, or each *.lua of the directory in the order of names. */
+void files_add(struct script_files *files, const char *path);
+void files_free(struct script_files *files);
+
+#endif
