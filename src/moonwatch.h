@@ -80,7 +80,7 @@ MOONWATCH_API void moonwatch_options_init(struct moonwatch_options *options);
 MOONWATCH_API struct moonwatch *moonwatch_new(const struct moonwatch_options *options);
 
 /* Add scripts, before the start: a file, or each *.lua in a directory in the order of their
- * names; a script's text under a name; a one-liner ("exec: comm == 'curl'"). Files are read now,
+ * names, but for tests (NAME_test.lua); a script's text under a name; a one-liner ("exec: comm == 'curl'"). Files are read now,
  * run at the start. */
 MOONWATCH_API int moonwatch_add_path(struct moonwatch *m, const char *path);
 MOONWATCH_API int moonwatch_add_text(struct moonwatch *m, const char *name, const char *text);
@@ -212,6 +212,22 @@ typedef void moonwatch_remarked(void *ctx, const struct moonwatch_remark *remark
  * Nothing of them is run. What cannot be read is a remark too. 0, or -ENOMEM. */
 MOONWATCH_API int moonwatch_lint(const char *const *paths, int paths_len, unsigned flags,
                                  moonwatch_remarked *remarked, void *ctx);
+
+/* One test of a script has ended; borrowed for the call. */
+struct moonwatch_tested_case {
+    const char *script; /* its file */
+    const char *name;   /* what the test claims */
+    bool passed;
+    const char *why;    /* it has not; lines */
+    const char *output; /* what the script wrote */
+};
+typedef void moonwatch_tested(void *ctx, const struct moonwatch_tested_case *result);
+
+/* Run the tests of a script with made-up events, in this process: `path` is NAME.lua, NAME_test.lua,
+ * or a directory (each NAME_test.lua in it). How many there were; or -errno (-EINVAL: script or test
+ * are wrong) with the reason in `why`, at most `cap` bytes. */
+MOONWATCH_API int moonwatch_test(const char *path, moonwatch_tested *tested, void *ctx, char *why,
+                                 size_t cap);
 
 /* --- events --------------------------------------------------------------------------- */
 

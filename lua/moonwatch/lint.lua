@@ -844,7 +844,7 @@ statement["break"], statement["goto"], statement.label = nothing, nothing, nothi
 
 -- --- tests of scripts --------------------------------------------------------------------------------
 
-local TEST = set_of "name events alerts output errors"
+local TEST = set_of "name events alerts output errors options"
 local TIMES = set_of "at type parent was args"
 
 local function check_test_event(walk, node)

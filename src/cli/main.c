@@ -19,6 +19,8 @@ static const struct {
     { "tree", cli_tree, "the same as a tree" },
     { "fields", cli_fields, "what an event carries, and what can be asked of a process" },
     { "plan", cli_plan, "what scripts make the watch read, with the cost of each" },
+    { "new", cli_new, "write a script and its test, to begin with" },
+    { "test", cli_test, "run the tests of scripts, with made-up events" },
     { "lint", cli_lint, "what is wrong with scripts, without running them" },
     { "doctor", cli_doctor, "test each source of events and explain what does not work" },
 };

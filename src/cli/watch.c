@@ -18,7 +18,7 @@ static const char usage[] =
     "\n"
     "Watches every process until Ctrl-C. Without scripts, each event is one line: text on a\n"
     "terminal, JSON (ECS names) elsewhere. With scripts, they decide what is written. A directory\n"
-    "means each *.lua in it, in the order of names. At the end a summary goes to stderr, and at each\n"
+    "means each *.lua in it but tests (NAME_test.lua), in the order of names. At the end a summary goes to stderr, and at each\n"
     "SIGUSR1 one of what was until then.\n"
     "\n"
     "  -e LINE          a script in one line; may be given more than once. EVENT is fork exec "

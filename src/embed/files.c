@@ -60,9 +60,10 @@ static void add_directory(struct script_files *files, const char *path)
 {
     char pattern[4096];
     glob_t found = { 0 };
+    files->directory = true;
     snprintf(pattern, sizeof pattern, "%s/*.lua", path);
     if (glob(pattern, 0, NULL, &found)) {
-        errno = ENOENT;
+        errno = ENODATA;
         add_file(files, path, -1);
         return;
     }
@@ -85,6 +86,13 @@ void files_add(struct script_files *files, const char *path)
         add_file(files, path, fd);
     if (fd >= 0)
         close(fd);
+}
+
+const char *files_error(const struct script_file *file)
+{
+    return file->error == EFBIG     ? "it is larger than 4 MiB"
+           : file->error == ENODATA ? "there is no *.lua in it"
+                                    : strerror(file->error);
 }
 
 void files_free(struct script_files *files)

@@ -175,8 +175,7 @@ static void look_at(struct linting *l, struct lint *lint, const struct script_fi
     char why[256];
     l->file = file;
     if (!file->text) {
-        snprintf(why, sizeof why, "cannot be read: %s",
-                 file->error == EFBIG ? "it is larger than 4 MiB" : strerror(file->error));
+        snprintf(why, sizeof why, "cannot be read: %s", files_error(file));
         remark(l, 1, 1, MOONWATCH_ERROR, "read", why);
         return;
     }

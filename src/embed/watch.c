@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "collect/collector.h"
 #include "collect/priority.h"
+#include "embed/files.h"
 #include "embed/steward.h"
 #include "embed/watch.h"
 #include "host/source.h"
@@ -178,7 +179,8 @@ static int add_directory(struct moonwatch *m, const char *path)
     if (result)
         return fail(m, -ENOENT, "no script in %s: its files must end in .lua", path);
     for (size_t i = 0; i < found.gl_pathc && !result; i++)
-        result = moonwatch_add_path(m, found.gl_pathv[i]);
+        if (!files_is_test(found.gl_pathv[i]))
+            result = moonwatch_add_path(m, found.gl_pathv[i]);
     globfree(&found);
     return result;
 }
