@@ -238,7 +238,8 @@ function Parser:arguments()
 end
 
 function Parser:suffixed()
-  local token, left = self:peek()
+  local token = self:peek()
+  local left
   if self:accept "(" then
     left = node("paren", token, { inner = self:expression(0) })
     self:accept ")"
@@ -288,7 +289,8 @@ local priority = {
 local UNARY = 8
 
 function Parser:expression(limit)
-  local token, left = self:peek()
+  local token = self:peek()
+  local left
   if self:is "not" or self:is "-" or self:is "#" then
     self:next()
     left = node("unary", token, { op = token.value, inner = self:expression(UNARY) })
