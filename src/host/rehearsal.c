@@ -19,7 +19,8 @@ struct rehearsal {
     struct host *host; /* owned */
     int output;        /* owned: where it writes */
     struct buf text, why; /* owned: what it wrote; what is wrong, a line each */
-    struct host_setting settings[SETTINGS]; /* texts borrowed from the test's table */
+    struct host_setting setting[SETTINGS]; /* texts borrowed from the test's table */
+    struct host_settings settings;
 };
 
 /* --- a host for one test --------------------------------------------------------------------- */
@@ -38,7 +39,7 @@ static int begin(struct rehearsal *r)
 {
     *r = (struct rehearsal){ .output = memfd_create("rehearsal", MFD_CLOEXEC) };
     struct host_options options = { .world = { .timer_start = no_timer, .timer_stop = no_timer_stop },
-                                    .table_bytes = 16u << 20, .boot = 1, .fd = r->output };
+                                    .table_bytes = 16u << 20, .boot = 1, .fd = r->output, .output_lock = -1 };
     return r->output < 0 ? -errno : host_new(&r->host, &options);
 }
 
@@ -129,11 +130,11 @@ static void take_settings(struct rehearsal *r, const struct rehearsal_text *scri
             lua_pushstring(L, setting_text(L, -1)); /* a number becomes a text of its own */
             const char *text = lua_tostring(L, -1);
             luaL_ref(L, LUA_REGISTRYINDEX);
-            r->settings[n++] = (struct host_setting){ stem, lua_tostring(L, -2), text };
+            r->setting[n++] = (struct host_setting){ stem, lua_tostring(L, -2), text };
         }
     lua_pop(L, 1);
-    r->host->options.settings = r->settings;
-    r->host->options.settings_len = n;
+    r->settings = (struct host_settings){ r->setting, n };
+    r->host->options.settings = &r->settings;
 }
 
 /* --- its events ------------------------------------------------------------------------------- */
