@@ -43,6 +43,15 @@ struct host_world {
     void (*figures)(void *ctx, struct figures *out);
 };
 
+/* What the operator set for mw.option: `script` is the name of a file, without .lua. */
+struct host_setting {
+    const char *script, *name, *value;
+};
+struct host_settings {
+    struct host_setting *all;
+    int len;
+};
+
 /* What is counted of a script, whatever its version. */
 struct host_count {
     uint64_t events, errors, alerts, undecided, calls;
@@ -64,6 +73,7 @@ struct host_options {
     int fd;             /* where lines go; borrowed */
     bool json;
     bool print_all; /* write every event that is told, scripts or not */
+    const struct host_settings *settings; /* borrowed; NULL: none */
 
     /* Budgets; 0: no bound. */
     int64_t soft_ns;         /* processor time of one call, as far as host_tick is called */

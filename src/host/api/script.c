@@ -609,6 +609,7 @@ static const luaL_Reg functions[] = {
     { "pids", script_pids },
     { "stats", script_stats },
     { "json", script_json },
+    { "option", api_option },
     { "stop", script_stop },
     { "where", where_new },
     { "_undecided", script_undecided },
