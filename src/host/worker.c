@@ -3,12 +3,11 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "host/confine.h"
 #include "host/world.h"
 
 #include <errno.h>
 #include <ev.h>
-#include <grp.h>
-#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -90,30 +89,6 @@ static void close_others(int *keep, size_t n)
             from = keep[i] + 1;
     }
     syscall(SYS_close_range, from, ~0U, 0);
-}
-
-/* 0, or -errno with one sentence in `why`. */
-static int become(const char *name, char *why, size_t cap)
-{
-    if (name && geteuid() == 0) {
-        const struct passwd *user = getpwnam(name);
-        if (!user) {
-            snprintf(why, cap, "there is no user '%s': create it, or name another with --user",
-                     name);
-            return -ENOENT;
-        }
-        gid_t gid = user->pw_gid;
-        uid_t uid = user->pw_uid;
-        if (setgroups(0, NULL) || setresgid(gid, gid, gid) || setresuid(uid, uid, uid)) {
-            snprintf(why, cap, "cannot become user '%s': %s", name, strerror(errno));
-            return -errno;
-        }
-    }
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)) {
-        snprintf(why, cap, "cannot give up privileges: %s", strerror(errno));
-        return -errno;
-    }
-    return 0;
 }
 
 /* --- the world of the host ------------------------------------------------------------------ */
@@ -313,8 +288,6 @@ int worker_run(const struct worker_options *options)
     if (ring_read_only(options->ring, options->reader) < 0)
         return fail("cannot map the ring for reading");
     close_others(keep, sizeof keep / sizeof *keep);
-    if (become(options->user, why, sizeof why) < 0)
-        return fail(why);
 
     worker.loop = ev_loop_new(EVFLAG_AUTO);
     worker.world.loop = worker.loop;
@@ -329,6 +302,9 @@ int worker_run(const struct worker_options *options)
     if (!worker.loop || host_new(&worker.host, &host) < 0)
         return fail("not enough memory for the script host");
     worker.world.host = worker.host;
+    struct confine_options walls = { .profile = host.profile, .user = options->user };
+    if (confine(&walls, why, sizeof why) < 0)
+        return fail(why);
     if (worker_load(worker.host, options->scripts, options->scripts_len) < 0)
         return fail(host_error(worker.host));
     flush();
