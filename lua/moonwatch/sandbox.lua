@@ -123,7 +123,7 @@ end
 
 local function not_found(name, why)
   error(("module '%s' not found: scripts can require 'moonwatch' and what lies beside them, 'lib.util' being "
-    .. "lib/util.lua%s"):format(name, why and " (" .. why .. ")" or ""), 3)
+    .. "lib/util.lua%s"):format(name, why and " (" .. why .. ")" or ""), 2)
 end
 
 -- "lib.util": no part is empty, and none can mean another directory.

@@ -458,7 +458,7 @@ static void two_scripts_share_no_table(void **state)
         "for _, t in pairs(forbidden) do assert(not one[t], one[t]) end "
         "return n",
         3, 1);
-    assert_true(lua_tointeger(L, -1) > 20); /* it did walk */
+    assert_true(lua_tointeger(L, -1) > 10); /* it did walk */
     lua_settop(L, 0);
 }
 
@@ -466,10 +466,10 @@ static void two_scripts_share_no_table(void **state)
 
 static const char same_patterns[] =
     "local seed = 12345\n"
-    "local function random(n) seed = (seed * 1103515245 + 12345) % 2147483648 return math.floor(seed / 65536) % n + 1 end\n"
+    "local function random(n) seed = seed * 16807 % 2147483647 return seed % n + 1 end\n"
     "local parts = { 'a', 'b', '.', '%a', '%d', '%s', '%w', '%x', '%p', '%u', '%l', '%c', '%z', '%g', '%A', '%W', '%S',\n"
     "  '[ab]', '[^a]', '[a-c]', '[%a_]', '[]]', '[^]x]', '[a-]', '[%-x]', '(', ')', '()', '%1', '%b()', '%f[a]', '%f[%w]', '^',\n"
-    "  '$', '*', '+', '-', '?', '%%', '%.', '\\0', 'x', '[', ']', '%', '%bab', '%f', '%2', '[%', '\\200', '[\\128-\\255]', 'B' }\n"
+    "  '$', '*', '+', '-', '?', '%%', '%.', 'x', '[', ']', '%', '%bab', '%f', '%2', '[%', '\\200', '[\\128-\\255]', 'B' }\n"
     "local letters = { 'a', 'b', 'c', 'x', '(', ')', ' ', '1', '_', '-', 'B', '\\0', '.', '\\200', ']', '%' }\n"
     "local function word(from, most) local t = {} for i = 1, random(most) - 1 do t[i] = from[random(#from)] end return table.concat(t) end\n"
     "local function show(...) local t = { ... } for i = 1, select('#', ...) do t[i] = tostring(t[i]) end return table.concat(t, '|') end\n"
@@ -563,10 +563,11 @@ static void a_line_lives_in_the_same_world(void **state)
 {
     (void)state;
     assert_int_equal(host_load_line(host, "exec: comm == 'ls' => print(io, ffi, debug, #args, "
-                                          "type(mw.alert), mw._core) mw.alert = nil"), 0);
-    assert_int_equal(host_load_line(host, "exec: => print(type(mw.alert), comm:find 's')"), 0);
+                                          "mw.alert ~= nil, mw._core) mw.alert = nil"), 0);
+    assert_int_equal(host_load_line(host, "exec: => print(mw.alert ~= nil, comm:find 's')"), 0);
     tell(10);
-    assert_string_equal(written(), "nil\tnil\tnil\t2\tfunction\tnil\nfunction\t2\t2\n");
+    assert_string_equal(logged, "");
+    assert_string_equal(written(), "nil\tnil\tnil\t2\ttrue\tnil\ntrue\t2\t2\n");
 }
 
 /* --- who walks an event ------------------------------------------------------------------------- */
@@ -575,9 +576,10 @@ static void pairs_of_an_event_still_needs_all(void **state)
 {
     (void)state;
     load_as("@x.lua", "require 'moonwatch'.script { name = 'x', on = { exec = function(ev) "
-                      "for k in pairs(ev) do end end } }");
+                      "local x = { ev } for k in pairs(x[1]) do end end } }");
     assert_false(host_needs(host) == UINT64_MAX);
     tell(10);
+    assert_string_equal(logged, "");
     assert_true(host_needs(host) == UINT64_MAX);
 }
 
@@ -607,7 +609,7 @@ static void without_executable_memory_the_compiler_is_off(void **state)
     if (WIFEXITED(status) && WEXITSTATUS(status) == 77)
         skip(); /* Linux before 6.3 */
     assert_int_equal(status, 0);
-    assert_memory_equal(said, "299997\tfalse", 12);
+    assert_memory_equal(said, "300000\tfalse", 12);
     assert_non_null(strstr(said, "without LuaJIT's compiler"));
 }
 
