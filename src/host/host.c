@@ -41,6 +41,46 @@ const char *host_error(const struct host *h)
 
 /* --- calling ------------------------------------------------------------------------------ */
 
+/* How far the script's own code is from where an error was thrown: the library, what it calls. */
+#define SOURCE_LEVELS 16
+
+/* Put the message on top of the stack before its line.  [-0, +0, m] */
+static void add_source(lua_State *L, const struct buf *line)
+{
+    lua_pushlstring(L, line->data, line->len);
+    lua_concat(L, 2);
+}
+
+/* The chunk that is loaded called the library by its last `return`: that leaves no frame. */
+static void show_return(lua_State *L, struct buf *scratch)
+{
+    const struct host_chunk *chunk = &host_of(L)->loading;
+    int line = chunk->text ? source_return_line(chunk->text, chunk->len) : 0;
+    if (!line || !source_show_line(chunk->text, chunk->len, line, scratch))
+        return;
+    lua_pushfstring(L, "%s:%d: ", chunk->name + 1, line);
+    if (strstr(lua_tostring(L, -2), chunk->name + 1))
+        lua_pop(L, 1); /* the message has a place already */
+    else
+        lua_insert(L, -2), lua_concat(L, 2);
+    add_source(L, scratch);
+}
+
+/* To the message on top of the stack, the line of the script in which it arose.  [-0, +0, m] */
+static void show_source(lua_State *L, struct buf *scratch)
+{
+    const struct policy *policy = host_of(L)->current;
+    lua_Debug at;
+    buf_clear(scratch);
+    for (int level = 1; policy && level < SOURCE_LEVELS && lua_getstack(L, level, &at); level++)
+        if (lua_getinfo(L, "Sl", &at) &&
+            source_show(policy->sources, at.source, at.currentline, scratch)) {
+            add_source(L, scratch);
+            return;
+        }
+    show_return(L, scratch);
+}
+
 /* Message handler: text with a traceback, whatever was thrown. The text may be a process's: only
  * the traceback's own newlines stay newlines. */
 static int add_traceback(lua_State *L)
@@ -55,20 +95,22 @@ static int add_traceback(lua_State *L)
     } else {
         text = lua_pushfstring(L, "(the error is a %s)", luaL_typename(L, 1));
     }
-    luaL_traceback(L, L, text, 1);
+    lua_pushstring(L, text); /* its place in `harmless` is needed */
+    show_source(L, harmless);
+    luaL_traceback(L, L, lua_tostring(L, -1), 1);
     return 1;
 }
 
 /* The clock is read for a sample of the calls only. */
 static bool timed(const struct policy *policy)
 {
-    return policy->calls < 64 || policy->calls % 8 == 0;
+    return policy->count->calls < 64 || policy->count->calls % 8 == 0;
 }
 
 static int call(struct host *h, struct policy *policy, int args, int results, int base)
 {
     int64_t from = timed(policy) ? clock_mono_ns() : 0;
-    policy->calls++;
+    policy->count->calls++;
     budget_begin(&h->budget, policy->id);
     int failed = lua_pcall(h->L, args, results, base);
     budget_end(&h->budget);
@@ -131,7 +173,7 @@ void host_off(struct host *h, struct policy *policy, const char *format, ...)
 void host_count_error(struct host *h, struct policy *policy)
 {
     int64_t now = clock_mono_ns();
-    if (!policy->errors++)
+    if (!policy->count->errors++)
         log_error("%s: %s", policy->name, host_error(h));
     if (now - policy->minute_ns >= 60 * NS_PER_SECOND) {
         policy->minute_ns = now;
@@ -182,7 +224,7 @@ static void deliver(struct host *h, const struct event *ev, bool summed)
             continue;
         if (lua_gettop(L) == base)
             api_event_push(L, ev);
-        handler->policy->events++;
+        handler->policy->count->events++;
         budget_served(&h->budget, handler->policy->id);
         lua_rawgeti(L, LUA_REGISTRYINDEX, handler->function_ref);
         lua_pushvalue(L, base + 1);
@@ -371,9 +413,35 @@ int host_flush(struct host *h)
     return output_flush(&h->output);
 }
 
+void host_know(struct host *h, const struct event *ev)
+{
+    tracker_apply(h->tracker, ev);
+}
+
 void host_tick(struct host *h, int64_t cpu_ns)
 {
     budget_tick(&h->budget, cpu_ns);
+}
+
+bool host_over(const struct host *h)
+{
+    return h->budget.over;
+}
+
+/* Asked of the state itself: code that cannot be placed in memory switches it off, too. */
+bool host_jit(const struct host *h)
+{
+    lua_State *L = h->L;
+    lua_getfield(L, LUA_REGISTRYINDEX, "_LOADED");
+    lua_getfield(L, -1, "jit");
+    bool on = false;
+    if (lua_istable(L, -1)) {
+        lua_getfield(L, -1, "status");
+        on = lua_pcall(L, 0, 1, 0) == 0 && lua_toboolean(L, -1);
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 2);
+    return on;
 }
 
 size_t host_memory(const struct host *h)
@@ -424,11 +492,11 @@ int host_scripts(const struct host *h, struct host_script *to, int cap)
             continue;
         to[n] = (struct host_script){ .id = p->id,
                                       .generation = p->generation,
-                                      .events = p->events,
-                                      .errors = p->errors,
-                                      .alerts = p->alerts,
-                                      .undecided = p->undecided,
-                                      .calls = p->calls,
+                                      .events = p->count->events,
+                                      .errors = p->count->errors,
+                                      .alerts = p->count->alerts,
+                                      .undecided = p->count->undecided,
+                                      .calls = p->count->calls,
                                       .p50_ns = tally_percentile(&p->times, 0.5),
                                       .p99_ns = tally_percentile(&p->times, 0.99),
                                       .memory_bytes = p->memory_bytes,
@@ -478,6 +546,12 @@ static int open_state(lua_State *L)
     return 0;
 }
 
+static void waits(void *ctx, bool begins)
+{
+    struct host *h = ctx;
+    budget_pause(&h->budget, begins);
+}
+
 int host_new(struct host **out, const struct host_options *options)
 {
     struct host *h = calloc(1, sizeof *h);
@@ -490,6 +564,10 @@ int host_new(struct host **out, const struct host_options *options)
     h->resume_after = atomic_load(&h->budget.marks[MARK_SERVED]);
     h->L = h->budget.L = lua_newstate(budget_alloc, &h->budget);
     output_init(&h->output, options->fd, options->json);
+    h->output.waits = waits;
+    h->output.waits_ctx = h;
+    if (options->output_memory)
+        output_share(&h->output, options->output_memory, options->output_lock);
     if (!h->tracker || !h->L || lua_cpcall(h->L, open_state, h)) {
         if (h->L && lua_isstring(h->L, -1))
             log_error("%s", lua_tostring(h->L, -1));

@@ -6,12 +6,19 @@
 
 #include "host/budget.h"
 #include "host/host.h"
+#include "host/source.h"
 #include "host/storm.h"
 #include "host/tally.h"
 #include "host/where.h"
 
 #include <lauxlib.h>
 #include <lua.h>
+
+/* An option that a script asked for. */
+struct host_option {
+    struct host_option *next;
+    char name[];
+};
 
 /* One version of one script: a name, what it subscribed to, its figures. */
 struct policy {
@@ -23,7 +30,7 @@ struct policy {
     bool shadow; /* runs beside the version that counts: what it says is noted and not told */
     bool off;    /* for good, `why` says why: only the figures are left */
     char why[256];
-    uint64_t events, errors, alerts, undecided, calls;
+    struct host_count *count, own; /* where it is counted: shared, or here */
     uint64_t memory_bytes; /* as of the last look */
     uint64_t minute_errors;
     int64_t minute_ns; /* since when they are counted */
@@ -36,6 +43,8 @@ struct policy {
     bool threads; /* wants forks and exits of threads */
     bool storm;   /* in a storm it wants sums */
     int env;      /* registry reference of its environment */
+    struct source *sources; /* owned: the texts that it is made of */
+    struct host_option *asked; /* owned */
 };
 
 /* One function of one policy for one kind of event. */
@@ -163,6 +172,15 @@ bool api_event_record(lua_State *L, int index, struct event_box *box);
 
 /* Does it lack fields because no script was known to need them? */
 bool api_event_lacks(const struct event *ev);
+
+/* --- api/option.c ------------------------------------------------------------------------ */
+
+/* mw.option */
+int api_option(lua_State *L);
+
+/* Say what was set for this script and is no option of it: when it is loaded. */
+void api_option_check(const struct host *h, const struct policy *policy);
+void api_option_free(struct policy *policy);
 
 /* --- api/require.c ----------------------------------------------------------------------- */
 

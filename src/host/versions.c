@@ -72,24 +72,33 @@ void version_free(struct host *h, struct policy *policy)
         at = &(*at)->next;
     *at = policy->next;
     buf_free(&policy->verdicts);
+    source_free(&policy->sources);
+    api_option_free(policy);
     free(policy);
 }
 
 /* --- coming --------------------------------------------------------------------------------- */
 
-/* "@/etc/moonwatch/web-shell.lua" -> "web-shell" */
-static void name_after(struct policy *policy, const char *chunk)
+/* The place for counts of this script, of a predecessor's maybe; NULL: none is left. */
+static struct host_count *shared_count(const struct host *h, uint32_t id)
 {
-    const char *slash = strrchr(chunk, '/');
-    const char *base = slash ? slash + 1 : chunk + (*chunk == '@' || *chunk == '=');
-    size_t len = strlen(base);
-    if (len > 4 && !strcmp(base + len - 4, ".lua"))
-        len -= 4;
-    if (len >= sizeof policy->name)
-        len = sizeof policy->name - 1;
-    for (size_t i = 0; i < len; i++)
-        policy->name[i] = (unsigned char)base[i] < ' ' || base[i] == 0x7f ? '?' : base[i];
-    policy->name[len] = '\0';
+    struct host_counts *counts = h->options.counts;
+    for (int i = 0; counts && i < HOST_COUNTS; i++) {
+        if (!counts->of[i].taken)
+            counts->of[i].id = id;
+        counts->of[i].taken = 1;
+        if (counts->of[i].id == id)
+            return &counts->of[i].count;
+    }
+    return NULL;
+}
+
+/* A version that may still be refused counts for itself, and so does a shadow. */
+static void count_for_all(const struct host *h, struct policy *policy)
+{
+    struct host_count *shared = shared_count(h, policy->id);
+    if (shared)
+        policy->count = shared;
 }
 
 struct policy *version_new(struct host *h, uint32_t id, const char *chunk)
@@ -100,7 +109,8 @@ struct policy *version_new(struct host *h, uint32_t id, const char *chunk)
     *policy = (struct policy){
         .id = id, .env = LUA_NOREF, .script_ref = LUA_NOREF, .state_ref = LUA_NOREF
     };
-    name_after(policy, chunk);
+    policy->count = &policy->own;
+    source_stem(chunk, policy->name, sizeof policy->name);
     struct policy **at = &h->policies;
     while (*at && (*at)->id <= id)
         at = &(*at)->next;
@@ -181,15 +191,6 @@ static void start_timers(struct host *h, const struct policy *policy)
     }
 }
 
-/* The figures are the script's, whatever its version. */
-static void inherit(struct policy *policy, const struct policy *before)
-{
-    policy->events = before->events;
-    policy->errors = before->errors;
-    policy->alerts = before->alerts;
-    policy->undecided = before->undecided;
-}
-
 static bool registered(const struct host *h, const struct policy *policy)
 {
     if (policy->script_ref != LUA_NOREF)
@@ -212,11 +213,13 @@ int version_begin(struct host *h, struct policy *policy)
         version_free(h, policy);
         return -EINVAL;
     }
+    if (!policy->shadow)
+        count_for_all(h, policy);
     policy->live = true;
     h->comparing += policy->shadow;
     start_timers(h, policy);
     if (before) {
-        inherit(policy, before);
+        policy->own = *before->count;
         version_free(h, before);
     }
     return 0;
@@ -233,10 +236,24 @@ static int run_chunk(struct host *h, struct policy *policy, int args)
     return -EINVAL;
 }
 
+/* The compiler's message on top of the stack, and the line that it is about.  [-0, +0, -] */
+static void set_syntax_error(struct host *h, const struct host_source *s)
+{
+    const char *message = lua_tostring(h->L, -1);
+    buf_clear(&h->error);
+    buf_harmless(&h->error, message, strlen(message));
+    source_show_line(s->text, s->len, source_line_of(s->name, message), &h->error);
+}
+
 static int load_file(struct host *h, struct policy *policy, const struct host_source *s)
 {
+    if (source_add(&policy->sources, s->name, s->text, s->len) < 0) {
+        host_set_error(h, "not enough memory");
+        version_free(h, policy);
+        return -ENOMEM;
+    }
     if (luaL_loadbufferx(h->L, s->text, s->len, s->name, "t")) {
-        host_set_error(h, lua_tostring(h->L, -1));
+        set_syntax_error(h, s);
         lua_pop(h->L, 1);
         version_free(h, policy);
         return -EINVAL;
@@ -247,6 +264,8 @@ static int load_file(struct host *h, struct policy *policy, const struct host_so
     h->loading = (struct host_chunk){ s->name, s->text, s->len };
     int result = run_chunk(h, policy, 0);
     h->loading = (struct host_chunk){ 0 };
+    if (result == 0)
+        api_option_check(h, policy);
     return result;
 }
 
@@ -289,7 +308,10 @@ int host_replace(struct host *h, const struct host_source *s)
     }
     policy->generation = s->generation;
     policy->shadow = s->shadow;
-    return s->name ? load_file(h, policy, s) : load_line(h, policy, s);
+    budget_loading(&h->budget, true);
+    int result = s->name ? load_file(h, policy, s) : load_line(h, policy, s);
+    budget_loading(&h->budget, false);
+    return result;
 }
 
 int host_load(struct host *h, const char *name, const char *text, size_t len)

@@ -402,7 +402,7 @@ static int script_alert(lua_State *L)
         add_labels(L, 3, &context);
     if (!policy->shadow)
         output_alert(&h->output, &alert, ev, &context);
-    policy->alerts++;
+    policy->count->alerts++;
     return 0;
 }
 
@@ -577,8 +577,16 @@ static int script_stop(lua_State *L)
 /* _undecided(): the event lacked what the expression looked at */
 static int script_undecided(lua_State *L)
 {
-    current(L, "undecided")->undecided++;
+    current(L, "undecided")->count->undecided++;
     return 0;
+}
+
+/* _owner() -> a number of the script that runs, for what outlives its versions; a shadow has another */
+static int script_owner(lua_State *L)
+{
+    const struct policy *policy = host_of(L)->current;
+    lua_pushnumber(L, policy ? (lua_Number)policy->id * 2 + policy->shadow : -1);
+    return 1;
 }
 
 /* --- opening ------------------------------------------------------------------------------- */
@@ -601,9 +609,11 @@ static const luaL_Reg functions[] = {
     { "pids", script_pids },
     { "stats", script_stats },
     { "json", script_json },
+    { "option", api_option },
     { "stop", script_stop },
     { "where", where_new },
     { "_undecided", script_undecided },
+    { "_owner", script_owner },
     { NULL, NULL },
 };
 
