@@ -193,7 +193,7 @@ local function policy_env(chunk)
 
   local own = copied(mw, {})
   local loaded = { moonwatch = own }
-  for name, library in next, libraries do
+  for name in next, libraries do
     loaded[name] = env[name]
   end
   for name, part in next, own do

@@ -441,7 +441,8 @@ static void two_scripts_share_no_table(void **state)
         "mw.window and mw.window { span = '1m' }, mw.dedup and mw.dedup { span = '1m' }, "
         "mw.throttle and mw.throttle { per = '1m', limit = 1 }, "
         "mw.sequence and mw.sequence { by = print, within = '1m', steps = { print, print }, "
-        "matched = print }, mw.persist and mw.persist { name = 'x' } }";
+        "matched = print }, mw.persist and mw.persist { name = 'x' }, mw.proc(1), "
+        "mw.list and mw.list 'x.txt', mw.baseline and mw.baseline { name = 'x' } }";
     (void)state;
     load_as("@one.lua", objects);
     load_as("@two.lua", objects);
