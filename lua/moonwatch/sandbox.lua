@@ -134,11 +134,12 @@ end
 -- A module that lies beside the script: an instance of its own, in its own environment. nil: there is none.
 local function own_module(env, directory, name)
   local path = name:gsub("%.", "/") .. ".lua"
-  local text, why = core._read(path)
+  local chunk_name = "@" .. directory .. path
+  local text, why = core._read(path, chunk_name)
   if not text then
     return nil, why
   end
-  local chunk, message = load(text, "@" .. directory .. path, "t", env)
+  local chunk, message = load(text, chunk_name, "t", env)
   if not chunk then
     error(("module '%s': %s"):format(name, message), 0)
   end

@@ -52,6 +52,7 @@ static const struct {
     { "nothing.lua", "seen = true" },
     { "broken.lua", "local x =" },
     { "throws.lua", "error 'thrown'" },
+    { "later.lua", "return function() error 'later' end" },
     { "bytes.lua", "\x1bLJ\x02" },
     { "out.lua", "return { io = io, ffi = pcall(require, 'ffi'), debug = debug }" },
 };
@@ -541,6 +542,27 @@ static void errors_of_modules_name_their_file(void **state)
     }
 }
 
+static void an_error_says_who_has_what_is_not_there(void **state)
+{
+    static const char text[] = "\nlocal file = io.open 'x'";
+    (void)state;
+    assert_int_equal(host_load(host, "@x.lua", text, sizeof text - 1), -EINVAL);
+    assert_non_null(strstr(host_error(host), "x.lua:2: attempt to index global 'io' (a nil value); only "
+                                             "scripts that the operator trusts have it (--trusted)\n"));
+    assert_int_equal(host_load(host, "@x.lua", "iq.open()", 9), -EINVAL);
+    assert_null(strstr(host_error(host), "trusted"));
+}
+
+static void an_error_in_a_module_shows_its_line(void **state)
+{
+    (void)state;
+    load_as("@/etc/moonwatch/x.lua",
+            "local later = require 'later' require 'moonwatch'.script { name = 'x', on = { exec = later } }");
+    tell(10);
+    assert_non_null(strstr(logged, "/etc/moonwatch/later.lua:1: later"));
+    assert_non_null(strstr(logged, "\n\t1 | return function() error 'later' end"));
+}
+
 static void a_trusted_script_has_all_of_luajit(void **state)
 {
     (void)state;
@@ -624,6 +646,8 @@ int main(void)
         cmocka_unit_test(patterns_give_what_luajit_gives),
         TEST(a_module_is_each_scripts_own),
         TEST(errors_of_modules_name_their_file),
+        TEST(an_error_in_a_module_shows_its_line),
+        TEST(an_error_says_who_has_what_is_not_there),
         TRUSTED(a_trusted_script_has_all_of_luajit),
         TRUSTED(bytecode_is_no_script_for_the_trusted_either),
         TEST(a_line_lives_in_the_same_world),
