@@ -310,7 +310,7 @@ int worker_run(const struct worker_options *options)
 
     int keep[] = { options->control, options->questions, options->host.fd,
                    ring_reader_fd(options->ring, options->reader) };
-    if (ring_read_only(options->ring) < 0)
+    if (ring_read_only(options->ring, options->reader) < 0)
         return fail("cannot map the ring for reading");
     close_others(keep, sizeof keep / sizeof *keep);
     if (become(options->user, why, sizeof why) < 0)

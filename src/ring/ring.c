@@ -21,6 +21,13 @@ struct reader {
     _Alignas(64) _Atomic uint64_t at;
     _Atomic uint64_t seq; /* expected next; moved after `at` */
     _Alignas(64) _Atomic uint32_t asleep;
+    _Alignas(64) _Atomic uint64_t words[RING_WORDS];
+};
+
+/* Where a reader's cursor goes when the record in its hands is done with. */
+struct taken {
+    bool is;
+    uint64_t at, seq;
 };
 
 /* Written by the writer alone; readers map it read-only. */
@@ -36,7 +43,9 @@ struct written {
 struct ring {
     struct written *written; /* owned mapping */
     char *data;              /* owned mapping, twice `size` */
-    struct reader *readers;  /* owned mapping: the only part that a reader can write */
+    struct reader *readers[RING_READERS]; /* owned mappings: the only part that a reader can write,
+                                             and each its own alone */
+    struct taken taken[RING_READERS];     /* of this process */
     size_t size;
     int fd;                 /* owned: the memory, sealed against new writable mappings */
     int wake[RING_READERS]; /* owned eventfds */
@@ -90,11 +99,13 @@ static int make_memory(struct ring *r)
         errno != EINVAL)
         return -errno;
 
-    void *readers = mmap(NULL, page_round(RING_READERS * sizeof *r->readers),
-                         PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (readers == MAP_FAILED)
-        return -errno;
-    r->readers = readers;
+    for (int i = 0; i < RING_READERS; i++) {
+        void *reader = mmap(NULL, page_round(sizeof *r->readers[i]), PROT_READ | PROT_WRITE,
+                            MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        if (reader == MAP_FAILED)
+            return -errno;
+        r->readers[i] = reader;
+    }
     for (int i = 0; i < RING_READERS; i++)
         if ((r->wake[i] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) < 0)
             return -errno;
@@ -125,8 +136,18 @@ int ring_new(struct ring **out, size_t bytes)
     return 0;
 }
 
-int ring_read_only(struct ring *r)
+static void unmap_reader(struct ring *r, int reader)
 {
+    if (r->readers[reader])
+        munmap(r->readers[reader], page_round(sizeof *r->readers[reader]));
+    r->readers[reader] = NULL;
+}
+
+int ring_read_only(struct ring *r, int reader)
+{
+    for (int i = 0; i < RING_READERS; i++)
+        if (i != reader)
+            unmap_reader(r, i);
     unmap_records(r);
     return map_records(r, PROT_READ);
 }
@@ -136,11 +157,11 @@ void ring_free(struct ring *r)
     if (!r)
         return;
     unmap_records(r);
-    if (r->readers)
-        munmap(r->readers, page_round(RING_READERS * sizeof *r->readers));
-    for (int i = 0; i < RING_READERS; i++)
+    for (int i = 0; i < RING_READERS; i++) {
+        unmap_reader(r, i);
         if (r->wake[i] >= 0)
             close(r->wake[i]);
+    }
     if (r->fd >= 0)
         close(r->fd);
     free(r);
@@ -183,7 +204,7 @@ void ring_flush(struct ring *r)
 {
     atomic_thread_fence(memory_order_seq_cst);
     for (int i = 0; i < RING_READERS; i++) {
-        struct reader *reader = &r->readers[i];
+        struct reader *reader = r->readers[i];
         if (!atomic_load_explicit(&reader->asleep, memory_order_relaxed))
             continue;
         if (atomic_load(&reader->at) == atomic_load(&r->written->head) &&
@@ -232,10 +253,21 @@ int ring_reader_fd(const struct ring *r, int reader)
 
 void ring_reader_start(struct ring *r, int reader)
 {
-    struct reader *me = &r->readers[reader];
+    struct reader *me = r->readers[reader];
     atomic_store(&me->at, atomic_load(&r->written->head));
     atomic_store(&me->seq, ring_next_seq(r));
-    atomic_store(&me->asleep, 0);
+    ring_reader_resume(r, reader);
+}
+
+void ring_reader_resume(struct ring *r, int reader)
+{
+    r->taken[reader].is = false;
+    atomic_store(&r->readers[reader]->asleep, 0);
+}
+
+_Atomic uint64_t *ring_words(struct ring *r, int reader)
+{
+    return r->readers[reader]->words;
 }
 
 /* Announce sleep, then look again: a record written in between is either seen here or its flush
@@ -275,9 +307,18 @@ static void move_to(struct reader *me, uint64_t at, uint64_t seq)
     atomic_store_explicit(&me->seq, seq, memory_order_release);
 }
 
+void ring_done(struct ring *r, int reader)
+{
+    struct taken *taken = &r->taken[reader];
+    if (taken->is)
+        move_to(r->readers[reader], taken->at, taken->seq);
+    taken->is = false;
+}
+
 int ring_read(struct ring *r, int reader, struct event_box *box, uint64_t *missed)
 {
-    struct reader *me = &r->readers[reader];
+    struct reader *me = r->readers[reader];
+    ring_done(r, reader);
     uint64_t at = atomic_load_explicit(&me->at, memory_order_relaxed);
     uint64_t head = atomic_load_explicit(&r->written->head, memory_order_acquire);
 
@@ -302,7 +343,7 @@ int ring_read(struct ring *r, int reader, struct event_box *box, uint64_t *misse
         move_to(me, at, seq);
         return -EOVERFLOW;
     }
-    move_to(me, at + size, seq + 1);
+    r->taken[reader] = (struct taken){ true, at + size, seq + 1 };
     return 1;
 }
 
@@ -333,7 +374,7 @@ void ring_posted(const struct ring *r, uint64_t *words, size_t n)
 
 uint64_t ring_waiting(const struct ring *r, int reader)
 {
-    return atomic_load(&r->written->head) - atomic_load(&r->readers[reader].at);
+    return atomic_load(&r->written->head) - atomic_load(&r->readers[reader]->at);
 }
 
 double ring_backlog(const struct ring *r, int reader)

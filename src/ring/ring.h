@@ -1,9 +1,10 @@
 /* ring.h - carries records from the one writer to its readers through shared memory.
  *
  * The writer never waits: what a reader does not take in time is overwritten, and that reader is
- * told exactly how many records it missed. A reader's cursor lives in the shared memory, so a
- * process that takes a dead reader's place goes on at the next record. The memory is shared by
- * fork: create before, use after. Knows nothing of where records come from. */
+ * told exactly how many records it missed. A reader's cursor lives in the shared memory and moves
+ * on when a record is done with, so a process that takes a dead reader's place gets first what the
+ * dead one had in its hands. The memory is shared by fork: create before, use after. Knows nothing
+ * of where records come from. */
 #ifndef RING_RING_H
 #define RING_RING_H
 
@@ -11,6 +12,7 @@
 
 #define RING_READERS 8
 #define RING_BOARD 20 /* words */
+#define RING_WORDS 8
 
 struct ring; /* opaque */
 
@@ -22,8 +24,9 @@ struct ring_counters {
 int ring_new(struct ring **out, size_t bytes);
 
 /* In a process that only reads, after the fork: give up writing the records for good (the memory
- * is sealed, so it cannot be taken back). Cursors stay writable. 0, or -errno: stop then. */
-int ring_read_only(struct ring *r);
+ * is sealed, so it cannot be taken back) and the cursors of the others. Its own stays writable. 0,
+ * or -errno: stop then. */
+int ring_read_only(struct ring *r, int reader);
 
 /* Unmap; the memory goes with the last process that has it. */
 void ring_free(struct ring *r);
@@ -56,10 +59,20 @@ int ring_reader_fd(const struct ring *r, int reader);
 /* Start `reader` (0..RING_READERS-1) at the next record that is written. */
 void ring_reader_start(struct ring *r, int reader);
 
-/* Take the next record into the box. Returns 1; 0 when there is none (the reader now counts as
+/* In a process that takes a dead reader's place: go on where its cursor is. */
+void ring_reader_resume(struct ring *r, int reader);
+
+/* RING_WORDS words beside the cursor of `reader`, for it to tell the writer something; what they
+ * mean is between the two. */
+_Atomic uint64_t *ring_words(struct ring *r, int reader);
+
+/* Take the next record into the box; the one before it is done with. Returns 1; 0 when there is none (the reader now counts as
  * asleep: wait for its descriptor); -EOVERFLOW when records were overwritten, *missed says how
  * many (call again); -EPIPE at the end; -EBADMSG when what is there is no record. */
 int ring_read(struct ring *r, int reader, struct event_box *box, uint64_t *missed);
+
+/* What was read last is done with, though no next one is asked for. */
+void ring_done(struct ring *r, int reader);
 
 /* The words of the last ring_post, all of the same one; zeros before it. */
 void ring_posted(const struct ring *r, uint64_t *words, size_t n);

@@ -31,7 +31,7 @@ static uint64_t take_number(struct input *in)
 
 static void scribble_cursor(struct ring *r, struct input *in)
 {
-    struct reader *reader = &r->readers[take_number(in) % RING_READERS];
+    struct reader *reader = r->readers[take_number(in) % RING_READERS];
     atomic_store(&reader->at, take_number(in));
     atomic_store(&reader->seq, take_number(in));
     atomic_store(&reader->asleep, (uint32_t)take_number(in));
