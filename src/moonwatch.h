@@ -71,6 +71,8 @@ struct moonwatch_options {
     enum moonwatch_priority priority; /* with `realtime`: the best to try; else the next */
     double delay;                /* seconds for which events gather before they are read: 0.008;
                                     0: each is read at once */
+    const char *state_dir; /* where mw.persist keeps: "/var/lib/moonwatch"; NULL: nothing is kept */
+    bool allow_kill;       /* scripts may send signals */
 };
 
 /* Fill in the defaults. */

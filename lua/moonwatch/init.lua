@@ -15,6 +15,9 @@ local mw = {
   stats = core.stats,
   json = core.json,
   stop = core.stop,
+  kill = core.kill,
+  cont = core.cont,
+  persist = core.persist,
   _core = core,
 }
 

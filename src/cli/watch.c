@@ -40,6 +40,8 @@ static const char usage[] =
     "      --delay SPAN let events gather for so long before they are read (8ms); 0: none\n"
     "      --priority P the best to try of fifo, nice, slice, normal (fifo)\n"
     "      --without S  do without these sources, where they could be had: tap, taskstats\n"
+    "      --state-dir D where scripts keep values with mw.persist (/var/lib/moonwatch)\n"
+    "      --allow-kill scripts may send signals: mw.kill, mw.stop, mw.cont\n"
     "  -h, --help       this text\n"
     "\n"
     "Needs root, or CAP_NET_ADMIN; from Linux 6.6 on it also works without, with a smaller buffer "
@@ -72,7 +74,9 @@ enum {
     OPTION_TABLE,
     OPTION_DELAY,
     OPTION_PRIORITY,
-    OPTION_WITHOUT
+    OPTION_WITHOUT,
+    OPTION_STATE_DIR,
+    OPTION_ALLOW_KILL
 };
 
 static const struct option long_options[] = {
@@ -88,6 +92,8 @@ static const struct option long_options[] = {
     { "delay", required_argument, NULL, OPTION_DELAY },
     { "priority", required_argument, NULL, OPTION_PRIORITY },
     { "without", required_argument, NULL, OPTION_WITHOUT },
+    { "state-dir", required_argument, NULL, OPTION_STATE_DIR },
+    { "allow-kill", no_argument, NULL, OPTION_ALLOW_KILL },
     { "help", no_argument, NULL, 'h' },
     { NULL, 0, NULL, 0 },
 };
@@ -189,6 +195,12 @@ static int take_option(struct watch *w, int option, const char *command)
     case OPTION_WITHOUT:
         if (!parse_sources(optarg, &w->options.without))
             return cli_usage(command, "--without takes tap and taskstats, not '%s'", optarg);
+        return -1;
+    case OPTION_STATE_DIR:
+        w->options.state_dir = optarg;
+        return -1;
+    case OPTION_ALLOW_KILL:
+        w->options.allow_kill = true;
         return -1;
     case 'h':
         fputs(usage, stdout);

@@ -1,11 +1,15 @@
 /* steward.c - does for a worker what it may not do itself. See steward.h. */
 #include "embed/steward.h"
 
+#include "base/log.h"
 #include "collect/answers.h"
+#include "embed/signals.h"
+#include "embed/vault.h"
 #include "host/request.h"
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -15,7 +19,11 @@ struct steward {
     struct steward_means means;
     pthread_t thread;
     int fd; /* owned; -1: no thread */
+    int refused; /* stores, as was told */
 };
+
+/* A script may ask again and again. */
+#define REFUSALS_TOLD 10
 
 /* --- one function for each kind ---------------------------------------------------------------
  */
@@ -29,11 +37,130 @@ static int answer_probe(struct steward *s, const void *bytes, size_t len, struct
     return answers_read(s->means.proc, q->pid, q->starttime, (enum topic)q->topic, out);
 }
 
+/* --- names ----------------------------------------------------------------------------------- */
+
+/* The next of the NUL-ended texts up to `end`; NULL when there is none. */
+static const char *take_text(const char **at, const char *end)
+{
+    const char *text = *at, *nul = text < end ? memchr(text, '\0', (size_t)(end - text)) : NULL;
+    if (nul)
+        *at = nul + 1;
+    return nul ? text : NULL;
+}
+
+/* "@/etc/moonwatch/web-shell.lua" -> "web-shell" */
+static void name_after(const char *chunk, char *to, size_t cap)
+{
+    const char *slash = strrchr(chunk, '/');
+    const char *base = slash ? slash + 1 : chunk + (*chunk == '@' || *chunk == '=');
+    size_t len = strlen(base);
+    if (len > 4 && !strcmp(base + len - 4, ".lua"))
+        len -= 4;
+    snprintf(to, cap, "%.*s", (int)len, base);
+}
+
+/* What the script is called here, whatever its worker calls it. */
+static int name_of_script(struct steward *s, uint32_t id, const char *said, char *to, size_t cap)
+{
+    const char *chunk = s->means.script ? s->means.script(s->means.script_ctx, id) : NULL;
+    if (s->means.script && !chunk)
+        return -EPERM;
+    if (chunk)
+        name_after(chunk, to, cap);
+    else
+        snprintf(to, cap, "%s", said);
+    return 0;
+}
+
+/* --- stores ---------------------------------------------------------------------------------- */
+
+static void add_refusal(struct buf *out, int error, struct buf *why)
+{
+    struct request_refusal refusal = { .error = error };
+    buf_add(out, &refusal, sizeof refusal);
+    buf_add(out, why->data ? why->data : "", why->len);
+}
+
+typedef int vault_function(struct vault *v, const struct vault_holder *holder, const char *store,
+                           struct buf *why);
+
+static int answer_store(struct steward *s, const void *bytes, size_t len, struct buf *out,
+                        int *fds, vault_function *function)
+{
+    const struct request_store *q = bytes;
+    const char *end = (const char *)bytes + len, *at = (const char *)(q + 1);
+    char name[256];
+    if (len < sizeof *q)
+        return -EINVAL;
+    const char *said = take_text(&at, end), *store = take_text(&at, end);
+    if (!said || !store || at != end)
+        return -EINVAL;
+    if (!s->means.vault)
+        return -ENOTCONN;
+    int result = name_of_script(s, q->script, said, name, sizeof name);
+    if (result < 0)
+        return result;
+
+    struct buf why = { 0 };
+    struct vault_holder holder = { .worker = s, .script = q->script, .name = name };
+    fds[0] = function(s->means.vault, &holder, store, &why);
+    if (fds[0] < 0) {
+        if (s->refused++ < REFUSALS_TOLD)
+            log_warn("store '%s' of script '%s': %s", store, name, buf_str(&why));
+        add_refusal(out, fds[0], &why);
+    }
+    buf_free(&why);
+    return fds[0] >= 0;
+}
+
+static int answer_store_open(struct steward *s, const void *bytes, size_t len, struct buf *out,
+                             int *fds)
+{
+    return answer_store(s, bytes, len, out, fds, vault_open);
+}
+
+static int answer_store_compact(struct steward *s, const void *bytes, size_t len, struct buf *out,
+                                int *fds)
+{
+    return answer_store(s, bytes, len, out, fds, vault_compact);
+}
+
+/* --- signals --------------------------------------------------------------------------------- */
+
+static int answer_signal(struct steward *s, const void *bytes, size_t len, struct buf *out,
+                         int *fds)
+{
+    const struct request_signal *q = bytes;
+    const char *end = (const char *)bytes + len, *at = (const char *)(q + 1);
+    char name[256];
+    (void)fds;
+    if (len < sizeof *q)
+        return -EINVAL;
+    const char *said = take_text(&at, end);
+    if (!said || at != end)
+        return -EINVAL;
+    if (!s->means.signals)
+        return -ENOTCONN;
+    int result = name_of_script(s, q->script, said, name, sizeof name);
+    if (result < 0)
+        return result;
+
+    struct buf why = { 0 };
+    result = signals_send(s->means.signals, name, q->pid, q->starttime, q->signal, &why);
+    if (result < 0)
+        add_refusal(out, result, &why);
+    buf_free(&why);
+    return 0;
+}
+
 typedef int steward_function(struct steward *s, const void *bytes, size_t len, struct buf *out,
                              int *fds);
 
 static steward_function *const functions[REQUESTS] = {
     [REQUEST_PROBE] = answer_probe,
+    [REQUEST_STORE_OPEN] = answer_store_open,
+    [REQUEST_STORE_COMPACT] = answer_store_compact,
+    [REQUEST_SIGNAL] = answer_signal,
 };
 
 int steward_answer(void *ctx, uint32_t kind, const void *bytes, size_t len, struct buf *out,
@@ -84,5 +211,7 @@ void steward_free(struct steward *s)
         pthread_join(s->thread, NULL);
         close(s->fd);
     }
+    if (s->means.vault)
+        vault_release(s->means.vault, s);
     free(s);
 }

@@ -9,11 +9,20 @@
 #include "base/buf.h"
 #include "collect/procfs.h"
 
+struct signals;
 struct steward; /* opaque */
+struct vault;
 
 /* What the answers need; borrowed, and must outlive the steward. Read from its thread. */
 struct steward_means {
     const struct procfs *proc;
+    struct vault *vault;     /* NULL: nothing is kept */
+    struct signals *signals; /* NULL: none is sent */
+
+    /* The name that the script was loaded by, "@" and its path, or "=" and a word; NULL: it is none
+     * of this worker's. `script` NULL: the worker is believed. */
+    const char *(*script)(void *ctx, uint32_t id);
+    void *script_ctx;
 };
 
 /* 0, or -ENOMEM. */

@@ -8,7 +8,9 @@
 #include "base/log.h"
 #include "collect/collector.h"
 #include "collect/priority.h"
+#include "embed/signals.h"
 #include "embed/steward.h"
+#include "embed/vault.h"
 #include "embed/watch.h"
 #include "host/worker.h"
 #include "host/world.h"
@@ -47,6 +49,8 @@ struct moonwatch {
     int scripts_len;
     struct procfs proc; /* for the scripts' questions */
     struct steward *steward; /* owned */
+    struct vault *vault;     /* owned */
+    struct signals *signals; /* owned */
     uint64_t needs;     /* fields that somebody looks at; only grows */
     bool only_load;     /* the worker ends when the scripts are loaded */
 
@@ -110,6 +114,7 @@ void moonwatch_options_init(struct moonwatch_options *options)
         .ring_bytes = 8u << 20,
         .table_bytes = 256u << 20,
         .delay = 0.008,
+        .state_dir = "/var/lib/moonwatch",
     };
 }
 
@@ -537,12 +542,28 @@ static int open_collector(struct moonwatch *m, const struct collector_options *o
     return result < 0 ? fail(m, result, "%s", why) : 0;
 }
 
+/* What is only loaded keeps nothing and harms nobody. */
+static int open_means(struct moonwatch *m)
+{
+    if (m->only_load)
+        return 0;
+    int result = signals_new(&m->signals, &m->proc, m->options.allow_kill);
+    if (!result && m->options.state_dir)
+        result = vault_new(&m->vault, m->options.state_dir);
+    return result;
+}
+
 static int open_steward(struct moonwatch *m, const char *proc)
 {
     int result = procfs_open(&m->proc, proc);
     if (result < 0)
         return fail(m, result, "cannot open %s: %s", proc, strerror(-result));
-    struct steward_means means = { .proc = &m->proc };
+    result = open_means(m);
+    if (result < 0)
+        return fail(m, result, "not enough memory");
+    struct steward_means means = {
+        .proc = &m->proc, .vault = m->vault, .signals = m->signals
+    };
     result = steward_new(&m->steward, &means);
     return result < 0 ? fail(m, result, "not enough memory") : 0;
 }
@@ -827,6 +848,8 @@ void moonwatch_free(struct moonwatch *m)
         waitpid(m->worker, NULL, 0);
     }
     steward_free(m->steward);
+    vault_free(m->vault);
+    signals_free(m->signals);
     host_free(m->host);
     collector_free(m->collector);
     ring_free(m->ring);

@@ -448,10 +448,11 @@ static int settle(int dir, const char *script, const char *name, int fd, size_t 
     return result < 0 ? complain(why, -result, file, text) : result;
 }
 
-int store_compact(int dir, const char *script, const char *name, int fd, struct buf *why)
+int store_compact(int dir, const char *script, const char *name, int fd, size_t *cut,
+                  struct buf *why)
 {
-    size_t cut;
-    return settle(dir, script, name, fd, &cut, why);
+    *cut = 0;
+    return settle(dir, script, name, fd, cut, why);
 }
 
 /* Is the file behind `fd` the one that has this name now? */

@@ -74,10 +74,11 @@ void store_file_name(const char *script, const char *name, char to[STORE_FILE]);
  * with a sentence appended to `why`: -EBUSY: somebody else has it open. */
 int store_open(int dir, const char *script, const char *name, size_t *cut, struct buf *why);
 
-/* Cut a torn end; then, when that is worth it, write the live records to a new file that takes the
+/* Cut a torn end, *cut bytes; then, when that is worth it, write the live records to a new file that takes the
  * place of the old one, synced. Nobody may append meanwhile. Returns a descriptor that takes the
  * place of `fd`, which may be `fd` itself; or -errno with a sentence: then `fd` is still good, and
  * whole if it could be cut. */
-int store_compact(int dir, const char *script, const char *name, int fd, struct buf *why);
+int store_compact(int dir, const char *script, const char *name, int fd, size_t *cut,
+                  struct buf *why);
 
 #endif

@@ -123,7 +123,8 @@ static int put(int key, const char *value)
 
 static void compact(void)
 {
-    int fd = store_compact(dir, "script", "name", store.fd, &why);
+    size_t cut;
+    int fd = store_compact(dir, "script", "name", store.fd, &cut, &why);
     if (fd < 0)
         fail_msg("%s", buf_str(&why));
     if (fd != store.fd)
@@ -395,7 +396,8 @@ static void a_compaction_without_room_leaves_the_old_file(void **state)
     limit.rlim_cur = 500;
     setrlimit(RLIMIT_FSIZE, &limit);
     buf_clear(&why);
-    int result = store_compact(dir, "script", "name", store.fd, &why);
+    size_t cut;
+    int result = store_compact(dir, "script", "name", store.fd, &cut, &why);
     setrlimit(RLIMIT_FSIZE, &old);
     assert_int_equal(result, -EFBIG);
     assert_non_null(strstr(buf_str(&why), "script.name.store: File too large"));

@@ -628,4 +628,6 @@ void api_script_open(lua_State *L)
     lua_setfield(L, -2, "_fields");
     api_event_push_methods(L);
     lua_setfield(L, -2, "_methods");
+    api_persist_open(L);
+    api_kill_open(L);
 }
