@@ -20,6 +20,15 @@ struct steward {
     pthread_t thread;
     int fd; /* owned; -1: no thread */
     int refused; /* stores, as was told */
+
+    pthread_mutex_t lock;   /* of: */
+    struct script *scripts; /* owned list: those of the worker */
+};
+
+struct script {
+    struct script *next;
+    uint32_t id;
+    char name[256]; /* for files and people */
 };
 
 /* A script may ask again and again. */
@@ -59,16 +68,37 @@ static void name_after(const char *chunk, char *to, size_t cap)
     snprintf(to, cap, "%.*s", (int)len, base);
 }
 
-/* What the script is called here, whatever its worker calls it. */
+/* What the script is called here, whatever its worker calls it; in this process there is no worker
+ * to lie. -EPERM: it is none of its. */
 static int name_of_script(struct steward *s, uint32_t id, const char *said, char *to, size_t cap)
 {
-    const char *chunk = s->means.script ? s->means.script(s->means.script_ctx, id) : NULL;
-    if (s->means.script && !chunk)
-        return -EPERM;
-    if (chunk)
-        name_after(chunk, to, cap);
-    else
-        snprintf(to, cap, "%s", said);
+    int result = s->fd < 0 ? 0 : -EPERM;
+    snprintf(to, cap, "%s", said);
+    pthread_mutex_lock(&s->lock);
+    for (const struct script *script = s->scripts; script; script = script->next)
+        if (script->id == id) {
+            snprintf(to, cap, "%s", script->name);
+            result = 0;
+        }
+    pthread_mutex_unlock(&s->lock);
+    return result;
+}
+
+int steward_script(struct steward *s, uint32_t id, const char *name)
+{
+    struct script *script = malloc(sizeof *script);
+    if (!script)
+        return -ENOMEM;
+    script->id = id;
+    name_after(name ? name : "=-e", script->name, sizeof script->name);
+    pthread_mutex_lock(&s->lock);
+    struct script **at = &s->scripts;
+    while (*at && (*at)->id != id)
+        at = &(*at)->next;
+    script->next = *at ? (*at)->next : NULL;
+    free(*at);
+    *at = script;
+    pthread_mutex_unlock(&s->lock);
     return 0;
 }
 
@@ -180,6 +210,7 @@ int steward_new(struct steward **out, const struct steward_means *means)
     if (!s)
         return -ENOMEM;
     *s = (struct steward){ .means = *means, .fd = -1 };
+    pthread_mutex_init(&s->lock, NULL);
     *out = s;
     return 0;
 }
@@ -213,5 +244,11 @@ void steward_free(struct steward *s)
     }
     if (s->means.vault)
         vault_release(s->means.vault, s);
+    while (s->scripts) {
+        struct script *script = s->scripts;
+        s->scripts = script->next;
+        free(script);
+    }
+    pthread_mutex_destroy(&s->lock);
     free(s);
 }

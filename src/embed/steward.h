@@ -9,6 +9,8 @@
 #include "base/buf.h"
 #include "collect/procfs.h"
 
+#include <stdint.h>
+
 struct signals;
 struct steward; /* opaque */
 struct vault;
@@ -18,15 +20,14 @@ struct steward_means {
     const struct procfs *proc;
     struct vault *vault;     /* NULL: nothing is kept */
     struct signals *signals; /* NULL: none is sent */
-
-    /* The name that the script was loaded by, "@" and its path, or "=" and a word; NULL: it is none
-     * of this worker's. `script` NULL: the worker is believed. */
-    const char *(*script)(void *ctx, uint32_t id);
-    void *script_ctx;
 };
 
 /* 0, or -ENOMEM. */
 int steward_new(struct steward **out, const struct steward_means *means);
+
+/* The worker runs this script, by the name that it was loaded by: "@" and its path; NULL: a
+ * one-liner. Before it is started or after. 0, or -ENOMEM. */
+int steward_script(struct steward *s, uint32_t id, const char *name);
 
 /* Serve the worker behind `fd`, one end of a stream socket (owned from now on), on a thread. 0, or
  * -errno. */

@@ -211,10 +211,6 @@ static int open_first(struct vault *v, const char *script, const char *store, st
     return result;
 }
 
-static bool held_by_other(const struct slot *slot, const struct vault_holder *holder)
-{
-    return slot->worker && (slot->worker != holder->worker || slot->id != holder->script);
-}
 
 static int hand_out(const struct slot *slot, struct buf *why)
 {
@@ -229,7 +225,7 @@ static int open_locked(struct vault *v, const struct vault_holder *holder, const
     if (result < 0)
         return result;
     struct slot *slot = find(v, holder->name, store);
-    if (slot && held_by_other(slot, holder)) {
+    if (slot && slot->worker && slot->id != holder->script) {
         buf_printf(why, "another script that is named '%s' has it open", holder->name);
         return -EBUSY;
     }
@@ -255,7 +251,7 @@ static int compact_locked(struct vault *v, const struct vault_holder *holder, co
                           struct buf *why)
 {
     struct slot *slot = find(v, holder->name, store);
-    if (!slot || !slot->worker || held_by_other(slot, holder)) {
+    if (!slot || slot->worker != holder->worker || slot->id != holder->script) {
         buf_puts(why, "it is not open");
         return -ENOENT;
     }

@@ -25,7 +25,8 @@ struct vault_holder {
     const char *name;   /* of the script: part of the store's name */
 };
 
-/* Open this script's store of that name, cut and compacted. Returns a descriptor, the caller's; or
+/* Open this script's store of that name, cut and compacted. Another worker of the same script loses
+ * it: that one is about to end. Returns a descriptor, the caller's; or
  * -errno with a sentence appended to `why`: -EBUSY: somebody else holds it. */
 int vault_open(struct vault *v, const struct vault_holder *holder, const char *store,
                struct buf *why);
