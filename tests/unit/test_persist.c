@@ -24,6 +24,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 static char path[64], state_dir[80], logged[8192];
@@ -206,6 +207,25 @@ static void the_file_is_the_owners_alone(void **state)
     assert_int_equal(about.st_mode & 07777, 0600);
     assert_int_equal(stat(state_dir, &about), 0);
     assert_int_equal(about.st_mode & 07777, 0700);
+}
+
+static int synced; /* in front of libc's */
+
+int fdatasync(int fd)
+{
+    synced++;
+    return (int)syscall(SYS_fdatasync, fd);
+}
+
+static void at_the_end_it_is_on_the_disk(void **state)
+{
+    (void)state;
+    run(1, "p:set(1, 1) mw.persist { name = 'other' }");
+    int before = synced;
+    restart_worker(); /* not the end */
+    assert_int_equal(synced, before);
+    restart_program();
+    assert_int_equal(synced, before + 2);
 }
 
 static void what_get_gives_is_a_copy(void **state)
@@ -522,6 +542,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CLAIM(values_survive_reload_worker_and_program),
         CLAIM(the_file_is_the_owners_alone),
+        CLAIM(at_the_end_it_is_on_the_disk),
         CLAIM(what_get_gives_is_a_copy),
         CLAIM(a_value_that_is_there_already_is_not_written),
         CLAIM(a_loop_over_all_may_change_them),
