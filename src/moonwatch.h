@@ -96,6 +96,11 @@ MOONWATCH_API int moonwatch_add_trusted(struct moonwatch *m, const char *path);
 MOONWATCH_API int moonwatch_add_text(struct moonwatch *m, const char *name, const char *text);
 MOONWATCH_API int moonwatch_add_line(struct moonwatch *m, const char *line);
 
+/* A script is taken only when nobody could have written it but root or the user who we are: so must
+ * it be with its directories. This user's are taken too, by the whole program: the one who typed
+ * sudo. Before anything is added. */
+MOONWATCH_API void moonwatch_trust_owner(unsigned uid);
+
 /* Shake hands with the kernel, load the scripts, start watching on `loop`: snapshots of the
  * running processes come first. -EPERM and -ENOTSUP: the kernel refused; -EINVAL: a script is
  * wrong. */
@@ -145,6 +150,24 @@ MOONWATCH_API void moonwatch_summarize(struct moonwatch *m, struct moonwatch_sum
 typedef void moonwatch_answered(void *ctx);
 MOONWATCH_API void moonwatch_ask_scripts(struct moonwatch *m, moonwatch_answered *answered,
                                          void *ctx);
+
+/* --- orders to a running watch ----------------------------------------------------------- */
+
+/* `result` 0: text is JSON; below: a sentence. Borrowed for the call. */
+typedef void moonwatch_reply(void *ctx, int result, const char *text);
+
+/* Give an order, as `moonwatch ctl` does; the reply comes once, maybe before this returns, maybe
+ * never if the watch is stopped before:
+ *
+ *   status           the figures of watch, workers and scripts
+ *   reload           look at the scripts' files now: { "changed": 1, "refused": ["..."] }
+ *   disable NAME     switch a script off; enable NAME: on again
+ *   shadow FILE      run this next version beside the script with the same file name
+ *   diff NAME        what the two told: { "both": 3, "only_old": [...], "only_new": [...] }
+ *   promote NAME     the shadow becomes the script; drop NAME: it goes
+ *   eval TEXT        run a text in the scripts' process: what it returned, as text */
+MOONWATCH_API void moonwatch_order(struct moonwatch *m, const char *const *words, int n,
+                                   moonwatch_reply *reply, void *ctx);
 
 /* --- planning -------------------------------------------------------------------------- */
 

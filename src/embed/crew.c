@@ -3,12 +3,15 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "event/json.h"
 #include "host/budget.h"
 
 #include <errno.h>
 #include <ev.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -59,6 +62,7 @@ struct worker_slot {
     struct crew_wants wants;
     uint64_t missed, missed_before; /* by this one, by those before */
     uint64_t memory_bytes;
+    bool jit;
 
     uint64_t seen_call; /* the call that runs, since when at least */
     int64_t seen_ns;
@@ -69,6 +73,21 @@ struct worker_slot {
     struct shared *shared;        /* owned mapping */
     struct waiting *waiting;      /* owned list */
     struct buf answer;            /* owned: pieces of the first one's */
+};
+
+struct settling {
+    struct settling *next;
+    int changed;
+    crew_done *done;
+    void *ctx;
+};
+
+/* A script runs code that is in this file. */
+struct dependence {
+    struct dependence *next;
+    uint32_t id;
+    uint64_t hash;
+    char file[PATH_MAX];
 };
 
 struct crew {
@@ -83,6 +102,9 @@ struct crew {
     int scripts_len;
     struct worker_slot slots[RING_READERS];
     ev_timer watching, patience;
+    ev_async depended;
+    pthread_mutex_t mutex;   /* of the names, which stewards read, and of the next two */
+    struct dependence *found; /* owned list: by stewards, to be told */
     int lock; /* owned: descriptor whose copies are locked in turn; -1: none */
     int64_t retell_at_ns;
     unsigned unexplained;
@@ -90,6 +112,9 @@ struct crew {
     void (*asked)(void *ctx); /* who wants the figures; NULL: nobody */
     void *asked_ctx;
     int reports; /* still to come */
+
+    struct settling *settling; /* owned list: who waits until no version is being loaded */
+    struct buf refused;        /* owned: sentences since somebody waits, as JSON */
 };
 
 static int fail(struct crew *c, int error, const char *format, ...)
@@ -138,8 +163,7 @@ static struct crew_script *script_named(const struct crew *c, const char *name)
     return NULL;
 }
 
-/* For people: the name that it gave itself, else that of its file. */
-static const char *name_of(const struct crew_script *s)
+const char *crew_script_name(const struct crew_script *s)
 {
     return *s->figures.name ? s->figures.name : s->name ? s->name + 1 : "-e";
 }
@@ -190,32 +214,97 @@ static uint32_t id_for(const struct crew *c, int place)
     return after - before > 1 ? before + (after - before) / 2 : 0;
 }
 
-static struct crew_script *insert(struct crew *c, const char *name, bool trusted)
+static bool make_room(struct crew *c)
 {
+    pthread_mutex_lock(&c->mutex);
     struct crew_script **more =
         realloc(c->scripts, (size_t)(c->scripts_len + 1) * sizeof *c->scripts);
-    struct crew_script *s = calloc(1, sizeof *s);
     if (more)
         c->scripts = more;
+    pthread_mutex_unlock(&c->mutex);
+    return more;
+}
+
+static struct crew_script *insert(struct crew *c, const char *name, bool trusted)
+{
+    struct crew_script *s = calloc(1, sizeof *s);
     if (s && name)
         s->name = strdup(name);
-    if (!more || !s || (name && !s->name)) {
+    if (!s || (name && !s->name) || !make_room(c)) {
         free(s);
         return NULL;
     }
+    struct crew_script **more = c->scripts;
     int place = place_for(c, name);
     uint32_t id = id_for(c, place);
     if (!id) {
         place = c->scripts_len;
         id = id_for(c, place);
     }
+    pthread_mutex_lock(&c->mutex);
     memmove(more + place + 1, more + place, (size_t)(c->scripts_len - place) * sizeof *more);
     more[place] = s;
     c->scripts_len++;
     s->id = id;
+    pthread_mutex_unlock(&c->mutex);
     s->trusted = trusted;
     s->generation = 1;
     return s;
+}
+
+/* --- for stewards, on their threads ---------------------------------------------------------------
+ */
+
+static bool path_of(void *ctx, uint32_t id, char *path, size_t cap)
+{
+    struct crew *c = ctx;
+    pthread_mutex_lock(&c->mutex);
+    const struct crew_script *s = script_of(c, id);
+    int len = s && s->name && *s->name == '@' ? snprintf(path, cap, "%s", s->name + 1) : -1;
+    pthread_mutex_unlock(&c->mutex);
+    return len >= 0 && (size_t)len < cap;
+}
+
+static void note_dependence(void *ctx, uint32_t id, const char *file, uint64_t hash)
+{
+    struct crew *c = ctx;
+    struct dependence *found = malloc(sizeof *found);
+    if (!found)
+        return;
+    *found = (struct dependence){ .id = id, .hash = hash };
+    snprintf(found->file, sizeof found->file, "%s", file);
+    pthread_mutex_lock(&c->mutex);
+    found->next = c->found;
+    c->found = found;
+    if (c->loop)
+        ev_async_send(c->loop, &c->depended);
+    pthread_mutex_unlock(&c->mutex);
+}
+
+static void tell_dependences(struct crew *c)
+{
+    pthread_mutex_lock(&c->mutex);
+    struct dependence *found = c->found, *next;
+    c->found = NULL;
+    pthread_mutex_unlock(&c->mutex);
+    for (; found; found = next) {
+        const struct crew_script *s = script_of(c, found->id);
+        next = found->next;
+        if (s)
+            c->options.calls.depends(c->options.calls.ctx, s->name + 1, found->file, found->hash);
+        free(found);
+    }
+}
+
+static void on_depended(struct ev_loop *loop, ev_async *watcher, int events)
+{
+    (void)loop, (void)events;
+    tell_dependences(watcher->data);
+}
+
+const struct steward_means *crew_means(const struct crew *c)
+{
+    return &c->options.means;
 }
 
 /* --- orders ---------------------------------------------------------------------------------------
@@ -382,9 +471,57 @@ static void drop_shadow(struct crew_script *s)
     s->shadow = NULL;
 }
 
+/* Is nobody's next version on its way any more? Then tell who waits for it. */
+static void check_settled(struct crew *c)
+{
+    for (int i = 0; i < c->scripts_len; i++)
+        if (c->scripts[i]->next)
+            return;
+    struct settling *first = c->settling, *next;
+    c->settling = NULL;
+    for (; first; first = next) {
+        struct buf text = { 0 };
+        next = first->next;
+        buf_printf(&text, "{\"changed\":%d,\"refused\":[", first->changed);
+        buf_add(&text, c->refused.data, c->refused.len);
+        buf_puts(&text, "]}");
+        first->done(first->ctx, 0, buf_str(&text));
+        buf_free(&text);
+        free(first);
+    }
+    buf_clear(&c->refused);
+}
+
+void crew_settle(struct crew *c, int changed, crew_done *done, void *ctx)
+{
+    struct settling *one = calloc(1, sizeof *one);
+    if (!one) {
+        done(ctx, -ENOMEM, "not enough memory");
+        return;
+    }
+    *one = (struct settling){ c->settling, changed, done, ctx };
+    c->settling = one;
+    check_settled(c);
+}
+
+/* The operator reads it, and so does who waits for the outcome. */
+static void refuse_next(struct crew *c, struct crew_script *s, const char *why)
+{
+    struct buf text = { 0 };
+    drop_next(s);
+    buf_printf(&text, "%s: %s%s", crew_script_name(s), why,
+               s->state == SCRIPT_ON ? "; the version from before goes on" : "");
+    log_error("%s", buf_str(&text));
+    if (c->settling) {
+        buf_puts(&c->refused, c->refused.len ? "," : "");
+        json_string(&c->refused, text.data, text.len);
+    }
+    buf_free(&text);
+}
+
 static void say_loaded(const struct crew_script *s, int64_t took_ns)
 {
-    log_warn("reloaded %s in %.1f ms (generation %u)", name_of(s), (double)took_ns / 1e6,
+    log_warn("reloaded %s in %.1f ms (generation %u)", crew_script_name(s), (double)took_ns / 1e6,
              s->generation);
 }
 
@@ -402,9 +539,9 @@ static void hear_loaded(struct worker_slot *slot, const struct worker_message *m
             take_next(s);
             say_loaded(s, message->took_ns);
         } else {
-            log_error("%s: %s; the version from before goes on", name_of(s), message->text);
-            drop_next(s);
+            refuse_next(c, s, message->text);
         }
+        check_settled(c);
     } else if (s->shadow) {
         if (message->error)
             drop_shadow(s);
@@ -430,7 +567,7 @@ static void hear_script(struct crew *c, const struct host_script *figures)
 /* What a dead worker had counted of this script since its last report. */
 static void count_last(struct worker_slot *slot, struct crew_script *s)
 {
-    for (int i = 0; i < HOST_COUNTS; i++) {
+    for (int i = 0; slot->shared && i < HOST_COUNTS; i++) {
         const struct host_count *count = &slot->shared->counts.of[i].count;
         if (!slot->shared->counts.of[i].taken || slot->shared->counts.of[i].id != s->id)
             continue;
@@ -472,7 +609,7 @@ static void hear_failed(struct worker_slot *slot, const struct worker_message *m
     struct crew_script *s = script_of(slot->crew, message->id);
     if (!slot->crew->started)
         return; /* await_ready tells it */
-    log_error("%s%s%s", s ? name_of(s) : "", s ? " is off until its file changes: " : "",
+    log_error("%s%s%s", s ? crew_script_name(s) : "", s ? " is off until its file changes: " : "",
               message->text);
     slot->failed = s;
     if (s)
@@ -499,6 +636,7 @@ static void hear(struct worker_slot *slot, const struct worker_message *message)
     case WORKER_MISSED: /* a report begins */
         slot->missed = message->missed;
         slot->memory_bytes = message->memory_bytes;
+        slot->jit = message->jit;
         break;
     case WORKER_REPORTED:
         reported(c);
@@ -774,22 +912,22 @@ static void blame(struct worker_slot *slot, struct crew_script *s, const char *h
     else
         snprintf(why, sizeof why, "its worker %s in one of its calls", how);
     if (s->next) { /* it died of the version that was being loaded */
-        log_error("%s: %s; the version from before goes on", name_of(s), why);
-        drop_next(s);
+        refuse_next(c, s, why);
+        check_settled(c);
         return;
     }
     if (s->shadow) {
-        log_error("%s: it or its shadow: %s; the shadow is gone", name_of(s), why);
+        log_error("%s: it or its shadow: %s; the shadow is gone", crew_script_name(s), why);
         drop_shadow(s);
         return;
     }
     if (c->options.ward && slot->group != CREW_WARD && open_ward(slot, s)) {
-        log_error("%s runs alone from now on: %s", name_of(s), why);
+        log_error("%s runs alone from now on: %s", crew_script_name(s), why);
         snprintf(s->why, sizeof s->why, "%s", why);
         return;
     }
     switch_off(s, why);
-    log_error("%s is off until its file changes: %s", name_of(s), why);
+    log_error("%s is off until its file changes: %s", crew_script_name(s), why);
 }
 
 /* True: there were too many of them. */
@@ -927,10 +1065,10 @@ static int await_ready(struct worker_slot *slot)
     bool killed = slot->killed;
     close_slot(slot);
     if (s && killed)
-        return fail(c, -EINVAL, "%s: loading it took longer than %g s", name_of(s),
+        return fail(c, -EINVAL, "%s: loading it took longer than %g s", crew_script_name(s),
                     (double)c->options.hard_ns * BUDGET_LOADING / 1e9);
     if (s)
-        return fail(c, -EINVAL, "%s: the script worker %s while it was loaded", name_of(s), how);
+        return fail(c, -EINVAL, "%s: the script worker %s while it was loaded", crew_script_name(s), how);
     return fail(c, -EIO, "the script worker %s while it loaded the scripts", how);
 }
 
@@ -1019,10 +1157,16 @@ static void on_patience(struct ev_loop *loop, ev_timer *watcher, int events)
 void crew_listen(struct crew *c, struct ev_loop *loop)
 {
     double every = (double)c->options.hard_ns / 1e9 / LOOKS_A_LIMIT;
+    pthread_mutex_lock(&c->mutex);
     c->loop = loop;
+    pthread_mutex_unlock(&c->mutex);
     ev_timer_init(&c->watching, on_look, every, every);
     ev_timer_init(&c->patience, on_patience, ANSWER_PATIENCE_S, 0);
-    c->watching.data = c->patience.data = c;
+    c->watching.data = c->patience.data = c->depended.data = c;
+    ev_async_init(&c->depended, on_depended);
+    ev_async_start(loop, &c->depended);
+    ev_unref(loop); /* it keeps no loop alive */
+    tell_dependences(c);
     for (int i = 0; i < RING_READERS; i++)
         if (c->slots[i].pid)
             listen_to(&c->slots[i]);
@@ -1074,8 +1218,7 @@ static int load_now(struct crew *c, struct crew_script *s)
     int64_t from = clock_mono_ns();
     int result = host_replace(c->host, &source);
     if (result < 0) {
-        log_error("%s: %s; the version from before goes on", name_of(s), host_error(c->host));
-        drop_next(s);
+        refuse_next(c, s, host_error(c->host));
         return result;
     }
     take_next(s);
@@ -1120,11 +1263,9 @@ static int load_next(struct crew *c, struct crew_script *s, const char *text, si
     if (s->warded)
         leave_ward(c, s);
     int result = order_of(worker_for(c, s), s, DO_LOAD, text, len, false);
-    if (result < 0) {
-        log_error("%s: its worker takes no new version: %s", name_of(s), strerror(-result));
-        drop_next(s);
-    }
-    return result;
+    if (result < 0 && result != -ESRCH) /* a worker that begins is given it when it is ready */
+        refuse_next(c, s, "its worker takes no new version");
+    return 0;
 }
 
 int crew_add(struct crew *c, const char *name, const char *text, size_t len, bool trusted)
@@ -1153,6 +1294,9 @@ static void unload(struct crew *c, struct crew_script *s)
 {
     drop_shadow(s);
     drop_next(s);
+    check_settled(c);
+    if (!c->host)
+        count_last(slot_of(c, s), s);
     if (c->host) {
         host_unload(c->host, s->id);
         tell_wants(c);
@@ -1170,7 +1314,7 @@ void crew_remove(struct crew *c, const char *name)
         return;
     s->state = SCRIPT_GONE;
     unload(c, s);
-    log_warn("%s is gone: its file is", name_of(s));
+    log_warn("%s is gone: its file is", crew_script_name(s));
 }
 
 int crew_disable(struct crew *c, const char *name)
@@ -1198,19 +1342,38 @@ int crew_enable(struct crew *c, const char *name)
 
 /* --- shadows ------------------------------------------------------------------------------------- */
 
+/* By its name or path, or by a file of the same name elsewhere: the next version of it. */
+static struct crew_script *script_like(const struct crew *c, const char *path)
+{
+    struct crew_script *s = script_named(c, path);
+    const char *slash = strrchr(path, '/');
+    const char *base = slash ? slash + 1 : path;
+    for (int i = 0; !s && i < c->scripts_len; i++) {
+        const char *name = c->scripts[i]->name, *cut = name ? strrchr(name, '/') : NULL;
+        if (name && c->scripts[i]->state != SCRIPT_GONE && !strcmp(cut ? cut + 1 : name + 1, base))
+            s = c->scripts[i];
+    }
+    return s;
+}
+
 int crew_shadow(struct crew *c, const char *name, const char *text, size_t len, crew_done *done,
                 void *ctx)
 {
-    struct crew_script *s = script_named(c, name);
+    struct crew_script *s = script_like(c, name);
     if (!s || s->state != SCRIPT_ON || s->next)
         return s ? -EBUSY : -ENOENT;
-    crew_drop(c, name);
+    crew_drop(c, crew_script_name(s));
     s->shadow = copy(text, len);
     s->shadow_len = len;
     if (!s->shadow)
         return -ENOMEM;
     if (c->host) {
-        struct host_source source = { s->id, s->generation + 1, s->name, text, len, true };
+        struct host_source source = { .id = s->id,
+                                      .generation = s->generation + 1,
+                                      .name = s->name,
+                                      .text = text,
+                                      .len = len,
+                                      .shadow = true };
         int result = host_replace(c->host, &source);
         if (result < 0)
             drop_shadow(s);
@@ -1335,7 +1498,8 @@ bool crew_worker_at(const struct crew *c, int index, struct crew_worker *out)
                                      .missed = slot->missed + slot->missed_before,
                                      .memory_bytes = slot->memory_bytes,
                                      .backlog = ring_backlog(c->ring, i),
-                                     .ready = slot->ready };
+                                     .ready = slot->ready,
+                                     .jit = slot->jit };
         return true;
     }
     return false;
@@ -1358,6 +1522,10 @@ int crew_new(struct crew **out, const struct crew_options *options)
         return -ENOMEM;
     c->options = *options;
     c->lock = -1;
+    c->options.means.script_path = path_of;
+    c->options.means.script_depends = note_dependence;
+    c->options.means.ctx = c;
+    pthread_mutex_init(&c->mutex, NULL);
     for (int i = 0; i < RING_READERS; i++)
         c->slots[i] = (struct worker_slot){ .crew = c,
                                             .reader = i,
@@ -1413,7 +1581,13 @@ void crew_stop(struct crew *c)
     for (int i = 0; c->loop && i < RING_READERS; i++)
         if (c->slots[i].pid)
             ev_io_stop(c->loop, &c->slots[i].said);
+    if (c->loop) {
+        ev_ref(c->loop);
+        ev_async_stop(c->loop, &c->depended);
+    }
+    pthread_mutex_lock(&c->mutex);
     c->loop = NULL;
+    pthread_mutex_unlock(&c->mutex);
     if (c->ring)
         ring_finish(c->ring);
     for (int i = 0; i < RING_READERS; i++)
@@ -1438,11 +1612,23 @@ void crew_free(struct crew *c)
         buf_free(&slot->answer);
     }
     ring_free(c->ring);
+    while (c->found) {
+        struct dependence *next = c->found->next;
+        free(c->found);
+        c->found = next;
+    }
+    pthread_mutex_destroy(&c->mutex);
     if (c->lock >= 0)
         close(c->lock);
     for (int i = 0; i < c->scripts_len; i++)
         script_free(c->scripts[i]);
     free(c->scripts);
+    while (c->settling) {
+        struct settling *next = c->settling->next;
+        free(c->settling);
+        c->settling = next;
+    }
+    buf_free(&c->refused);
     buf_free(&c->error);
     free(c);
 }

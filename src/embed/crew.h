@@ -26,6 +26,8 @@ struct crew_calls {
     void (*wants)(void *ctx); /* crew_wants tells something new */
     void (*need)(void *ctx, uint64_t fields);
     void (*retell)(void *ctx); /* a worker missed records: tell of all processes again */
+    /* A script runs code that is in this file. */
+    void (*depends)(void *ctx, const char *script, const char *file, uint64_t hash);
     /* The end of the watch is wanted; `error`: OUTPUT: errno of it. */
     void (*ending)(void *ctx, enum crew_end why, int error);
     /* Each process that is known, for a worker that begins later; runs in the worker. */
@@ -34,7 +36,7 @@ struct crew_calls {
 
 struct crew_options {
     struct crew_calls calls;
-    struct steward_means means; /* borrowed contents */
+    struct steward_means means; /* borrowed contents; what concerns scripts is filled in here */
     struct host_options host;   /* for every host; world and memories are filled in */
     const char *user;           /* of the workers; borrowed */
     size_t ring_bytes;
@@ -71,6 +73,9 @@ struct crew_script {
     int64_t asked_ns; /* when `next` or a shadow was asked for */
 };
 
+/* For people: the name that it gave itself, else that of its file. */
+const char *crew_script_name(const struct crew_script *s);
+
 /* Told when a version was loaded or refused: the sentence of the second. */
 typedef void crew_done(void *ctx, int error, const char *text);
 
@@ -83,6 +88,10 @@ int crew_change(struct crew *c, const char *name, const char *text, size_t len);
 
 /* The script's file is gone: so is it. */
 void crew_remove(struct crew *c, const char *name);
+
+/* `changed` versions were just given in: `done` is told when all are loaded or refused. Its text is
+ * an object: { "changed": 2, "refused": ["..."] }. */
+void crew_settle(struct crew *c, int changed, crew_done *done, void *ctx);
 
 /* By name, as summaries show it, or by path; -ENOENT: there is none, -EALREADY: it is so. */
 int crew_disable(struct crew *c, const char *name);
@@ -100,6 +109,9 @@ int crew_eval(struct crew *c, const char *text, size_t len, crew_done *done, voi
 
 /* The scripts in the order of delivery. NULL after the last. */
 const struct crew_script *crew_script_at(const struct crew *c, int index);
+
+/* What the steward of scripts in this process needs. */
+const struct steward_means *crew_means(const struct crew *c);
 
 /* --- life -------------------------------------------------------------------------------------- */
 
@@ -140,7 +152,7 @@ struct crew_worker {
     unsigned restarts;
     uint64_t missed, memory_bytes;
     double backlog;
-    bool ready;
+    bool ready, jit;
 };
 
 /* The workers that there are; false after the last. */

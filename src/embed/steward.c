@@ -5,9 +5,11 @@
 #include "collect/answers.h"
 #include "embed/signals.h"
 #include "embed/vault.h"
+#include "embed/shelf.h"
 #include "host/request.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -46,6 +48,39 @@ static int answer_probe(struct steward *s, const void *bytes, size_t len, struct
     return answers_read(s->means.proc, q->pid, q->starttime, (enum topic)q->topic, out);
 }
 
+/* Nothing of what others could have written, and nothing outside of the script's directory. */
+static int answer_file(struct steward *s, const void *bytes, size_t len, struct buf *out, int *fds)
+{
+    const struct request_file *q = bytes;
+    char script[PATH_MAX], name[PATH_MAX], resolved[PATH_MAX];
+    const char *why = "";
+    size_t name_len = len - sizeof *q;
+    (void)fds;
+    if (len <= sizeof *q || name_len >= sizeof name)
+        return -EINVAL;
+    memcpy(name, q + 1, name_len);
+    name[name_len] = '\0';
+    if (strlen(name) != name_len || !s->means.script_path ||
+        !s->means.script_path(s->means.ctx, q->script, script, sizeof script))
+        return -ENOENT;
+
+    uint64_t hash = 0;
+    buf_add(out, &hash, sizeof hash);
+    int result = shelf_read_beside(script, name, out, resolved, sizeof resolved, &why);
+    if (result == 0)
+        hash = shelf_hash(out->data + sizeof hash, out->len - sizeof hash);
+    else if (result != -ENOENT)
+        log_warn("%s", why);
+    if (q->module && (result == 0 || result == -ENOENT))
+        s->means.script_depends(s->means.ctx, q->script, resolved, hash);
+    if (result < 0)
+        return result;
+    memcpy(out->data, &hash, sizeof hash);
+    if (hash == q->known)
+        out->len = sizeof hash;
+    return 0;
+}
+
 /* --- names ----------------------------------------------------------------------------------- */
 
 /* The next of the NUL-ended texts up to `end`; NULL when there is none. */
@@ -72,8 +107,12 @@ static void name_after(const char *chunk, char *to, size_t cap)
  * to lie. -EPERM: it is none of its. */
 static int name_of_script(struct steward *s, uint32_t id, const char *said, char *to, size_t cap)
 {
+    char path[PATH_MAX];
     int result = s->fd < 0 ? 0 : -EPERM;
-    snprintf(to, cap, "%s", said);
+    if (!result && s->means.script_path && s->means.script_path(s->means.ctx, id, path, sizeof path))
+        name_after(path, to, cap);
+    else
+        snprintf(to, cap, "%s", said);
     pthread_mutex_lock(&s->lock);
     for (const struct script *script = s->scripts; script; script = script->next)
         if (script->id == id) {
@@ -188,6 +227,7 @@ typedef int steward_function(struct steward *s, const void *bytes, size_t len, s
 
 static steward_function *const functions[REQUESTS] = {
     [REQUEST_PROBE] = answer_probe,
+    [REQUEST_FILE] = answer_file,
     [REQUEST_STORE_OPEN] = answer_store_open,
     [REQUEST_STORE_COMPACT] = answer_store_compact,
     [REQUEST_SIGNAL] = answer_signal,

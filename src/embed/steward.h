@@ -20,6 +20,12 @@ struct steward_means {
     const struct procfs *proc;
     struct vault *vault;     /* NULL: nothing is kept */
     struct signals *signals; /* NULL: none is sent */
+
+    /* The path of a script; false: there is none of this id. */
+    bool (*script_path)(void *ctx, uint32_t id, char *path, size_t cap);
+    /* It runs code that is in this file: to be loaded anew when the hash is another. */
+    void (*script_depends)(void *ctx, uint32_t id, const char *file, uint64_t hash);
+    void *ctx;
 };
 
 /* 0, or -ENOMEM. */

@@ -10,6 +10,7 @@
 #include "collect/priority.h"
 #include "embed/crew.h"
 #include "embed/signals.h"
+#include "embed/shelf.h"
 #include "embed/steward.h"
 #include "embed/vault.h"
 #include "embed/watch.h"
@@ -18,22 +19,20 @@
 #include <errno.h>
 #include <ev.h>
 #include <fcntl.h>
-#include <glob.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
-
-#define SCRIPT_MAX (4 * 1024 * 1024)
 
 struct moonwatch {
     struct moonwatch_options options;
     struct ev_loop *loop; /* NULL until started */
     struct collector *collector;
+    struct shelf *shelf; /* owned: their files */
+    int shelf_error;     /* of what it told last */
     struct crew *crew; /* owned: the scripts, and the workers if there are any */
     struct buf error;
     struct procfs proc; /* for the scripts' questions */
@@ -56,6 +55,10 @@ struct moonwatch {
     uint64_t yields;
     moonwatch_answered *answered; /* NULL: nobody asked */
     void *answered_ctx;
+    void (*asked)(void *ctx); /* the same for the rest of embed/ */
+    void *asked_ctx;
+    struct asker *askers; /* owned by orders.c */
+    int64_t began_ns;
     struct moonwatch_script_summary *summaries; /* owned */
     int summaries_len;
 };
@@ -104,6 +107,7 @@ void moonwatch_options_init(struct moonwatch_options *options)
 }
 
 static struct crew_calls calls_of(struct moonwatch *m);
+static void on_shelf(void *ctx, enum shelf_change change, const struct shelf_script *script);
 
 /* What workers ask for beside /proc. */
 static int new_means(struct moonwatch *m)
@@ -146,9 +150,10 @@ struct moonwatch *moonwatch_new(const struct moonwatch_options *options)
            options->size < sizeof m->options ? options->size : sizeof m->options);
     m->proc.root = -1;
     m->priority = PRIORITY_NORMAL;
-    if (new_means(m) < 0 || new_crew(m) < 0) {
+    if (new_means(m) < 0 || shelf_new(&m->shelf, on_shelf, m) < 0 || new_crew(m) < 0) {
         vault_free(m->vault);
         signals_free(m->signals);
+        shelf_free(m->shelf);
         free(m);
         return NULL;
     }
@@ -172,57 +177,40 @@ static char *chunk_name(const char *path)
     return name;
 }
 
-static int read_script(struct moonwatch *m, const char *path, int fd, bool trusted)
+/* A file that came, changed or went; before the start, those that there are. */
+static void on_shelf(void *ctx, enum shelf_change change, const struct shelf_script *script)
 {
-    char *text = malloc(SCRIPT_MAX + 1);
-    size_t len = 0;
-    ssize_t got = 0;
-    while (text && len <= SCRIPT_MAX && (got = read(fd, text + len, SCRIPT_MAX + 1 - len)) > 0)
-        len += (size_t)got;
-    if (!text || got < 0 || len > SCRIPT_MAX) {
-        int error = !text ? ENOMEM : got < 0 ? errno : EFBIG;
-        free(text);
-        return fail(m, -error, "cannot read script %s: %s", path,
-                    error == EFBIG ? "it is larger than 4 MiB" : strerror(error));
-    }
-    char *name = chunk_name(path);
-    int result = name ? add_script(m, name, text, len, trusted) : fail(m, -ENOMEM, "no memory");
+    struct moonwatch *m = ctx;
+    char *name = chunk_name(script->path);
+    int result = name ? 0 : -ENOMEM;
+    if (result == 0 && change == SHELF_CHANGED)
+        result = crew_change(m->crew, name, script->text, script->len);
+    if (result == -ENOENT || (result == 0 && change == SHELF_ADDED))
+        result = crew_add(m->crew, name, script->text, script->len, script->tag);
+    if (result == 0 && change == SHELF_REMOVED)
+        crew_remove(m->crew, name);
+    if (change == SHELF_REFUSED)
+        log_error("%s", script->why);
+    if (result < 0)
+        m->shelf_error = result;
     free(name);
-    free(text);
-    return result;
-}
-
-static int add_path(struct moonwatch *m, const char *path, bool trusted);
-
-
-static int add_directory(struct moonwatch *m, const char *path, bool trusted)
-{
-    char pattern[4096];
-    glob_t found = { 0 };
-    snprintf(pattern, sizeof pattern, "%s/*.lua", path);
-    int result = glob(pattern, 0, NULL, &found);
-    if (result)
-        return fail(m, -ENOENT, "no script in %s: its files must end in .lua", path);
-    for (size_t i = 0; i < found.gl_pathc && !result; i++)
-        result = add_path(m, found.gl_pathv[i], trusted);
-    globfree(&found);
-    return result;
 }
 
 static int add_path(struct moonwatch *m, const char *path, bool trusted)
 {
-    struct stat about;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0 || fstat(fd, &about) < 0) {
-        int error = errno;
-        if (fd >= 0)
-            close(fd);
-        return fail(m, -error, "cannot open script %s: %s", path, strerror(error));
-    }
-    int result = S_ISDIR(about.st_mode) ? add_directory(m, path, trusted)
-                                         : read_script(m, path, fd, trusted);
-    close(fd);
-    return result;
+    const char *why = "";
+    size_t len = strlen(path);
+    m->shelf_error = 0;
+    int added = shelf_add(m->shelf, path, trusted, &why);
+    if (added == -ENOENT && len && path[len - 1] == '/') /* may come later */
+        added = shelf_expect(m->shelf, path, trusted) < 0 ? -ENOENT : 1;
+    if (added < 0)
+        return fail(m, added, "%s", why);
+    if (m->shelf_error)
+        return fail(m, m->shelf_error, "%s", crew_error(m->crew));
+    if (added == 0)
+        return fail(m, -ENOENT, "no script in %s: its files must end in .lua", path);
+    return 0;
 }
 
 int moonwatch_add_path(struct moonwatch *m, const char *path)
@@ -412,12 +400,21 @@ static void know(void *ctx, void (*sink)(void *to, const struct event *ev), void
         collector_tell(m->collector, sink, to);
 }
 
+static void depends(void *ctx, const char *script, const char *file, uint64_t hash)
+{
+    struct moonwatch *m = ctx;
+    int result = shelf_depends(m->shelf, script, file, hash);
+    if (result < 0 && result != -ENOENT)
+        log_warn("%s is not watched for changes: %s", file, strerror(-result));
+}
+
 static struct crew_calls calls_of(struct moonwatch *m)
 {
     return (struct crew_calls){ .ctx = m,
                                 .wants = wants_changed,
                                 .need = need,
                                 .retell = retell,
+                                .depends = depends,
                                 .ending = want_end,
                                 .know = know };
 }
@@ -540,11 +537,6 @@ static void no_timer_stop(void *ctx, int id)
 
 static int open_host(struct moonwatch *m, const char *proc)
 {
-    struct steward_means means = { .proc = &m->proc };
-    if (!m->only_load) {
-        means.vault = m->vault;
-        means.signals = m->signals;
-    }
     struct host_options host = {
         .world = { .ctx = &m->world,
                    .request = request_here,
@@ -570,7 +562,7 @@ static int open_host(struct moonwatch *m, const char *proc)
     int result = open_proc(m, proc);
     if (result < 0)
         return result;
-    if (steward_new(&m->steward, &means) < 0 || host_new(&m->host, &host) < 0)
+    if (steward_new(&m->steward, crew_means(m->crew)) < 0 || host_new(&m->host, &host) < 0)
         return fail(m, -ENOMEM, "not enough memory for the script host");
     m->world.host = m->host;
     return 0;
@@ -606,10 +598,15 @@ int moonwatch_start(struct moonwatch *m, struct ev_loop *loop)
         .delay_s = m->options.delay,
     };
     m->loop = loop;
+    m->began_ns = clock_mono_ns();
     int result = m->options.worker ? start_with_workers(m, &options) : start_in_one(m, &options);
-    if (result == 0)
-        collector_start(m->collector, loop);
-    return result;
+    if (result < 0)
+        return result;
+    collector_start(m->collector, loop);
+    result = shelf_watch(m->shelf, loop);
+    if (result < 0)
+        log_warn("changes of scripts are not seen: %s", strerror(-result));
+    return 0;
 }
 
 /* --- what a start would ask for --------------------------------------------------------------- */
@@ -705,7 +702,10 @@ void moonwatch_stop(struct moonwatch *m)
     if (!m->loop || !m->collector)
         return;
     m->options.on_end = NULL; /* it is ending */
+    shelf_free(m->shelf);
+    m->shelf = NULL;
     m->answered = NULL;
+    m->asked = NULL;
     collector_stop(m->collector);
     if (m->host)
         stop_host(m);
@@ -721,6 +721,7 @@ void moonwatch_free(struct moonwatch *m)
         return;
     moonwatch_stop(m);
     crew_free(m->crew);
+    shelf_free(m->shelf);
     steward_free(m->steward);
     host_free(m->host);
     vault_free(m->vault);
@@ -761,14 +762,19 @@ void moonwatch_summarize(struct moonwatch *m, struct moonwatch_summary *out)
     out->buffer_bytes = (size_t)f.buffer_bytes;
 }
 
+/* Whoever asks while an answer is on its way gets the same one. */
 static void answer(void *ctx)
 {
     struct moonwatch *m = ctx;
     moonwatch_answered *answered = m->answered;
+    void (*done)(void *ctx) = m->asked;
     m->answered = NULL;
+    m->asked = NULL;
     summarize_scripts(m);
     if (answered)
         answered(m->answered_ctx);
+    if (done)
+        done(m->asked_ctx);
 }
 
 void moonwatch_ask_scripts(struct moonwatch *m, moonwatch_answered *answered, void *ctx)
@@ -776,4 +782,40 @@ void moonwatch_ask_scripts(struct moonwatch *m, moonwatch_answered *answered, vo
     m->answered = answered;
     m->answered_ctx = ctx;
     crew_ask(m->crew, false, answer, m);
+}
+
+/* --- for the rest of embed/ ------------------------------------------------------------------- */
+
+void watch_ask(struct moonwatch *m, void (*done)(void *ctx), void *ctx)
+{
+    m->asked = done;
+    m->asked_ctx = ctx;
+    crew_ask(m->crew, true, answer, m);
+}
+
+struct crew *watch_crew(const struct moonwatch *m)
+{
+    return m->crew;
+}
+
+struct shelf *watch_shelf(const struct moonwatch *m)
+{
+    return m->shelf;
+}
+
+const struct moonwatch_options *watch_options(const struct moonwatch *m)
+{
+    return &m->options;
+}
+
+double watch_uptime_s(const struct moonwatch *m)
+{
+    return (double)(clock_mono_ns() - m->began_ns) / (double)NS_PER_SECOND;
+}
+
+struct asker *watch_askers(struct moonwatch *m, struct asker *list)
+{
+    struct asker *before = m->askers;
+    m->askers = list;
+    return list ? list : before;
 }

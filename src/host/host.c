@@ -383,6 +383,22 @@ bool host_over(const struct host *h)
     return h->budget.over;
 }
 
+/* Asked of the state itself: code that cannot be placed in memory switches it off, too. */
+bool host_jit(const struct host *h)
+{
+    lua_State *L = h->L;
+    lua_getfield(L, LUA_REGISTRYINDEX, "_LOADED");
+    lua_getfield(L, -1, "jit");
+    bool on = false;
+    if (lua_istable(L, -1)) {
+        lua_getfield(L, -1, "status");
+        on = lua_pcall(L, 0, 1, 0) == 0 && lua_toboolean(L, -1);
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 2);
+    return on;
+}
+
 size_t host_memory(const struct host *h)
 {
     return h->budget.memory;

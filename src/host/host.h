@@ -123,6 +123,9 @@ void host_tick(struct host *h, int64_t cpu_ns);
 /* Is it? In a signal handler too. */
 bool host_over(const struct host *h);
 
+/* Is their code compiled? */
+bool host_jit(const struct host *h);
+
 /* Memory that the scripts hold, in bytes. */
 size_t host_memory(const struct host *h);
 

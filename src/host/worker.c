@@ -257,7 +257,8 @@ static void report(void)
     struct host_script *scripts = calloc((size_t)n + 1, sizeof *scripts);
     say(&(struct worker_message){ .say = WORKER_MISSED,
                                   .missed = worker.missed,
-                                  .memory_bytes = host_memory(worker.host) });
+                                  .memory_bytes = host_memory(worker.host),
+                                  .jit = host_jit(worker.host) });
     if (!scripts)
         return;
     host_scripts(worker.host, scripts, n);
