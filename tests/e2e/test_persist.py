@@ -96,6 +96,46 @@ def killed():
         equal(w.stop(), 0, "status")
 
 
+@test("the next version of a script goes on with what the one before kept")
+def reload():
+    path = scratch_file(unique("reload") + "/counter.lua", COUNT)
+    with Watch("--json", "--state-dir", state_dir(), scripts=[path]) as w:
+        count(w, 1)
+        for n in range(1, 6):
+            after = len(w.events)
+            with open(path + ".next", "w") as file:
+                file.write(COUNT + f"-- version {n}\n")
+            os.rename(path + ".next", path)
+            equal(w.wait_event(lambda e: "loaded" in e, "the next version", after=after)["loaded"], n,
+                  "what it found")
+            count(w, n + 1)
+        equal(w.stop(), 0, "status")
+
+
+@test("a script that goes on in a ward takes what it kept along")
+def ward():
+    hangs = COUNT.replace("if ev.args and", """if ev.args and ev.args[2] == "hang" then
+    string.find(("a"):rep(40000), ".-.-b")
+  end
+  if ev.args and""")
+    path = scratch_file(unique("ward") + "/counter.lua", hangs)
+    with Watch("--json", "--ward", "--state-dir", state_dir(), scripts=[path]) as w:
+        count(w, 1)
+        after = len(w.events)
+        subprocess.run([helper("act"), "hang", "exit:0"], check=True)
+        equal(w.wait_event(lambda e: "loaded" in e, "the ward", 30, after=after),
+              {"loaded": 1, "durable": True}, "what it found")
+        count(w, 2)
+        after = len(w.events)
+        with open(path + ".next", "w") as file:
+            file.write(COUNT)
+        os.rename(path + ".next", path)
+        equal(w.wait_event(lambda e: "loaded" in e, "its next version", 30, after=after),
+              {"loaded": 2, "durable": True}, "what it found")
+        count(w, 3)
+        equal(w.stop(), 0, "status")
+
+
 @test("a second watch with the same store says so and does not start; with its own directory it does")
 def shared():
     state = state_dir()
