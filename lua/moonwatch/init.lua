@@ -16,6 +16,9 @@ local mw = {
   json = core.json,
   option = core.option,
   stop = core.stop,
+  kill = core.kill,
+  cont = core.cont,
+  persist = core.persist,
   _core = core,
 }
 

@@ -50,6 +50,8 @@ static const char usage[] =
     "      --delay SPAN let events gather for so long before they are read (8ms); 0: none\n"
     "      --priority P the best to try of fifo, nice, slice, normal (fifo)\n"
     "      --without S  do without these sources, where they could be had: tap, taskstats\n"
+    "      --state-dir D where scripts keep values with mw.persist (/var/lib/moonwatch)\n"
+    "      --allow-kill scripts may send signals: mw.kill, mw.stop, mw.cont\n"
     "  -h, --help       this text\n"
     "\n"
     "Needs root, or CAP_NET_ADMIN; from Linux 6.6 on it also works without, with a smaller buffer "
@@ -90,7 +92,9 @@ enum {
     OPTION_MEMORY,
     OPTION_ERRORS,
     OPTION_WARD,
-    OPTION_SET
+    OPTION_SET,
+    OPTION_STATE_DIR,
+    OPTION_ALLOW_KILL
 };
 
 static const struct option long_options[] = {
@@ -113,6 +117,8 @@ static const struct option long_options[] = {
     { "errors", required_argument, NULL, OPTION_ERRORS },
     { "ward", no_argument, NULL, OPTION_WARD },
     { "set", required_argument, NULL, OPTION_SET },
+    { "state-dir", required_argument, NULL, OPTION_STATE_DIR },
+    { "allow-kill", no_argument, NULL, OPTION_ALLOW_KILL },
     { "help", no_argument, NULL, 'h' },
     { NULL, 0, NULL, 0 },
 };
@@ -244,6 +250,12 @@ static int take_option(struct watch *w, int option, const char *command)
         return -1;
     case OPTION_SET:
         return cli_take_setting(&w->settings, command, optarg);
+    case OPTION_STATE_DIR:
+        w->options.state_dir = optarg;
+        return -1;
+    case OPTION_ALLOW_KILL:
+        w->options.allow_kill = true;
+        return -1;
     case 'h':
         fputs(usage, stdout);
         return EXIT_OK;

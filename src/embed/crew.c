@@ -382,6 +382,8 @@ static int order_of(struct worker_slot *slot, const struct crew_script *s, enum 
                                   .len = len };
     if (s->name)
         snprintf(order.name, sizeof order.name, "%s", s->name);
+    if (what == DO_LOAD && slot->steward && steward_script(slot->steward, s->id, s->name) < 0)
+        return -ENOMEM;
     return send_order(slot, &order, text);
 }
 
@@ -825,6 +827,9 @@ static int spawn(struct worker_slot *slot)
     }
     slot->control = control[0];
     int result = steward_new(&slot->steward, &c->options.means);
+    for (int i = 0; result == 0 && i < c->scripts_len; i++)
+        if (runs(slot, c->scripts[i]))
+            result = steward_script(slot->steward, c->scripts[i]->id, c->scripts[i]->name);
     if (result == 0)
         result = steward_start(slot->steward, questions[0]);
     if (c->loop)
@@ -1177,6 +1182,8 @@ static int load_here(struct crew *c)
 void crew_only_load(struct crew *c, int fd)
 {
     c->options.only_load = true;
+    c->options.means.vault = NULL; /* what is only loaded keeps nothing and harms nobody */
+    c->options.means.signals = NULL;
     c->options.host.fd = fd;
 }
 
