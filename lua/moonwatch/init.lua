@@ -14,6 +14,7 @@ local mw = {
   proc = core.proc,
   stats = core.stats,
   json = core.json,
+  match = core.match,
   stop = core.stop,
   _core = core,
 }

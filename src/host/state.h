@@ -178,6 +178,11 @@ void api_write_event(struct host *h, const struct event *ev);
 /* Put script, where, alert, emit ... into the table on top of the stack.  [-0, +0, m] */
 void api_script_open(lua_State *L);
 
+/* --- api/match.c ------------------------------------------------------------------------- */
+
+/* Put match into the table of `mw` on top of the stack.  [-0, +0, m] */
+void api_match_open(lua_State *L);
+
 /* --- api/json.c -------------------------------------------------------------------------- */
 
 /* Append any Lua value as JSON: sequences become arrays, other tables objects with sorted keys;
