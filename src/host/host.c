@@ -484,6 +484,7 @@ static int open_state(lua_State *L)
     lua_newtable(L);
     api_script_open(L);
     api_match_open(L);
+    api_file_open(L);
     lua_setfield(L, LUA_REGISTRYINDEX, "moonwatch"); /* lua/moonwatch/init.lua takes it from here */
     lua_getglobal(L, "require");
     lua_pushliteral(L, "moonwatch");

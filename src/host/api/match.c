@@ -160,8 +160,10 @@ static int make(lua_State *L)
     }
     match_finish(r.m);
     lua_pushcclosure(L, test, 1);
+    if (!r.lenient)
+        return 1;
     lua_pushinteger(L, r.skipped);
-    return r.lenient ? 2 : 1;
+    return 2;
 }
 
 /* mw.match.NAME */
