@@ -15,6 +15,7 @@ local mw = {
   stats = core.stats,
   json = core.json,
   match = core.match,
+  option = core.option,
   stop = core.stop,
   _core = core,
 }
@@ -253,7 +254,7 @@ local parent_names = {
 ---@param name string
 ---@return any
 function methods:get(name)
-  local own = methods._aliases[name]
+  local own = core._aliases[name]
   if own then
     local outer, inner = own:match "^(was)%.(.+)$"
     if outer then

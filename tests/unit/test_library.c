@@ -178,7 +178,7 @@ static void scripts_cannot_change_the_patterns_of_others(void **state)
     (void)state;
     load("local m = require('moonwatch').match\n"
          "assert(not pcall(function() m.glob = 1 end))\n"
-         "assert(type(m) == 'userdata' and getmetatable(m) == 'mw.match')\n");
+         "assert(type(m) == 'userdata' and type(getmetatable(m)) ~= 'table')\n");
 }
 
 static void patterns_count_as_the_scripts(void **state)
