@@ -321,6 +321,119 @@ function Gate:pass(key, span) end
 ---@return fun(): any, integer key, held
 function Gate:each_held(all) end
 
+---@class moonwatch.MatchOptions
+---@field cased? boolean false: capital letters of ASCII are as small ones; true when not given
+---@field lenient? boolean true: what is no pattern is left out, and the second result says how many were
+
+---Does the text fit one of the patterns? nil and "no value" without a text; nil and "limit" when a regular
+---expression took too many steps and no other one fits.
+---@alias moonwatch.Predicate fun(text: string?): boolean?, string?
+
+---Patterns, one or a list of them, compiled once: make the predicate when the script is loaded. Texts may be
+---any bytes, and none takes long. A bad pattern is an error where it was written.
+---
+---    local hidden = mw.match.glob { "/tmp/.*", "/dev/shm/*" }
+---    -- in on.exec:
+---    if hidden(ev.exe) then mw.alert { event = ev } end
+---@class moonwatch.Match
+mw.match = {}
+
+---@param patterns string|string[]
+---@param options? moonwatch.MatchOptions
+---@return moonwatch.Predicate
+---@return integer? skipped
+function mw.match.contains(patterns, options) end
+
+---@param patterns string|string[]
+---@param options? moonwatch.MatchOptions
+---@return moonwatch.Predicate
+function mw.match.startswith(patterns, options) end
+
+---@param patterns string|string[]
+---@param options? moonwatch.MatchOptions
+---@return moonwatch.Predicate
+function mw.match.endswith(patterns, options) end
+
+---The whole text: `*` is any bytes, also `/`; `?` one byte; `[a-z]` and `[!a-z]` classes; `\\` takes what
+---follows as it is. 1,023 elements at most.
+---
+---    local script = mw.match.glob("*.sh", { cased = false })
+---@param patterns string|string[]
+---@param options? moonwatch.MatchOptions
+---@return moonwatch.Predicate
+function mw.match.glob(patterns, options) end
+
+---PCRE2 on bytes, anywhere in the text. It gives up after 200,000 steps: a few milliseconds.
+---
+---    local pipe_to_shell = mw.match.regex [[\b(curl|wget)\b.*\|\s*(ba|da|z)?sh\b]]
+---@param patterns string|string[]
+---@param options? moonwatch.MatchOptions
+---@return moonwatch.Predicate
+function mw.match.regex(patterns, options) end
+
+---An address in one of the networks, or one of the addresses. Version 4 is told apart from 6, and `::ffff:`
+---with an address of version 4 is that address.
+---
+---    local inside = mw.match.cidr { "10.0.0.0/8", "192.168.0.0/16", "fd00::/8" }
+---    for _, s in ipairs(ev:sockets() or {}) do
+---      if s.remote_ip and not inside(s.remote_ip) then print(ev.comm, s.remote_ip) end
+---    end
+---@param networks string|string[]
+---@param options? moonwatch.MatchOptions
+---@return moonwatch.Predicate
+function mw.match.cidr(networks, options) end
+
+---Contains, where a dash that begins an option may also be `/` or one of the three longer dashes, as with
+---Sigma's windash.
+---
+---    local encoded = mw.match.windash({ " -enc ", " -EncodedCommand " }, { cased = false })
+---@param patterns string|string[]
+---@param options? moonwatch.MatchOptions
+---@return moonwatch.Predicate
+function mw.match.windash(patterns, options) end
+
+---@class moonwatch.ListOptions
+---@field file string below the script's directory; nobody but root and its owner may be able to change it
+---@field every? string|number how often it is looked at, "2s" when not given
+---@field max? integer values, 100,000 when not given; more are left out, counted and told
+---@field match? "contains"|"startswith"|"endswith"|"glob"|"regex"|"cidr"|"windash" the values are patterns
+---@field cased? boolean for `match`
+---@field optional? boolean the file may be missing; else it is an error when the script is loaded
+---@field changed? fun(list: moonwatch.List) it was read again
+
+---@class moonwatch.List
+---@field name string
+---@field count integer values
+---@field dropped integer values that found no room
+---@field skipped integer values that are no patterns
+---@field problem? string why it could not be read the last time; the values are those from before
+---@field loaded? number when it was read
+local List = {}
+
+---A file with one value a line, read again when it changes: `#` at the beginning or behind a blank begins a
+---comment. Replace it by a rename (as editors do), or a half-written one is read for a moment.
+---
+---    local bad = mw.list "bad-programs.txt"
+---    -- in on.exec:
+---    if bad:has(ev.exe) then mw.alert { event = ev } end
+---@param file string|moonwatch.ListOptions
+---@return moonwatch.List
+function mw.list(file) end
+
+---One of the values? With `match`: does one of them fit?
+---@param value any nil: false
+---@return boolean?
+function List:has(value) end
+
+---Is the address in one of the networks that the list has? Lines that are none do not count.
+---@param address string?
+---@return boolean
+function List:contains_ip(address) end
+
+---The values in the order of the file, each once.
+---@return string[]
+function List:values() end
+
 ---Give a process a name, which goes on to all that it forks from now on, and so on. Labels are the script's
 ---own; they outlive its reload, and end with the last descendant. 10,000 processes may have some.
 ---
