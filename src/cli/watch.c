@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <ev.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
@@ -18,8 +19,9 @@ static const char usage[] =
     "\n"
     "Watches every process until Ctrl-C. Without scripts, each event is one line: text on a\n"
     "terminal, JSON (ECS names) elsewhere. With scripts, they decide what is written. A directory\n"
-    "means each *.lua in it but tests (NAME_test.lua), in the order of names. At the end a summary goes to stderr, and at each\n"
-    "SIGUSR1 one of what was until then.\n"
+    "means each *.lua in it but tests (NAME_test.lua), in the order of names; scripts are reloaded\n"
+    "when their files change, and without a terminal SIGHUP looks for changes at once. At the end a\n"
+    "summary goes to stderr, and at each SIGUSR1 one of what was until then.\n"
     "\n"
     "  -e LINE          a script in one line; may be given more than once. EVENT is fork exec "
     "exit\n"
@@ -58,7 +60,7 @@ static const char usage[] =
 struct watch {
     struct moonwatch_options options;
     double seconds; /* --for; 0: no end */
-    bool quiet, json, text;
+    bool quiet, json, text, terminal;
     const char *lines[64], *trusted[64];
     int lines_len, trusted_len;
     struct cli_settings settings;
@@ -278,6 +280,31 @@ static void on_signal(struct ev_loop *loop, ev_signal *watcher, int events)
     ev_break(loop, EVBREAK_ALL);
 }
 
+static void on_reloaded(void *ctx, int result, const char *text)
+{
+    (void)ctx, (void)result, (void)text; /* it is on stderr already */
+}
+
+/* Where there is no terminal that could hang up it is an operator's request: look at the files now. */
+static void on_hangup(struct ev_loop *loop, ev_signal *watcher, int events)
+{
+    static const char *const reload[] = { "reload" };
+    struct watch *w = watcher->data;
+    (void)events;
+    if (w->terminal)
+        ev_break(loop, EVBREAK_ALL);
+    else
+        moonwatch_order(w->watch, reload, 1, on_reloaded, NULL);
+}
+
+static bool has_terminal(void)
+{
+    int fd = open("/dev/tty", O_RDONLY | O_NOCTTY | O_CLOEXEC);
+    if (fd >= 0)
+        close(fd);
+    return fd >= 0;
+}
+
 static void on_time(struct ev_loop *loop, ev_timer *watcher, int events)
 {
     (void)watcher, (void)events;
@@ -405,18 +432,22 @@ static void say_small_buffer(struct moonwatch *m, size_t asked)
 
 static int watch(struct watch *w, struct moonwatch *m)
 {
-    static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
-    ev_signal on[3], summary;
+    static const int signals[] = { SIGINT, SIGTERM };
+    ev_signal on[2], summary, hangup;
     ev_timer end;
 
-    for (int i = 0; i < 3; i++) { /* before anything is written: who reads it may end us */
+    for (int i = 0; i < 2; i++) { /* before anything is written: who reads it may end us */
         ev_signal_init(&on[i], on_signal, signals[i]);
         ev_signal_start(w->loop, &on[i]);
     }
     ev_signal_init(&summary, on_summary, SIGUSR1);
     summary.data = w;
     ev_signal_start(w->loop, &summary);
+    ev_signal_init(&hangup, on_hangup, SIGHUP);
+    hangup.data = w;
+    ev_signal_start(w->loop, &hangup);
     w->watch = m;
+    w->terminal = has_terminal();
     int result = moonwatch_start(m, w->loop);
     if (result < 0)
         return fail(m, start_status(result));
@@ -429,6 +460,7 @@ static int watch(struct watch *w, struct moonwatch *m)
     ev_run(w->loop, 0);
     double seconds = ev_time() - w->began;
 
+    ev_signal_stop(w->loop, &hangup);
     ev_signal_stop(w->loop, &summary);
     moonwatch_stop(m);
     if (*moonwatch_error(m) && w->status != EXIT_OK)

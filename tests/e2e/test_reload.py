@@ -16,7 +16,7 @@ local seen = 0
 return mw.script { name = "NAME", on = { exec = function(ev)
   if ev.args and ev.args[2] == "moonwatch-e2e-probe" then
     seen = seen + 1
-    mw.emit { by = "NAME", version = VERSION, probe = ev.args[3], seen = seen }
+    mw.emit { by = "NAME", version = VERSION, probe = ev.args[3], seen = seen, seq = ev.seq }
   end
 end } }
 """
@@ -95,20 +95,21 @@ def saved():
 @test("a version that does not load is told with file and line, and the one before goes on")
 def broken():
     place = Place(a=probe("a", 1))
-    wrong = [("return mw.script {", r":1: "),
-             ("\n\nlocal x = nil + 1\n", r":3: attempt to perform arithmetic"),
-             ("return 1", r""),
-             ("", r"")]
+    path = place.file("a")
+    wrong = [("return mw.script {", f"{path}:1: unexpected symbol"),
+             ("\n\nlocal x = nil + 1\n", f"{path}:3: attempt to perform arithmetic"),
+             ("return 1", "it calls no mw.script"),
+             ("", "it calls no mw.script")]
     with Watch("--json", scripts=[place.path]) as w:
         for number, (text, message) in enumerate(wrong):
             before = len(w.errors)
             place.write("a", text)
-            w.wait(lambda: re.search(rf"moonwatch: a: .*{re.escape(place.file('a'))}{message}[^;]*; "
+            w.wait(lambda: re.search(f"moonwatch: a: {re.escape(message)}[^;]*; "
                                      "the version from before goes on",
-                                     "".join(w.errors[before:]), re.S), f"the message of {text!r}")
+                                     "".join(w.errors[before:])), f"the message of {text!r}")
             equal(probed(w), [("a", 1)], f"after {text!r}")
         before = len(w.errors)
-        os.utime(place.file("a"))
+        os.utime(path)
         place.write("b", probe("b", 1))
         w.wait_error("b")
         equal([e for e in w.errors[before:] if " a: " in e], [], "told again without a change")
@@ -232,6 +233,27 @@ def hangup():
         equal(w.stop(), 0, "status")
 
 
+@test("what is saved while a version is being loaded is loaded next, and what does not load is told")
+def overlapping():
+    slow = "for i = 1, 2e7 do end\n"
+    place = Place(a=probe("a", 1))
+    with Watch("--json", scripts=[place.path], start_new_session=True) as w:
+        for last, text in ((3, slow + probe("a", 3)), (4, "return mw.script {")):
+            before = len(w.errors)
+            place.swap("a", slow + probe("a", last * 10))
+            w.process.send_signal(signal.SIGHUP)
+            time.sleep(0.005)  # it is on its way; should it be there already, this shows nothing
+            place.swap("a", text)
+            w.process.send_signal(signal.SIGHUP)
+            done = "generation 3" if last == 3 else "the version from before goes on"
+            w.wait(lambda: any(done in e for e in w.errors[before:]), done)
+            wanted = [("a", 3 if last == 3 else 40)]
+            equal(probed(w), wanted, "the version that runs")
+            os.kill(w.worker(), signal.SIGKILL)
+            w.wait_error("in no script's call")
+            equal(probed(w), wanted, "after the worker died")
+
+
 # --- ten thousand versions -------------------------------------------------------------------
 
 RELOADS = int(os.environ.get("RELOADS", "10000"))
@@ -261,7 +283,7 @@ def memory_kib(pid):
 def ten_thousand():
     signal.alarm(PATIENCE)
     place = Place(a=probe("a", 1))
-    with Watch("--json", scripts=[place.path], start_new_session=True) as w:
+    with Watch("--json", "--delay", "0", scripts=[place.path], start_new_session=True) as w:
         worker = w.worker()
         storm = Storm()
         began = time.monotonic()
@@ -283,6 +305,8 @@ def ten_thousand():
         equal(sorted(int(e["probe"]) for e in mine), list(range(started)), "execs that were told")
         versions = [e["version"] for e in mine]
         equal(versions, sorted(versions), "versions in the order of events")
+        numbers = [e["seq"] for e in mine]
+        equal(numbers, sorted(set(numbers)), "numbers of the events")
         check(" 0 lost" in w.stderr(), w.stderr()[-2000:])
         note(f"{RELOADS} versions in {took:.1f} s, {len(set(versions))} of them got events; "
              f"{started} execs; KiB of parent and worker: {samples[0]} .. {samples[-1]}")
