@@ -173,6 +173,7 @@ static void script_free(struct crew_script *s)
     free(s->name);
     free(s->text);
     free(s->next);
+    free(s->after);
     free(s->shadow);
     free(s);
 }
@@ -385,6 +386,7 @@ static int order_of(struct worker_slot *slot, const struct crew_script *s, enum 
 
 static void begin_watching(struct crew *c);
 static int spawn(struct worker_slot *slot);
+static void send_next(struct crew *c, struct crew_script *s);
 
 /* --- answers ---------------------------------------------------------------------------------- */
 
@@ -446,12 +448,21 @@ static void switch_off(struct crew_script *s, const char *why)
     s->warded = false;
 }
 
+/* What came while `next` was being loaded is the next one now. */
+static void advance(struct crew_script *s)
+{
+    s->next = s->after;
+    s->next_len = s->after_len;
+    s->asked_ns = clock_mono_ns();
+    s->after = NULL;
+}
+
 static void take_next(struct crew_script *s)
 {
     free(s->text);
     s->text = s->next;
     s->len = s->next_len;
-    s->next = NULL;
+    advance(s);
     s->generation++;
     s->state = SCRIPT_ON;
     s->why[0] = '\0';
@@ -460,7 +471,7 @@ static void take_next(struct crew_script *s)
 static void drop_next(struct crew_script *s)
 {
     free(s->next);
-    s->next = NULL;
+    advance(s);
 }
 
 static void drop_shadow(struct crew_script *s)
@@ -532,18 +543,20 @@ static void hear_loaded(struct worker_slot *slot, const struct worker_message *m
     c->options.calls.wants(c->options.calls.ctx);
     if (!s || message->generation != s->generation + 1)
         return;
-    if (s->next) {
+    if (message->shadow) {
+        if (message->error)
+            drop_shadow(s);
+        answer(slot, message->error, message->text);
+    } else if (s->next) {
         if (message->error == 0) {
             take_next(s);
             say_loaded(s, message->took_ns);
         } else {
             refuse_next(c, s, message->text);
         }
+        if (s->next)
+            send_next(c, s);
         check_settled(c);
-    } else if (s->shadow) {
-        if (message->error)
-            drop_shadow(s);
-        answer(slot, message->error, message->text);
     }
 }
 
@@ -1243,21 +1256,31 @@ static void leave_ward(struct crew *c, struct crew_script *s)
     kill(ward->pid, SIGKILL);
 }
 
+/* To a worker that begins it is given when it is ready. */
+static void send_next(struct crew *c, struct crew_script *s)
+{
+    struct worker_slot *slot = worker_for(c, s);
+    int result = slot->ready ? order_of(slot, s, DO_LOAD, s->next, s->next_len, false) : 0;
+    if (result < 0 && result != -ESRCH)
+        refuse_next(c, s, "its worker takes no new version");
+}
+
+/* One at a time: so it is known which one an answer is about. */
 static int load_next(struct crew *c, struct crew_script *s, const char *text, size_t len)
 {
-    drop_next(s);
-    s->next = copy(text, len);
-    s->next_len = len;
-    s->asked_ns = clock_mono_ns();
-    if (!s->next)
+    free(s->after);
+    s->after = copy(text, len);
+    s->after_len = len;
+    if (!s->after)
         return -ENOMEM;
+    if (s->next)
+        return 0;
+    advance(s);
     if (c->host)
         return load_now(c, s);
     if (s->warded)
         leave_ward(c, s);
-    int result = order_of(worker_for(c, s), s, DO_LOAD, text, len, false);
-    if (result < 0 && result != -ESRCH) /* a worker that begins is given it when it is ready */
-        refuse_next(c, s, "its worker takes no new version");
+    send_next(c, s);
     return 0;
 }
 
@@ -1287,6 +1310,7 @@ static void unload(struct crew *c, struct crew_script *s)
 {
     drop_shadow(s);
     drop_next(s);
+    drop_next(s); /* and what came after it */
     check_settled(c);
     if (!c->host)
         count_last(slot_of(c, s), s);

@@ -68,6 +68,8 @@ struct crew_script {
 
     char *next; /* owned: the version that is being loaded; NULL: none */
     size_t next_len;
+    char *after; /* owned: what came meanwhile, and is loaded then; NULL: nothing */
+    size_t after_len;
     char *shadow; /* owned: the version that runs beside; NULL: none */
     size_t shadow_len;
     int64_t asked_ns; /* when `next` or a shadow was asked for */

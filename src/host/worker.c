@@ -282,6 +282,7 @@ static void say_loaded(const struct worker_order *order, int error, int64_t took
         .say = WORKER_LOADED,
         .id = order->id,
         .generation = order->generation,
+        .shadow = order->shadow,
         .error = error,
         .took_ns = took_ns,
         .kinds = host_kinds(worker.host),
