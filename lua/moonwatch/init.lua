@@ -252,7 +252,7 @@ local parent_names = {
 ---@param name string
 ---@return any
 function methods:get(name)
-  local own = methods._aliases[name]
+  local own = core._aliases[name]
   if own then
     local outer, inner = own:match "^(was)%.(.+)$"
     if outer then

@@ -582,6 +582,10 @@ static int open_host(struct moonwatch *m, const char *proc)
         .print_all = m->options.print,
         .settings = &m->settings,
     };
+    const struct crew_script *s; /* one state has one profile: that of who may the most */
+    for (int i = 0; (s = crew_script_at(m->crew, i)); i++)
+        if (s->trusted)
+            host.profile = PROFILE_TRUSTED;
     if (m->only_load) {
         host.world.timer_start = no_timer_start;
         host.world.timer_stop = no_timer_stop;

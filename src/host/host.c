@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "host/library.h"
 #include "host/needs.h"
+#include "host/sandbox.h"
 
 #include <errno.h>
 #include <lualib.h>
@@ -124,6 +125,8 @@ bool host_call(struct host *h, struct policy *policy, int args, int results)
     int base = lua_gettop(L) - args;
     struct policy *outer = h->current;
 
+    if (!outer)
+        sandbox_mark_stack(h);
     lua_rawgeti(L, LUA_REGISTRYINDEX, h->traceback);
     lua_insert(L, base);
     h->current = policy;
@@ -519,12 +522,14 @@ static int open_state(lua_State *L)
     lua_pushcfunction(L, add_traceback);
     h->traceback = luaL_ref(L, LUA_REGISTRYINDEX);
 
-    luaL_openlibs(L);
+    enum profile profile = h->options.profile;
+    sandbox_open_libraries(L, profile);
     library_open(L);
     where_open(L);
     api_event_open(L);
     lua_newtable(L);
     api_script_open(L);
+    sandbox_open(L, profile);
     lua_setfield(L, LUA_REGISTRYINDEX, "moonwatch"); /* lua/moonwatch/init.lua takes it from here */
     lua_getglobal(L, "require");
     lua_pushliteral(L, "moonwatch");
@@ -533,7 +538,11 @@ static int open_state(lua_State *L)
     lua_pushliteral(L, "moonwatch.pairs");
     lua_call(L, 1, 1);
     lua_setglobal(L, "pairs");
-    api_require_open(L);
+    if (profile == PROFILE_TRUSTED)
+        api_require_open(L);
+    lua_getglobal(L, "require");
+    lua_pushliteral(L, "moonwatch.sandbox");
+    lua_call(L, 1, 0);
     return 0;
 }
 

@@ -17,6 +17,12 @@
 
 struct host; /* opaque */
 
+/* What scripts may do: see sandbox.h. */
+enum profile {
+    PROFILE_POLICY,
+    PROFILE_TRUSTED /* all of LuaJIT: the operator says so, never a script */
+};
+
 /* What the host needs of the world around it. */
 struct host_world {
     void *ctx;
@@ -68,6 +74,7 @@ struct host_counts {
 
 struct host_options {
     struct host_world world;
+    enum profile profile;
     size_t table_bytes; /* bound of the table of processes */
     uint64_t boot;      /* event_boot_id() of the machine that the events come from */
     int fd;             /* where lines go; borrowed */

@@ -94,6 +94,7 @@ struct host {
 
     struct policy *current;    /* whose code runs; NULL between calls */
     const struct event *event; /* being delivered, or NULL */
+    const char *stack;         /* where the outermost call of a script began, see sandbox.h */
     int traceback;             /* registry reference of the message handler */
 
     struct event_box box; /* for records made here */
@@ -161,6 +162,9 @@ bool api_process_push(lua_State *L, tracker_ref ref);
 
 /* The table of methods that events and processes share.  [-0, +1, -] */
 void api_event_push_methods(lua_State *L);
+
+/* { ["process.executable"] = "exe", Image = "exe", ... } for ev:get().  [-0, +1, m] */
+void api_event_push_aliases(lua_State *L);
 
 /* A record from an event's or a process's table, with what the script changed. False when the value
  * is no such table.  [-0, +0, m] */

@@ -638,4 +638,6 @@ void api_script_open(lua_State *L)
     lua_setfield(L, -2, "_fields");
     api_event_push_methods(L);
     lua_setfield(L, -2, "_methods");
+    api_event_push_aliases(L);
+    lua_setfield(L, -2, "_aliases");
 }
