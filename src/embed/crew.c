@@ -387,6 +387,7 @@ static int order_of(struct worker_slot *slot, const struct crew_script *s, enum 
 static void begin_watching(struct crew *c);
 static int spawn(struct worker_slot *slot);
 static void send_next(struct crew *c, struct crew_script *s);
+static void summarize_host(struct crew *c);
 
 /* --- answers ---------------------------------------------------------------------------------- */
 
@@ -530,8 +531,16 @@ static void refuse_next(struct crew *c, struct crew_script *s, const char *why)
 
 static void say_loaded(const struct crew_script *s, int64_t took_ns)
 {
-    log_warn("reloaded %s in %.1f ms (generation %u)", crew_script_name(s), (double)took_ns / 1e6,
-             s->generation);
+    log_warn("%s %s in %.1f ms (generation %u)", s->generation == 1 ? "loaded" : "reloaded",
+             crew_script_name(s), (double)took_ns / 1e6, s->generation);
+}
+
+/* A report tells of the version that counts, and of its shadow; that one has the same id. */
+static void hear_script(struct crew *c, const struct host_script *figures)
+{
+    struct crew_script *s = script_of(c, figures->id);
+    if (s && !figures->shadow)
+        s->figures = *figures;
 }
 
 /* The version that was asked for last is in place, or was refused. */
@@ -550,6 +559,7 @@ static void hear_loaded(struct worker_slot *slot, const struct worker_message *m
     } else if (s->next) {
         if (message->error == 0) {
             take_next(s);
+            hear_script(c, &message->script);
             say_loaded(s, message->took_ns);
         } else {
             refuse_next(c, s, message->text);
@@ -565,14 +575,6 @@ static void hear_off(struct crew *c, const struct worker_message *message)
     struct crew_script *s = script_of(c, message->id);
     if (s)
         switch_off(s, message->text);
-}
-
-/* A report tells of the version that counts, and of its shadow; that one has the same id. */
-static void hear_script(struct crew *c, const struct host_script *figures)
-{
-    struct crew_script *s = script_of(c, figures->id);
-    if (s && !figures->shadow)
-        s->figures = *figures;
 }
 
 /* What a dead worker had counted of this script since its last report. */
@@ -1237,6 +1239,7 @@ static int load_now(struct crew *c, struct crew_script *s)
         return result;
     }
     take_next(s);
+    summarize_host(c);
     say_loaded(s, clock_mono_ns() - from);
     tell_wants(c);
     return 0;

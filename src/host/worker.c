@@ -251,6 +251,20 @@ static char *map_text(int fd, size_t len)
     return text == MAP_FAILED ? NULL : text;
 }
 
+/* A new version may have given itself another name. */
+static void add_figures(struct worker_message *message)
+{
+    int n = host_scripts(worker.host, NULL, 0);
+    struct host_script *scripts = calloc((size_t)n + 1, sizeof *scripts);
+    if (!scripts)
+        return;
+    host_scripts(worker.host, scripts, n);
+    for (int i = 0; i < n; i++)
+        if (scripts[i].id == message->id && !scripts[i].shadow)
+            message->script = scripts[i];
+    free(scripts);
+}
+
 static void say_loaded(const struct worker_order *order, int error, int64_t took_ns)
 {
     struct worker_message message = {
@@ -266,6 +280,7 @@ static void say_loaded(const struct worker_order *order, int error, int64_t took
     };
     if (error)
         snprintf(message.text, sizeof message.text, "%s", host_error(worker.host));
+    add_figures(&message);
     say(&message);
 }
 

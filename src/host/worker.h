@@ -55,7 +55,7 @@ struct worker_message {
     uint64_t memory_bytes;
     uint64_t needs; /* as host_needs has them */
     int64_t took_ns;
-    struct host_script script;
+    struct host_script script; /* SCRIPT; LOADED: as it is now */
     char text[WORKER_TEXT];
 };
 

@@ -132,7 +132,8 @@ def come_and_go():
     place = Place(a=probe("a", 1))
     with Watch("--json", scripts=[place.path]) as w:
         place.swap("b", probe("b", 1))
-        until(w, [("a", 1), ("b", 1)])
+        w.wait_error("moonwatch: loaded b in ")
+        equal(probed(w), [("a", 1), ("b", 1)], "after one came")
         os.unlink(place.file("a"))
         until(w, [("b", 1)])
         os.rename(place.file("b"), place.file("c"))
