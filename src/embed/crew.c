@@ -210,7 +210,7 @@ static uint32_t id_for(const struct crew *c, int place)
 {
     uint32_t before = place ? c->scripts[place - 1]->id : 0;
     if (place == c->scripts_len)
-        return before + ID_STEP;
+        return before + (before < UINT32_MAX - ID_STEP ? ID_STEP : 1);
     uint32_t after = c->scripts[place]->id;
     return after - before > 1 ? before + (after - before) / 2 : 0;
 }
@@ -224,6 +224,25 @@ static bool make_room(struct crew *c)
         c->scripts = more;
     pthread_mutex_unlock(&c->mutex);
     return more;
+}
+
+static struct worker_slot *slot_of(struct crew *c, const struct crew_script *s);
+
+/* This one of the worker, or all (0), whose file is gone: once nothing that it says can be about
+ * it, for a later script may get the same id. */
+static void forget_gone(struct crew *c, const struct worker_slot *slot, uint32_t id)
+{
+    int kept = 0;
+    pthread_mutex_lock(&c->mutex);
+    for (int i = 0; i < c->scripts_len; i++) {
+        struct crew_script *s = c->scripts[i];
+        if (s->state == SCRIPT_GONE && (!id || s->id == id) && (c->host || slot_of(c, s) == slot))
+            script_free(s);
+        else
+            c->scripts[kept++] = s;
+    }
+    c->scripts_len = kept;
+    pthread_mutex_unlock(&c->mutex);
 }
 
 static struct crew_script *insert(struct crew *c, const char *name, bool trusted)
@@ -387,6 +406,7 @@ static int order_of(struct worker_slot *slot, const struct crew_script *s, enum 
 static void begin_watching(struct crew *c);
 static int spawn(struct worker_slot *slot);
 static void send_next(struct crew *c, struct crew_script *s);
+static void send_unsent(struct worker_slot *slot);
 static void summarize_host(struct crew *c);
 
 /* --- answers ---------------------------------------------------------------------------------- */
@@ -550,13 +570,11 @@ static void hear_loaded(struct worker_slot *slot, const struct worker_message *m
     struct crew_script *s = script_of(c, message->id);
     slot->wants = (struct crew_wants){ message->kinds, message->threads, message->needs };
     c->options.calls.wants(c->options.calls.ctx);
-    if (!s || message->generation != s->generation + 1)
-        return;
-    if (message->shadow) {
-        if (message->error)
+    if (message->shadow) { /* somebody waits for it, whatever came between */
+        if (message->error && s)
             drop_shadow(s);
         answer(slot, message->error, message->text);
-    } else if (s->next) {
+    } else if (s && s->next && message->generation == s->generation + 1) {
         if (message->error == 0) {
             take_next(s);
             hear_script(c, &message->script);
@@ -568,12 +586,13 @@ static void hear_loaded(struct worker_slot *slot, const struct worker_message *m
             send_next(c, s);
         check_settled(c);
     }
+    send_unsent(slot);
 }
 
 static void hear_off(struct crew *c, const struct worker_message *message)
 {
     struct crew_script *s = script_of(c, message->id);
-    if (s)
+    if (s && s->state != SCRIPT_GONE)
         switch_off(s, message->text);
 }
 
@@ -609,11 +628,23 @@ static void hear_ready(struct worker_slot *slot, const struct worker_message *me
     slot->ready = true;
     slot->wants = (struct crew_wants){ message->kinds, message->threads, message->needs };
     c->options.calls.wants(c->options.calls.ctx);
+    forget_gone(c, slot, 0);
     for (int i = 0; i < c->scripts_len; i++) {
-        const struct crew_script *s = c->scripts[i];
-        if (s->next && slot_of(c, s) == slot)
-            order_of(slot, s, DO_LOAD, s->next, s->next_len, false);
+        struct crew_script *s = c->scripts[i];
+        if (slot_of(c, s) == slot)
+            s->unsent = s->next;
     }
+    send_unsent(slot);
+}
+
+static void hear_unloaded(struct worker_slot *slot, const struct worker_message *message)
+{
+    struct crew *c = slot->crew;
+    slot->wants = (struct crew_wants){ message->kinds, message->threads, message->needs };
+    c->options.calls.wants(c->options.calls.ctx);
+    if (message->id)
+        forget_gone(c, slot, message->id);
+    send_unsent(slot);
 }
 
 /* What loaded before does not any more; or privileges cannot be given up. */
@@ -659,6 +690,9 @@ static void hear(struct worker_slot *slot, const struct worker_message *message)
         break;
     case WORKER_LOADED:
         hear_loaded(slot, message);
+        break;
+    case WORKER_UNLOADED:
+        hear_unloaded(slot, message);
         break;
     case WORKER_OFF:
         hear_off(c, message);
@@ -930,7 +964,7 @@ static void blame(struct worker_slot *slot, struct crew_script *s, const char *h
                  (double)c->options.hard_ns / (double)NS_PER_SECOND);
     else
         snprintf(why, sizeof why, "its worker %s in one of its calls", how);
-    if (s->next) { /* it died of the version that was being loaded */
+    if (s->next && !s->unsent) { /* it died of the version that was being loaded */
         refuse_next(c, s, why);
         check_settled(c);
         return;
@@ -1174,15 +1208,15 @@ static void on_patience(struct ev_loop *loop, ev_timer *watcher, int events)
 void crew_listen(struct crew *c, struct ev_loop *loop)
 {
     double every = (double)c->options.hard_ns / 1e9 / LOOKS_A_LIMIT;
-    pthread_mutex_lock(&c->mutex);
-    c->loop = loop;
-    pthread_mutex_unlock(&c->mutex);
     ev_timer_init(&c->watching, on_look, every, every);
     ev_timer_init(&c->patience, on_patience, ANSWER_PATIENCE_S, 0);
     c->watching.data = c->patience.data = c->depended.data = c;
     ev_async_init(&c->depended, on_depended);
     ev_async_start(loop, &c->depended);
     ev_unref(loop); /* it keeps no loop alive */
+    pthread_mutex_lock(&c->mutex); /* stewards may send from now on */
+    c->loop = loop;
+    pthread_mutex_unlock(&c->mutex);
     tell_dependences(c);
     for (int i = 0; i < RING_READERS; i++)
         if (c->slots[i].pid)
@@ -1273,8 +1307,31 @@ static void send_next(struct crew *c, struct crew_script *s)
 {
     struct worker_slot *slot = worker_for(c, s);
     int result = slot->ready ? order_of(slot, s, DO_LOAD, s->next, s->next_len, false) : 0;
-    if (result < 0 && result != -ESRCH)
+    s->unsent = result == -EAGAIN;
+    if (result < 0 && result != -ESRCH && result != -EAGAIN)
         refuse_next(c, s, "its worker takes no new version");
+}
+
+static void send_unload(struct crew *c, struct crew_script *s)
+{
+    s->unsent = order_of(slot_of(c, s), s, DO_UNLOAD, NULL, 0, false) == -EAGAIN;
+}
+
+/* An answer came, so there is room again: orders wait only for those before them. */
+static void send_unsent(struct worker_slot *slot)
+{
+    struct crew *c = slot->crew;
+    bool room = slot->ready;
+    for (int i = 0; room && i < c->scripts_len; i++) {
+        struct crew_script *s = c->scripts[i];
+        if (!s->unsent || slot_of(c, s) != slot)
+            continue;
+        if (s->next)
+            send_next(c, s);
+        else
+            send_unload(c, s);
+        room = !s->unsent;
+    }
 }
 
 /* One at a time: so it is known which one an answer is about. */
@@ -1332,7 +1389,7 @@ static void unload(struct crew *c, struct crew_script *s)
     } else if (s->warded) {
         leave_ward(c, s);
     } else {
-        order_of(slot_of(c, s), s, DO_UNLOAD, NULL, 0, false);
+        send_unload(c, s);
     }
 }
 
@@ -1342,8 +1399,10 @@ void crew_remove(struct crew *c, const char *name)
     if (!s)
         return;
     s->state = SCRIPT_GONE;
-    unload(c, s);
     log_warn("%s is gone: its file is", crew_script_name(s));
+    unload(c, s);
+    if (c->host)
+        forget_gone(c, NULL, 0);
 }
 
 int crew_disable(struct crew *c, const char *name)

@@ -62,6 +62,7 @@ struct crew_script {
     char *text; /* owned: of the version that runs */
     size_t len;
     bool trusted, warded;
+    bool unsent; /* there was no room for the order to load or unload it: it follows */
     enum crew_state state;
     char why[512];             /* it is off */
     struct host_script figures; /* as of the last report */

@@ -300,7 +300,11 @@ static void load(const struct worker_order *order, const char *text)
 static void unload(const struct worker_order *order)
 {
     host_unload(worker.host, order->id);
-    say_loaded(order, 0, 0);
+    say(&(struct worker_message){ .say = WORKER_UNLOADED,
+                                  .id = order->id,
+                                  .kinds = host_kinds(worker.host),
+                                  .threads = host_threads(worker.host),
+                                  .needs = host_needs(worker.host) });
 }
 
 static void say_answer(int error, const char *text, size_t len)

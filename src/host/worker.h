@@ -36,8 +36,9 @@ enum worker_say {
     WORKER_MISSED, /* before these: records that it missed in all, memory that it holds */
     WORKER_REPORTED, /* after these, when the parent asked for them */
     WORKER_NEEDS,  /* a script looked at more than was known: needs is set */
-    WORKER_LOADED, /* answers DO_LOAD and DO_UNLOAD: id, generation, error and its text, took_ns; and
-                      what all want now */
+    WORKER_LOADED, /* answers DO_LOAD: id, generation, error and its text, took_ns, script; and what
+                      all want now */
+    WORKER_UNLOADED, /* answers DO_UNLOAD: id; and what all want now */
     WORKER_OFF,    /* a script (id) was switched off: text */
     WORKER_BUSY,   /* a call takes long: watch us */
     WORKER_ANSWER, /* answers DO_COMPARE and DO_EVAL: error, text, in pieces while `more` */
@@ -55,7 +56,7 @@ struct worker_message {
     uint64_t memory_bytes;
     uint64_t needs; /* as host_needs has them */
     int64_t took_ns;
-    struct host_script script; /* SCRIPT; LOADED: as it is now */
+    struct host_script script; /* SCRIPT, LOADED */
     char text[WORKER_TEXT];
 };
 

@@ -154,6 +154,23 @@ def link_swapped():
         equal(probed(w), [("a", 2)], "after the swap")
 
 
+@test("300 scripts that change at once are all loaded anew")
+def many():
+    names = [f"s{n:03}" for n in range(300)]
+    places = [Place(**{name: probe(name, version) for name in names}) for version in (1, 2)]
+    link = os.path.join(scratch(), unique("current"))
+    os.symlink(places[0].path, link)
+    with Watch("--json", scripts=[link]) as w:
+        equal(sorted(probed(w)), [(name, 1) for name in names], "at first")
+        subprocess.run(["ln", "-sfn", places[1].path, link], check=True)
+        w.wait(lambda: len(re.findall(r"reloaded s\d+ in", "".join(w.errors))) >= 300, "all 300")
+        equal(sorted(probed(w)), [(name, 2) for name in names], "after the swap")
+        for name in names[:-1]:
+            os.unlink(places[1].file(name))
+        w.wait(lambda: len(re.findall(r"s\d+ is gone", "".join(w.errors))) >= 299, "that they are gone")
+        until(w, [(names[-1], 2)])
+
+
 @test("a module that changes reloads the script that required it")
 def module():
     text = """
