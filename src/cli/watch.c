@@ -20,7 +20,7 @@ static const char usage[] =
     "Watches every process until Ctrl-C. Without scripts, each event is one line: text on a\n"
     "terminal, JSON (ECS names) elsewhere. With scripts, they decide what is written. A directory\n"
     "means each *.lua in it but tests (NAME_test.lua), in the order of names; scripts are reloaded\n"
-    "when their files change, and without a terminal SIGHUP looks for changes at once. At the end a\n"
+    "when their files change; without a terminal SIGHUP looks for changes at once. At the end a\n"
     "summary goes to stderr, and at each SIGUSR1 one of what was until then.\n"
     "\n"
     "  -e LINE          a script in one line; may be given more than once. EVENT is fork exec "
@@ -60,7 +60,8 @@ static const char usage[] =
 struct watch {
     struct moonwatch_options options;
     double seconds; /* --for; 0: no end */
-    bool quiet, json, text, terminal;
+    bool quiet, json, text;
+    bool hangup_ends; /* else it reloads */
     const char *lines[64], *trusted[64];
     int lines_len, trusted_len;
     struct cli_settings settings;
@@ -285,13 +286,13 @@ static void on_reloaded(void *ctx, int result, const char *text)
     (void)ctx, (void)result, (void)text; /* it is on stderr already */
 }
 
-/* Where there is no terminal that could hang up it is an operator's request: look at the files now. */
+/* Where there are files, and no terminal that could hang up, it is an operator's request. */
 static void on_hangup(struct ev_loop *loop, ev_signal *watcher, int events)
 {
     static const char *const reload[] = { "reload" };
     struct watch *w = watcher->data;
     (void)events;
-    if (w->terminal)
+    if (w->hangup_ends)
         ev_break(loop, EVBREAK_ALL);
     else
         moonwatch_order(w->watch, reload, 1, on_reloaded, NULL);
@@ -447,7 +448,6 @@ static int watch(struct watch *w, struct moonwatch *m)
     hangup.data = w;
     ev_signal_start(w->loop, &hangup);
     w->watch = m;
-    w->terminal = has_terminal();
     int result = moonwatch_start(m, w->loop);
     if (result < 0)
         return fail(m, start_status(result));
@@ -513,6 +513,7 @@ static int begin(int argc, char **argv, bool scripts)
         fputs("moonwatch: not enough memory\n", stderr);
         return EXIT_FAILED;
     }
+    w.hangup_ends = has_terminal() || (optind == argc && !w.trusted_len);
     if (add_scripts(&w, m, argc - optind, argv + optind) < 0)
         return fail(m, EXIT_SCRIPT);
     return watch(&w, m);

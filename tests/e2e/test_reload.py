@@ -127,6 +127,41 @@ def until(w, wanted):
         check(time.monotonic() < end, f"found {now}, wanted {wanted}")
 
 
+@test("a version that never ends its loading is stopped, and no event is missed meanwhile")
+def endless():
+    place = Place(a=probe("a", 1))
+    with Watch("--json", scripts=[place.path]) as w:
+        equal(probed(w), [("a", 1)], "at first")
+        place.write("a", "while true do end")
+        stopped = re.compile("moonwatch: a: .*; the version from before goes on", re.S)
+        names = []
+        end = time.monotonic() + DEADLINE
+        while not stopped.search(w.stderr()):
+            check(time.monotonic() < end, f"it was not stopped: {w.stderr()}")
+            names.append(do_probe())
+        names += [do_probe() for _ in range(20)]
+        w.marker()
+        seen = [(e["probe"], e["version"]) for e in w.events if e.get("probe") in names]
+        equal(seen, [(name, 1) for name in names], "execs that were told")
+
+
+@test("in one process scripts are reloaded too")
+def in_one():
+    place = Place(a=probe("a", 1))
+    with Watch("--json", "--single", scripts=[place.path]) as w:
+        equal(probed(w), [("a", 1)], "at first")
+        place.write("a", probe("a", 2))
+        reloaded(w, "a", 2)
+        place.write("a", "return mw.script {")
+        w.wait_error("the version from before goes on")
+        place.write("b", probe("b", 1))
+        w.wait_error("moonwatch: loaded b in ")
+        equal(probed(w), [("a", 2), ("b", 1)], "after both")
+        os.unlink(place.file("a"))
+        until(w, [("b", 1)])
+        equal(w.stop(), 0, "status")
+
+
 @test("scripts come and go with their files, and one that was renamed is not told twice")
 def come_and_go():
     place = Place(a=probe("a", 1))
