@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <ev.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
@@ -18,9 +19,9 @@ static const char usage[] =
     "\n"
     "Watches every process until Ctrl-C. Without scripts, each event is one line: text on a\n"
     "terminal, JSON (ECS names) elsewhere. With scripts, they decide what is written. A directory\n"
-    "means each *.lua in it but tests (NAME_test.lua), in the order of names; what changes there is\n"
-    "loaded anew at once. At the end a summary goes to stderr, and at each SIGUSR1 one of what was\n"
-    "until then.\n"
+    "means each *.lua in it but tests (NAME_test.lua), in the order of names; scripts are reloaded\n"
+    "when their files change; without a terminal SIGHUP looks for changes at once. At the end a\n"
+    "summary goes to stderr, and at each SIGUSR1 one of what was until then.\n"
     "\n"
     "  -e LINE          a script in one line; may be given more than once. EVENT is fork exec "
     "exit\n"
@@ -62,6 +63,7 @@ struct watch {
     struct moonwatch_options options;
     double seconds; /* --for; 0: no end */
     bool quiet, json, text;
+    bool hangup_ends; /* else it reloads */
     const char *lines[64], *trusted[64];
     int lines_len, trusted_len;
     struct cli_settings settings;
@@ -291,6 +293,31 @@ static void on_signal(struct ev_loop *loop, ev_signal *watcher, int events)
     ev_break(loop, EVBREAK_ALL);
 }
 
+static void on_reloaded(void *ctx, int result, const char *text)
+{
+    (void)ctx, (void)result, (void)text; /* it is on stderr already */
+}
+
+/* Where there are files, and no terminal that could hang up, it is an operator's request. */
+static void on_hangup(struct ev_loop *loop, ev_signal *watcher, int events)
+{
+    static const char *const reload[] = { "reload" };
+    struct watch *w = watcher->data;
+    (void)events;
+    if (w->hangup_ends)
+        ev_break(loop, EVBREAK_ALL);
+    else
+        moonwatch_order(w->watch, reload, 1, on_reloaded, NULL);
+}
+
+static bool has_terminal(void)
+{
+    int fd = open("/dev/tty", O_RDONLY | O_NOCTTY | O_CLOEXEC);
+    if (fd >= 0)
+        close(fd);
+    return fd >= 0;
+}
+
 static void on_time(struct ev_loop *loop, ev_timer *watcher, int events)
 {
     (void)watcher, (void)events;
@@ -418,17 +445,20 @@ static void say_small_buffer(struct moonwatch *m, size_t asked)
 
 static int watch(struct watch *w, struct moonwatch *m)
 {
-    static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
-    ev_signal on[3], summary;
+    static const int signals[] = { SIGINT, SIGTERM };
+    ev_signal on[2], summary, hangup;
     ev_timer end;
 
-    for (int i = 0; i < 3; i++) { /* before anything is written: who reads it may end us */
+    for (int i = 0; i < 2; i++) { /* before anything is written: who reads it may end us */
         ev_signal_init(&on[i], on_signal, signals[i]);
         ev_signal_start(w->loop, &on[i]);
     }
     ev_signal_init(&summary, on_summary, SIGUSR1);
     summary.data = w;
     ev_signal_start(w->loop, &summary);
+    ev_signal_init(&hangup, on_hangup, SIGHUP);
+    hangup.data = w;
+    ev_signal_start(w->loop, &hangup);
     w->watch = m;
     int result = moonwatch_start(m, w->loop);
     if (result < 0)
@@ -442,6 +472,7 @@ static int watch(struct watch *w, struct moonwatch *m)
     ev_run(w->loop, 0);
     double seconds = ev_time() - w->began;
 
+    ev_signal_stop(w->loop, &hangup);
     ev_signal_stop(w->loop, &summary);
     moonwatch_stop(m);
     if (*moonwatch_error(m) && w->status != EXIT_OK)
@@ -494,6 +525,7 @@ static int begin(int argc, char **argv, bool scripts)
         fputs("moonwatch: not enough memory\n", stderr);
         return EXIT_FAILED;
     }
+    w.hangup_ends = has_terminal() || (optind == argc && !w.trusted_len);
     if (add_scripts(&w, m, argc - optind, argv + optind) < 0)
         return fail(m, EXIT_SCRIPT);
     return watch(&w, m);
