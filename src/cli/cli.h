@@ -13,6 +13,7 @@ enum {
     EXIT_USAGE = 2,   /* the command line is wrong */
     EXIT_SCRIPT = 3,  /* a script cannot be read or loaded */
     EXIT_REFUSED = 4, /* the kernel does not let us watch here */
+    EXIT_ABSENT = 5,  /* no watch answers there */
 };
 
 /* One subcommand: argv[0] is its name. Returns an exit status. */
