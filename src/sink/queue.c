@@ -115,8 +115,7 @@ static int map_all(struct queue *q, int fd)
     if (shared == MAP_FAILED)
         return -errno;
     q->shared = shared;
-    void *flight =
-        mmap(NULL, page_round(q->size + 1), rw, MAP_SHARED, fd, (off_t)(head + q->size));
+    void *flight = mmap(NULL, page_round(q->size + 1), rw, MAP_SHARED, fd, (off_t)(head + q->size));
     if (flight == MAP_FAILED)
         return -errno;
     q->flight = flight;
@@ -204,7 +203,8 @@ static bool spool_push(struct queue *q, const void *bytes, uint32_t len)
     return true;
 }
 
-/* The first record of the spool comes into memory. 1; 0: no room for it yet; -1: it is no record. */
+/* The first record of the spool comes into memory. 1; 0: no room for it yet; -1: it is no record.
+ */
 static int spool_pop(struct queue *q)
 {
     struct queue_state *s = &q->now;

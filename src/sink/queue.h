@@ -6,8 +6,8 @@
  * and one store makes them valid. Nothing that is found in the memory is trusted.
  *
  * The one thing that no memory can tell is whether the kernel had taken bytes from a process that
- * died before it heard so: what was being written then is *in doubt*. For a file its size tells; for
- * anything else the records are written again, and counted. */
+ * died before it heard so: what was being written then is *in doubt*. For a file its size tells;
+ * for anything else the records are written again, and counted. */
 #ifndef SINK_QUEUE_H
 #define SINK_QUEUE_H
 
@@ -45,13 +45,13 @@ struct queue {
     uint64_t spool_size;
 };
 
-/* The privileged side: memory for a queue of so many bytes (a power of two, SPEC_QUEUE_MIN at least),
- * empty, of a size that nobody can change any more. A descriptor, or -errno. */
+/* The privileged side: memory for a queue of so many bytes (a power of two, SPEC_QUEUE_MIN at
+ * least), empty, of a size that nobody can change any more. A descriptor, or -errno. */
 int queue_make(uint64_t size);
 
 /* Go on with what is there. `spool` is a file of at most `spool_size` bytes, -1 and 0 without one.
- * 0; -EBADMSG when the memory did not hold a queue's state: it is then empty and usable, but what it
- * held is lost; another -errno: no queue. */
+ * 0; -EBADMSG when the memory did not hold a queue's state: it is then empty and usable, but what
+ * it held is lost; another -errno: no queue. */
 int queue_attach(struct queue *q, int fd, uint64_t size, enum sink_full full, int spool,
                  uint64_t spool_size);
 void queue_detach(struct queue *q);
@@ -78,12 +78,14 @@ int queue_next(const struct queue *q, struct iovec *parts, int cap, size_t most)
 void queue_intend(struct queue *q, size_t n, uint64_t before);
 void queue_wrote(struct queue *q, size_t n);
 
-/* Was somebody writing who did not live to say how much? Settle it: `before` and a size now tell for
- * a file (pass true), else the records are written again, one that was begun after a newline. */
+/* Was somebody writing who did not live to say how much? Settle it: `before` and a size now tell
+ * for a file (pass true), else the records are written again, one that was begun after a newline.
+ */
 bool queue_in_doubt(const struct queue *q);
 void queue_settle(struct queue *q, bool is_file, uint64_t size_now);
 
-/* The record that is written in parts is to be written from its beginning: its reader is a new one. */
+/* The record that is written in parts is to be written from its beginning: its reader is a new one.
+ */
 void queue_restart(struct queue *q);
 
 /* Nobody can take the first record: give it up. */

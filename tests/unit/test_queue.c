@@ -223,7 +223,8 @@ static void settle(int file)
         queue_settle(&queue, true, (uint64_t)size_of(file));
 }
 
-/* A little of everything: fill until records are given up or spooled, write whole ones and parts. */
+/* A little of everything: fill until records are given up or spooled, write whole ones and parts.
+ */
 static void live(int file)
 {
     push_number(pushed_so_far());
@@ -254,7 +255,6 @@ static uint64_t check_file(int file)
     return lines;
 }
 
-
 static int copy_of(int fd)
 {
     int copy = memfd_create("test-copy", MFD_CLOEXEC);
@@ -270,9 +270,8 @@ static void look(enum sink_full full, int file)
 {
     int after = copy_of(memory), file_after = copy_of(file), spool_after = copy_of(spool);
     struct queue kept = queue;
-    assert_int_equal(queue_attach(&queue, after, SIZE, full, full == SINK_SPOOL ? spool_after : -1,
-                                  SPOOL),
-                     0);
+    assert_int_equal(
+        queue_attach(&queue, after, SIZE, full, full == SINK_SPOOL ? spool_after : -1, SPOOL), 0);
     settle(file_after);
     uint64_t pushed = pushed_so_far(), dropped = queue_count(&queue).dropped;
     assert_true(pushed >= 400);

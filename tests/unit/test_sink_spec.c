@@ -39,10 +39,22 @@ static void a_good_spec_survives_the_way(void **state)
 static void what_makes_no_sense_is_refused(void **state)
 {
     struct sink_spec bad[] = {
-        SPEC(KINDS, "x"), SPEC(STDOUT, "x"),   SPEC(FILE, ""),       SPEC(FILE, "a\0b"),
-        SPEC(UNIX, ""),   SPEC(EXEC, ""),      SPEC(EXEC, "logger"), SPEC(EXEC, "\0"),
-        SPEC(FILE, "q"),  SPEC(FILE, "full"),  SPEC(FILE, "spool"),  SPEC(FILE, "no spool"),
-        SPEC(FILE, "r"),  SPEC(UNIX, "rotate"), SPEC(FILE, "keep 0"), SPEC(FILE, "keep 100"),
+        SPEC(KINDS, "x"),
+        SPEC(STDOUT, "x"),
+        SPEC(FILE, ""),
+        SPEC(FILE, "a\0b"),
+        SPEC(UNIX, ""),
+        SPEC(EXEC, ""),
+        SPEC(EXEC, "logger"),
+        SPEC(EXEC, "\0"),
+        SPEC(FILE, "q"),
+        SPEC(FILE, "full"),
+        SPEC(FILE, "spool"),
+        SPEC(FILE, "no spool"),
+        SPEC(FILE, "r"),
+        SPEC(UNIX, "rotate"),
+        SPEC(FILE, "keep 0"),
+        SPEC(FILE, "keep 100"),
         SPEC(FILE, "keep without rotate"),
     };
     (void)state;
