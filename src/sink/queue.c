@@ -102,7 +102,7 @@ static bool state_holds(const struct queue *q)
         return false;
     if (s->intent > used(q) + s->flight_len - s->flight_at || s->before >= limit)
         return false;
-    return q->shared->magic == MAGIC && records_hold(q);
+    return s->told <= s->dropped && q->shared->magic == MAGIC && records_hold(q);
 }
 
 /* --- attaching ------------------------------------------------------------------------------- */
@@ -268,6 +268,21 @@ struct queue_counts queue_count(const struct queue *q)
                                   .doubtful = s->doubtful,
                                   .queued = s->queued + (s->flight_len != 0),
                                   .spooled = s->spooled };
+}
+
+uint64_t queue_take_untold(struct queue *q)
+{
+    uint64_t n = q->now.dropped - q->now.told;
+    if (n) {
+        q->now.told = q->now.dropped;
+        commit(q);
+    }
+    return n;
+}
+
+bool queue_is_within_record(const struct queue *q)
+{
+    return q->now.flight_len != 0;
 }
 
 static void append(struct queue *q, const void *bytes, uint32_t len)

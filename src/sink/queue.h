@@ -32,6 +32,7 @@ struct queue_state {
                                         one; length 0: none */
     uint64_t intent, before;         /* bytes being written, and the file's size before that */
     uint64_t sent, dropped, doubtful, queued, spooled;
+    uint64_t told; /* of the dropped ones */
 };
 
 struct queue {
@@ -65,6 +66,12 @@ bool queue_has_room(const struct queue *q, size_t len);
 
 bool queue_is_empty(const struct queue *q);
 struct queue_counts queue_count(const struct queue *q);
+
+/* How many were dropped since this was asked last, by whichever process. */
+uint64_t queue_take_untold(struct queue *q);
+
+/* Is a record begun and not finished? */
+bool queue_is_within_record(const struct queue *q);
 
 /* --- writing it out ---------------------------------------------------------------------- */
 
