@@ -71,6 +71,13 @@ struct moonwatch_options {
     enum moonwatch_priority priority; /* with `realtime`: the best to try; else the next */
     double delay;                /* seconds for which events gather before they are read: 0.008;
                                     0: each is read at once */
+
+    /* Budgets of scripts in workers; 0: no bound. */
+    double soft;          /* seconds of processor time for one call, then an error: 0.05 */
+    double hard;          /* seconds for one call, then the worker is killed: 1 */
+    size_t memory_bytes;  /* of all scripts of a worker together: 64 MiB */
+    int errors_a_minute;  /* of one script, then it is off: 60 */
+    bool ward;            /* whose call killed a worker goes on alone instead of being off */
 };
 
 /* Fill in the defaults. */
@@ -80,11 +87,17 @@ MOONWATCH_API void moonwatch_options_init(struct moonwatch_options *options);
 MOONWATCH_API struct moonwatch *moonwatch_new(const struct moonwatch_options *options);
 
 /* Add scripts, before the start: a file, or each *.lua in a directory in the order of their
- * names; a script's text under a name; a one-liner ("exec: comm == 'curl'"). Files are read now,
+ * names; the same with all of LuaJIT, in a worker of their own; a script's text under a name; a one-liner ("exec: comm == 'curl'"). Files are read now,
  * run at the start. */
 MOONWATCH_API int moonwatch_add_path(struct moonwatch *m, const char *path);
+MOONWATCH_API int moonwatch_add_trusted(struct moonwatch *m, const char *path);
 MOONWATCH_API int moonwatch_add_text(struct moonwatch *m, const char *name, const char *text);
 MOONWATCH_API int moonwatch_add_line(struct moonwatch *m, const char *line);
+
+/* A script is taken only when nobody could have written it but root or the user who we are: so must
+ * it be with its directories. This user's are taken too, by the whole program: the one who typed
+ * sudo. Before anything is added. */
+MOONWATCH_API void moonwatch_trust_owner(unsigned uid);
 
 /* Shake hands with the kernel, load the scripts, start watching on `loop`: snapshots of the
  * running processes come first. -EPERM and -ENOTSUP: the kernel refused; -EINVAL: a script is
@@ -104,6 +117,7 @@ struct moonwatch_script_summary {
     char name[64];
     uint64_t events, errors, alerts;
     uint64_t undecided; /* events that lacked what a one-liner looked at */
+    const char *off;    /* why it was switched off; NULL: it was not */
 };
 
 struct moonwatch_summary {

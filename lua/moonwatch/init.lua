@@ -31,13 +31,16 @@ function mw.script(script)
   if script.on ~= nil and type(script.on) ~= "table" then
     error("mw.script: `on` must be a table of event = function", 2)
   end
+  if script.reload ~= nil and type(script.reload) ~= "function" then
+    error("mw.script: `reload` must be a function of the state of the version before", 2)
+  end
   if script.needs ~= nil then
     if type(script.needs) ~= "table" and script.needs ~= "all" then
       error('mw.script: `needs` must be "all" or a list of fields', 2)
     end
     core._needs(script.needs)
   end
-  core._subscribe(script.name, script.on or {}, script.threads == true)
+  core._subscribe(script.name, script.on or {}, script.threads == true, script)
   return script
 end
 
@@ -170,6 +173,7 @@ function mw.alert(alert)
     error("mw.alert: severity is low, medium, high or critical, not '" .. tostring(severity) .. "'", 2)
   end
   local key = alert.key ~= nil and tostring(alert.key) or nil
+  core._verdict(severity, alert.text, alert.event, key)
   local held = 0
   if alert.dedup then
     local span = mw.seconds(alert.dedup)

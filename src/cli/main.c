@@ -1,6 +1,7 @@
 /* main.c - finds the subcommand; parses what all of them take the same way. */
 #include "cli/cli.h"
 
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -142,8 +143,19 @@ bool cli_colour(void)
     return isatty(STDOUT_FILENO) && !(no_color && *no_color);
 }
 
+/* Who may become root by sudo may keep scripts at home. */
+static void trust_who_typed_sudo(void)
+{
+    const char *uid = geteuid() == 0 ? secure_getenv("SUDO_UID") : NULL;
+    char *end;
+    unsigned long owner = uid && *uid >= '0' && *uid <= '9' ? strtoul(uid, &end, 10) : 0;
+    if (owner && !*end && owner < UINT_MAX)
+        moonwatch_trust_owner((unsigned)owner);
+}
+
 int main(int argc, char **argv)
 {
+    trust_who_typed_sudo();
     if (argc > 1 &&
         (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")))
         return help(stdout);

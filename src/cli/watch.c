@@ -297,6 +297,8 @@ static void summarize_scripts(struct moonwatch *m)
                 grouped(script->events), grouped(script->alerts), grouped(script->errors));
         if (script->undecided)
             fprintf(stderr, ", %s undecided", grouped(script->undecided));
+        if (script->off)
+            fputs(", off", stderr);
         fputc('\n', stderr);
     }
 }

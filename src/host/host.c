@@ -1,15 +1,17 @@
 /* host.c - one lua_State, the scripts in it, and the events that they get. See host.h.
  *
- * Budgets belong into host_call, the profiles of the sandbox into open_state, a new generation of a
- * script into load: each has one place. */
+ * Every call of a script goes through host_call, which keeps its budget; how versions of scripts
+ * come and go is in versions.c. */
 #include "host/state.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "host/library.h"
 #include "host/needs.h"
 
 #include <errno.h>
 #include <lualib.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,7 +27,7 @@ struct host *host_of(lua_State *L)
     return h;
 }
 
-static void set_error(struct host *h, const char *text)
+void host_set_error(struct host *h, const char *text)
 {
     buf_clear(&h->error);
     buf_puts(&h->error, text);
@@ -56,6 +58,24 @@ static int add_traceback(lua_State *L)
     return 1;
 }
 
+/* The clock is read for a sample of the calls only. */
+static bool timed(const struct policy *policy)
+{
+    return policy->count->calls < 64 || policy->count->calls % 8 == 0;
+}
+
+static int call(struct host *h, struct policy *policy, int args, int results, int base)
+{
+    int64_t from = timed(policy) ? clock_mono_ns() : 0;
+    policy->count->calls++;
+    budget_begin(&h->budget, policy->id);
+    int failed = lua_pcall(h->L, args, results, base);
+    budget_end(&h->budget);
+    if (from)
+        tally_add(&policy->times, clock_mono_ns() - from);
+    return failed;
+}
+
 bool host_call(struct host *h, struct policy *policy, int args, int results)
 {
     lua_State *L = h->L;
@@ -65,15 +85,17 @@ bool host_call(struct host *h, struct policy *policy, int args, int results)
     lua_rawgeti(L, LUA_REGISTRYINDEX, h->traceback);
     lua_insert(L, base);
     h->current = policy;
-    int failed = lua_pcall(L, args, results, base);
+    int failed = outer ? lua_pcall(L, args, results, base) : call(h, policy, args, results, base);
     h->current = outer;
     lua_remove(L, base);
     if (!failed)
         return true;
 
     const char *text = lua_tostring(L, -1);
-    set_error(h, text ? text : "not enough memory for the message");
+    host_set_error(h, text ? text : "not enough memory for the message");
     lua_pop(L, 1);
+    if (failed == LUA_ERRMEM)
+        h->unsettled = true;
     return false;
 }
 
@@ -81,14 +103,41 @@ int host_request(struct host *h, enum request_kind kind, const void *bytes, size
                  struct buf *out, int *fds)
 {
     const struct host_world *world = &h->options.world;
-    return world->request ? world->request(world->ctx, kind, bytes, len, out, fds) : -ENOTCONN;
+    if (!world->request)
+        return -ENOTCONN;
+    budget_pause(&h->budget, true);
+    int result = world->request(world->ctx, kind, bytes, len, out, fds);
+    budget_pause(&h->budget, false);
+    return result;
 }
 
-/* The first error of a script is shown, all are counted. */
-static void count_error(struct host *h, struct policy *policy)
+void host_off(struct host *h, struct policy *policy, const char *format, ...)
 {
-    if (!policy->errors++)
+    va_list args;
+    va_start(args, format);
+    vsnprintf(policy->why, sizeof policy->why, format, args);
+    va_end(args);
+    policy->live = false;
+    policy->off = h->unsettled = true;
+    log_error("%s is off until its file changes: %s", policy->name, policy->why);
+    if (h->options.world.off)
+        h->options.world.off(h->options.world.ctx, policy->id, policy->why);
+}
+
+/* The first error of a script is shown, all are counted; too many within a minute switch it off. */
+void host_count_error(struct host *h, struct policy *policy)
+{
+    int64_t now = clock_mono_ns();
+    if (!policy->count->errors++)
         log_error("%s: %s", policy->name, host_error(h));
+    if (now - policy->minute_ns >= 60 * NS_PER_SECOND) {
+        policy->minute_ns = now;
+        policy->minute_errors = 0;
+    }
+    int most = h->options.errors_a_minute;
+    if (most && ++policy->minute_errors > (uint64_t)most && policy->live)
+        host_off(h, policy, "more than %d errors within a minute, the last: %.*s", most,
+                 (int)strcspn(host_error(h), "\n"), host_error(h));
 }
 
 /* --- events ------------------------------------------------------------------------------- */
@@ -102,9 +151,17 @@ static bool about_thread(const struct event *ev)
 
 static bool wanted(const struct handler *handler, const struct event *ev, bool thread, bool summed)
 {
-    if ((thread && !handler->policy->threads) || (summed && handler->policy->storm))
+    const struct policy *policy = handler->policy;
+    if (!policy->live || (thread && !policy->threads) || (summed && policy->storm))
         return false;
     return !handler->where || where_matches(handler->where, ev);
+}
+
+/* A predecessor died in this record: who had it before does not get it again. */
+static bool had_it(const struct host *h, const struct event *ev, const struct policy *policy)
+{
+    return h->resume_seq && event_int(ev, F_SEQ, -1) == h->resume_seq &&
+           policy->id < h->resume_after;
 }
 
 /* The table is built when the first handler wants it, and shared. `summed`: not for those who want
@@ -116,16 +173,19 @@ static void deliver(struct host *h, const struct event *ev, bool summed)
     bool thread = about_thread(ev);
 
     h->event = ev;
+    budget_serve(&h->budget, event_int(ev, F_SEQ, 0));
     for (struct handler *handler = h->handlers[event_kind(ev)]; handler; handler = handler->next) {
-        if (!wanted(handler, ev, thread, summed))
+        if (!wanted(handler, ev, thread, summed) || had_it(h, ev, handler->policy))
             continue;
         if (lua_gettop(L) == base)
             api_event_push(L, ev);
-        handler->policy->events++;
+        handler->policy->count->events++;
+        budget_served(&h->budget, handler->policy->id);
         lua_rawgeti(L, LUA_REGISTRYINDEX, handler->function_ref);
         lua_pushvalue(L, base + 1);
-        if (!host_call(h, handler->policy, 1, 0))
-            count_error(h, handler->policy);
+        lua_rawgeti(L, LUA_REGISTRYINDEX, handler->policy->state_ref);
+        if (!host_call(h, handler->policy, 2, 0))
+            host_count_error(h, handler->policy);
     }
     h->event = NULL;
     lua_settop(L, base);
@@ -174,6 +234,8 @@ void host_event(struct host *h, const struct event *ev)
     bool summed = h->storm && storm_on(h->storm) && sum_up(h, ev);
     if (h->options.print_all && shown(ev) && !about_thread(ev))
         api_write_event(h, ev);
+    if (h->unsettled)
+        versions_settle(h);
     if (h->handlers[event_kind(ev)])
         deliver(h, ev, summed);
 }
@@ -272,12 +334,16 @@ void host_timer(struct host *h, int id)
     struct timer timer =
         h->timers[id]; /* the call may move the array, or start anew in its place */
     lua_rawgeti(h->L, LUA_REGISTRYINDEX, timer.function_ref);
+    if (!timer.policy->live) {
+        lua_pop(h->L, 1);
+        return;
+    }
     if (!timer.repeats) {
         luaL_unref(h->L, LUA_REGISTRYINDEX, timer.function_ref);
         h->timers[id].function_ref = LUA_NOREF;
     }
     if (!host_call(h, timer.policy, 0, 0))
-        count_error(h, timer.policy);
+        host_count_error(h, timer.policy);
 }
 
 void host_finish(struct host *h)
@@ -289,7 +355,7 @@ void host_finish(struct host *h)
         h->at_exit = handler->next;
         lua_rawgeti(h->L, LUA_REGISTRYINDEX, handler->function_ref);
         if (!host_call(h, handler->policy, 0, 0))
-            count_error(h, handler->policy);
+            host_count_error(h, handler->policy);
         free(handler);
     }
     host_flush(h);
@@ -297,159 +363,45 @@ void host_finish(struct host *h)
 
 int host_flush(struct host *h)
 {
+    if (h->unsettled || h->budget.memory > h->options.memory_bytes / 4 * 3)
+        versions_settle(h);
     return output_flush(&h->output);
 }
 
-/* --- loading ------------------------------------------------------------------------------ */
-
-static void remove_handlers(struct host *h, struct handler **list, const struct policy *policy)
+void host_know(struct host *h, const struct event *ev)
 {
-    while (*list) {
-        struct handler *handler = *list;
-        if (handler->policy != policy) {
-            list = &handler->next;
-            continue;
-        }
-        *list = handler->next;
-        luaL_unref(h->L, LUA_REGISTRYINDEX, handler->function_ref);
-        luaL_unref(h->L, LUA_REGISTRYINDEX, handler->where_ref);
-        free(handler);
-    }
+    tracker_apply(h->tracker, ev);
 }
 
-/* Everything that a script registered goes with it. */
-static void unload(struct host *h, struct policy *policy)
+void host_tick(struct host *h, int64_t cpu_ns)
 {
-    for (int kind = 0; kind < EVENT_KINDS; kind++)
-        remove_handlers(h, &h->handlers[kind], policy);
-    remove_handlers(h, &h->at_exit, policy);
-    for (int id = 0; id < h->timers_len; id++) {
-        if (h->timers[id].function_ref == LUA_NOREF || h->timers[id].policy != policy)
-            continue;
-        h->options.world.timer_stop(h->options.world.ctx, id);
-        luaL_unref(h->L, LUA_REGISTRYINDEX, h->timers[id].function_ref);
-        h->timers[id].function_ref = LUA_NOREF;
-    }
-    luaL_unref(h->L, LUA_REGISTRYINDEX, policy->env);
-
-    struct policy **at = &h->policies;
-    while (*at != policy)
-        at = &(*at)->next;
-    *at = policy->next;
-    free(policy);
+    budget_tick(&h->budget, cpu_ns);
 }
 
-/* "@/etc/moonwatch/web-shell.lua" -> "web-shell" */
-static void name_after(struct policy *policy, const char *chunk)
+bool host_over(const struct host *h)
 {
-    const char *slash = strrchr(chunk, '/');
-    const char *base = slash ? slash + 1 : chunk + (*chunk == '@' || *chunk == '=');
-    size_t len = strlen(base);
-    if (len > 4 && !strcmp(base + len - 4, ".lua"))
-        len -= 4;
-    if (len >= sizeof policy->name)
-        len = sizeof policy->name - 1;
-    for (size_t i = 0; i < len; i++)
-        policy->name[i] = (unsigned char)base[i] < ' ' || base[i] == 0x7f ? '?' : base[i];
-    policy->name[len] = '\0';
+    return h->budget.over;
 }
 
-static struct policy *new_policy(struct host *h, const char *chunk)
+size_t host_memory(const struct host *h)
 {
-    struct policy *policy = calloc(1, sizeof *policy);
-    if (!policy)
-        return NULL;
-    name_after(policy, chunk);
-    struct policy **end = &h->policies;
-    while (*end)
-        end = &(*end)->next;
-    *end = policy;
-
-    lua_State *L = h->L;
-    lua_newtable(L); /* its environment: reads fall through to the globals, writes stay */
-    lua_newtable(L);
-    lua_pushvalue(L, LUA_GLOBALSINDEX);
-    lua_setfield(L, -2, "__index");
-    lua_setmetatable(L, -2);
-    policy->env = luaL_ref(L, LUA_REGISTRYINDEX);
-    return policy;
+    return h->budget.memory;
 }
 
-/* Run the chunk below its `args` arguments on the stack as the new policy.  [-(args + 1), +0, -] */
-static int run_chunk(struct host *h, struct policy *policy, int args)
-{
-    if (host_call(h, policy, args, 0))
-        return 0;
-    unload(h, policy);
-    return -EINVAL;
-}
-
-int host_load(struct host *h, const char *name, const char *text, size_t len)
-{
-    struct policy *policy = new_policy(h, name);
-    if (!policy) {
-        set_error(h, "not enough memory");
-        return -ENOMEM;
-    }
-    if (luaL_loadbufferx(h->L, text, len, name, "t")) {
-        set_error(h, lua_tostring(h->L, -1));
-        lua_pop(h->L, 1);
-        unload(h, policy);
-        return -EINVAL;
-    }
-    lua_rawgeti(h->L, LUA_REGISTRYINDEX, policy->env);
-    lua_setfenv(h->L, -2);
-    policy->needs = needs_of_text(text, len);
-    h->loading = (struct host_chunk){ name, text, len };
-    int result = run_chunk(h, policy, 0);
-    h->loading = (struct host_chunk){ 0 };
-    return result;
-}
-
-/* [-0, +1, e] */
-static int push_oneliner(lua_State *L)
-{
-    lua_getglobal(L, "require");
-    lua_pushliteral(L, "moonwatch.oneliner");
-    lua_call(L, 1, 1);
-    return 1;
-}
-
-int host_load_line(struct host *h, const char *line)
-{
-    char name[24] = "=-e";
-    if (h->lines++)
-        snprintf(name, sizeof name, "=-e #%d", h->lines);
-    struct policy *policy = new_policy(h, name);
-    if (!policy) {
-        set_error(h, "not enough memory");
-        return -ENOMEM;
-    }
-    lua_pushcfunction(h->L, push_oneliner);
-    if (!host_call(h, policy, 0, 1)) {
-        unload(h, policy);
-        return -EINVAL;
-    }
-    policy->needs = needs_of_text(line, strlen(line));
-    lua_pushstring(h->L, policy->name);
-    lua_pushstring(h->L, line);
-    lua_rawgeti(h->L, LUA_REGISTRYINDEX, policy->env);
-    int result = run_chunk(h, policy, 3);
-    char *below = result < 0 ? memmem(h->error.data, h->error.len, "\nstack traceback", 16) : NULL;
-    if (below) /* a traceback through the library tells the author of a line nothing */
-        h->error.len = (size_t)(below - h->error.data);
-    return result;
-}
+/* --- what scripts want --------------------------------------------------------------------- */
 
 uint32_t host_kinds(const struct host *h)
 {
-    return h->options.print_all ? ON_ALL : h->kinds;
+    uint32_t kinds = h->options.print_all ? ON_ALL : 0;
+    for (const struct policy *policy = h->policies; policy; policy = policy->next)
+        kinds |= policy->off ? 0 : policy->kinds;
+    return kinds;
 }
 
 bool host_threads(const struct host *h)
 {
     for (const struct policy *policy = h->policies; policy; policy = policy->next)
-        if (policy->threads)
+        if (policy->threads && !policy->off)
             return true;
     return false;
 }
@@ -477,10 +429,18 @@ int host_scripts(const struct host *h, struct host_script *to, int cap)
     for (const struct policy *p = h->policies; p; p = p->next, n++) {
         if (n >= cap)
             continue;
-        to[n] = (struct host_script){ .events = p->events,
-                                      .errors = p->errors,
-                                      .alerts = p->alerts,
-                                      .undecided = p->undecided,
+        to[n] = (struct host_script){ .id = p->id,
+                                      .generation = p->generation,
+                                      .events = p->count->events,
+                                      .errors = p->count->errors,
+                                      .alerts = p->count->alerts,
+                                      .undecided = p->count->undecided,
+                                      .calls = p->count->calls,
+                                      .p50_ns = tally_percentile(&p->times, 0.5),
+                                      .p99_ns = tally_percentile(&p->times, 0.99),
+                                      .memory_bytes = p->memory_bytes,
+                                      .off = p->off,
+                                      .shadow = p->shadow,
                                       .needs = p->needs,
                                       .kinds = p->kinds,
                                       .threads = p->threads };
@@ -519,6 +479,12 @@ static int open_state(lua_State *L)
     return 0;
 }
 
+static void waits(void *ctx, bool begins)
+{
+    struct host *h = ctx;
+    budget_pause(&h->budget, begins);
+}
+
 int host_new(struct host **out, const struct host_options *options)
 {
     struct host *h = calloc(1, sizeof *h);
@@ -526,8 +492,15 @@ int host_new(struct host **out, const struct host_options *options)
         return -ENOMEM;
     h->options = *options;
     h->tracker = tracker_new(options->table_bytes);
-    h->L = luaL_newstate();
+    budget_init(&h->budget, options->marks, options->soft_ns, options->memory_bytes);
+    h->resume_seq = (int64_t)atomic_load(&h->budget.marks[MARK_SEQ]);
+    h->resume_after = atomic_load(&h->budget.marks[MARK_SERVED]);
+    h->L = h->budget.L = lua_newstate(budget_alloc, &h->budget);
     output_init(&h->output, options->fd, options->json);
+    h->output.waits = waits;
+    h->output.waits_ctx = h;
+    if (options->output_memory)
+        output_share(&h->output, options->output_memory, options->output_lock);
     if (!h->tracker || !h->L || lua_cpcall(h->L, open_state, h)) {
         if (h->L && lua_isstring(h->L, -1))
             log_error("%s", lua_tostring(h->L, -1));
@@ -545,7 +518,7 @@ void host_free(struct host *h)
     if (!h)
         return;
     while (h->L && h->policies)
-        unload(h, h->policies);
+        version_free(h, h->policies);
     if (h->L)
         lua_close(h->L);
     tracker_free(h->tracker);

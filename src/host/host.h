@@ -36,8 +36,25 @@ struct host_world {
      * in the middle of an event, once per field at most. */
     void (*need)(void *ctx, uint64_t fields);
 
+    /* A script was switched off, for good. NULL: nobody cares. */
+    void (*off)(void *ctx, uint32_t id, const char *why);
+
     /* The figures of the watch as of now; NULL: they are all 0. */
     void (*figures)(void *ctx, struct figures *out);
+};
+
+/* What is counted of a script, whatever its version. */
+struct host_count {
+    uint64_t events, errors, alerts, undecided, calls;
+};
+
+/* Counts that outlive a process that is killed: the next one goes on with them. Zeroed: empty. */
+#define HOST_COUNTS 1024
+struct host_counts {
+    struct {
+        uint32_t taken, id;
+        struct host_count count;
+    } of[HOST_COUNTS];
 };
 
 struct host_options {
@@ -47,18 +64,67 @@ struct host_options {
     int fd;             /* where lines go; borrowed */
     bool json;
     bool print_all; /* write every event that is told, scripts or not */
+
+    /* Budgets; 0: no bound. */
+    int64_t soft_ns;         /* processor time of one call, as far as host_tick is called */
+    size_t memory_bytes;     /* of all scripts together */
+    int errors_a_minute;     /* of one script: more switch it off */
+    _Atomic uint64_t *marks; /* BUDGET_MARKS words for who watches from outside, or NULL; borrowed.
+                                What a predecessor left there says where to go on. */
+
+    /* Where lines wait until they are written, so that they outlive a process that is killed; NULL:
+     * in memory of our own. With it a lock for who shares the descriptor, or -1. */
+    struct output_memory *output_memory;
+    struct host_counts *counts; /* the same for counts */
+    int output_lock;
 };
 
 /* 0, or -errno. */
 int host_new(struct host **out, const struct host_options *options);
 void host_free(struct host *h);
 
-/* Load one script; `name` is for messages ("@" and the path, or "=" and a word, as in Lua). 0; or
- * -EINVAL with the message in host_error(), and nothing of it left but what it printed. */
-int host_load(struct host *h, const char *name, const char *text, size_t len);
+/* A script to load. */
+struct host_source {
+    uint32_t id;         /* names the script for good; scripts get an event in the order of ids */
+    uint32_t generation; /* of its text, for people */
+    const char *name;    /* for messages: "@" and the path, or "=" and a word, as in Lua; NULL: the
+                            text is a one-liner: "exec: comm == 'curl'" */
+    const char *text;
+    size_t len;
+    bool shadow; /* beside the version that counts: what it tells is noted, not told */
+};
 
-/* Load a one-liner: "exec: comm == 'curl'", "exec,exit: uid == 0 => print(cmdline)". */
+/* Load a script, or the next version of one that is there: it is loaded beside the old one, takes
+ * over its state and then its place, between two events. 0; or -EINVAL with the message in
+ * host_error(): then nothing of it is left but what it printed, and the old one goes on. */
+int host_replace(struct host *h, const struct host_source *source);
+
+/* The same with the next id that is free. */
+int host_load(struct host *h, const char *name, const char *text, size_t len);
 int host_load_line(struct host *h, const char *line);
+
+/* The script goes, and its shadow. */
+void host_unload(struct host *h, uint32_t id);
+
+/* Append what script and shadow told, as one JSON object: { "both": 3, "only_old": ["..."],
+ * "only_new": ["..."], "lost": 0 }. 0, or -ENOENT: it has no shadow. */
+int host_compare(struct host *h, uint32_t id, struct buf *out);
+
+/* The shadow goes. */
+void host_drop_shadow(struct host *h, uint32_t id);
+
+/* Run a line of somebody's in an environment that is kept from line to line; what it returned goes,
+ * as text, to `out`. 0, or -EINVAL with host_error(). */
+int host_eval(struct host *h, const char *text, size_t len, struct buf *out);
+
+/* Is a call of a script over its time? Safe in a signal handler of the same thread. */
+void host_tick(struct host *h, int64_t cpu_ns);
+
+/* Is it? In a signal handler too. */
+bool host_over(const struct host *h);
+
+/* Memory that the scripts hold, in bytes. */
+size_t host_memory(const struct host *h);
 
 /* The last failure: one sentence, with the traceback below it where there is one. */
 const char *host_error(const struct host *h);
@@ -74,6 +140,9 @@ uint64_t host_needs(const struct host *h);
 /* Deliver one record; borrowed for the call. */
 void host_event(struct host *h, const struct event *ev);
 
+/* A process that is known already: scripts are told nothing. */
+void host_know(struct host *h, const struct event *ev);
+
 /* This many records never reached the host; scripts get a `lost` event. */
 void host_missed(struct host *h, uint64_t records);
 
@@ -88,17 +157,24 @@ void host_timer(struct host *h, int id);
 /* End a storm that lasts; run all functions given to mw.at_exit, once. */
 void host_finish(struct host *h);
 
-/* Pass on what was written during a batch. 0, or -errno: nobody reads the output any more. */
+/* Pass on what was written during a batch, and clean up. 0, or -errno: nobody reads the output any
+ * more. */
 int host_flush(struct host *h);
 
 /* One script: its figures, and what it subscribed to and looks at. */
 struct host_script {
     char name[64];
-    uint64_t events, errors, alerts, undecided;
+    uint32_t id, generation;
+    uint64_t events, errors, alerts, undecided, calls;
+    int64_t p50_ns, p99_ns; /* of a call */
+    uint64_t memory_bytes;  /* 0: not weighed */
     uint64_t needs;
     uint32_t kinds;
-    bool threads;
+    bool threads, off, shadow;
 };
+
+/* Find out what each holds, for host_scripts: takes milliseconds for megabytes. */
+void host_weigh(struct host *h);
 
 /* Copy at most `cap`; returns how many scripts there are. */
 int host_scripts(const struct host *h, struct host_script *to, int cap);

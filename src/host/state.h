@@ -4,18 +4,33 @@
 #ifndef HOST_STATE_H
 #define HOST_STATE_H
 
+#include "host/budget.h"
 #include "host/host.h"
 #include "host/storm.h"
+#include "host/tally.h"
 #include "host/where.h"
 
 #include <lauxlib.h>
 #include <lua.h>
 
-/* One `mw.script{}`: a name, what it subscribed to, its figures. */
+/* One version of one script: a name, what it subscribed to, its figures. */
 struct policy {
     struct policy *next;
     char name[64];
-    uint64_t events, errors, alerts, undecided;
+    uint32_t id; /* the script's: of who loads it, and the order of delivery */
+    uint32_t generation;
+    bool live;   /* gets events; not while it is being loaded, nor when it is off */
+    bool shadow; /* runs beside the version that counts: what it says is noted and not told */
+    bool off;    /* for good, `why` says why: only the figures are left */
+    char why[256];
+    struct host_count *count, own; /* where it is counted: shared, or here */
+    uint64_t memory_bytes; /* as of the last look */
+    uint64_t minute_errors;
+    int64_t minute_ns; /* since when they are counted */
+    struct tally times; /* of calls, a sample */
+    struct buf verdicts; /* owned: see versions.c */
+    uint64_t verdicts_lost;
+    int script_ref, state_ref; /* what mw.script{} was given, and its `state` */
     uint64_t needs; /* fields that it looks at */
     uint32_t kinds; /* events that it subscribed to */
     bool threads; /* wants forks and exits of threads */
@@ -35,6 +50,7 @@ struct timer {
     struct policy *policy;
     int function_ref; /* LUA_NOREF: the place is free */
     bool repeats;
+    double after; /* seconds */
 };
 
 struct host {
@@ -50,8 +66,13 @@ struct host {
     struct handler *at_exit;
     struct timer *timers; /* owned */
     int timers_len;
-    int lines; /* one-liners loaded */
-    uint32_t kinds;
+    int lines;        /* one-liners loaded */
+    uint32_t next_id; /* for who gives none */
+    struct budget budget;
+    bool unsettled;   /* somebody was switched off, or memory is short */
+    int comparing;    /* shadows that run */
+    int64_t resume_seq; /* record that a predecessor died in, 0: none; and who had it last: id + 1 */
+    uint64_t resume_after;
     uint64_t seen; /* fields that were looked at when no script was running */
     struct host_chunk {
         const char *name, *text; /* NULL: nothing is being loaded */
@@ -78,6 +99,17 @@ struct host *host_of(lua_State *L);
  * function was pushed, plus `results`.  [-(args + 1), +results or 0, -] */
 bool host_call(struct host *h, struct policy *policy, int args, int results);
 
+/* Switch the script off, for good; from now on it is not called. The rest follows between two
+ * events. */
+void host_off(struct host *h, struct policy *policy, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* The message that host_error() tells from now on. */
+void host_set_error(struct host *h, const char *text);
+
+/* Count an error of its code, host_error() has it; too many switch it off. */
+void host_count_error(struct host *h, struct policy *policy);
+
 /* These fields are looked at, by the script that runs; tells the world what is new.  [-0, +0, -] */
 void host_need(struct host *h, uint64_t fields);
 
@@ -87,6 +119,24 @@ int host_request(struct host *h, enum request_kind kind, const void *bytes, size
 
 /* A script wants sums in a storm. 0, or -ENOMEM. */
 int host_want_storm(struct host *h, struct policy *policy);
+
+/* --- versions.c --------------------------------------------------------------------------- */
+
+/* A version that gets nothing yet. NULL: no memory. `chunk` as host_load takes it. */
+struct policy *version_new(struct host *h, uint32_t id, const char *chunk);
+
+/* Everything that it registered goes, and so does it. */
+void version_free(struct host *h, struct policy *policy);
+
+/* It was loaded: it takes the place of the version before, with its state, from now on. 0; or
+ * -EINVAL: it refused the state, see host_error(), and it is gone. */
+int version_begin(struct host *h, struct policy *policy);
+
+/* Between two events: what is off gives up what it holds; short memory is looked into. */
+void versions_settle(struct host *h);
+
+/* While a shadow runs beside it: note what it would tell, for host_compare. */
+void version_verdict(struct host *h, struct policy *policy, const char *text, size_t len);
 
 /* --- api/event.c ------------------------------------------------------------------------ */
 

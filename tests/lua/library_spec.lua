@@ -11,6 +11,7 @@ local function fresh()
     _subscribe = function(name, on, threads) subscribed = { name = name, on = on, threads = threads } end,
     _needs = function(fields) needed = fields end,
     _need_all = function() needed = "all" end,
+    _verdict = function() end,
     _alert = function(severity, text, event, tags, key, held)
       told[#told + 1] = { severity = severity, text = text, event = event, tags = tags, key = key, held = held }
     end,

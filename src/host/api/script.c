@@ -31,8 +31,9 @@ static void add_handler(lua_State *L, struct handler **list, const struct where 
                                  .where = where,
                                  .where_ref = where_ref,
                                  .function_ref = luaL_ref(L, LUA_REGISTRYINDEX) };
-    while (*list)
+    while (*list && (*list)->policy->id <= handler->policy->id)
         list = &(*list)->next;
+    handler->next = *list;
     *list = handler;
 }
 
@@ -72,7 +73,6 @@ static void subscribe(lua_State *L, uint32_t kinds, const char *key)
     }
     if ((kinds & ON(STORM)) && host_want_storm(h, h->current) < 0)
         luaL_error(L, "not enough memory");
-    h->kinds |= kinds;
     h->current->kinds |= kinds;
     if (where)
         host_need(h, where_needs(where));
@@ -99,7 +99,7 @@ static bool is_list(lua_State *L)
     return lua_istable(L, -1) && lua_objlen(L, -1) > 0;
 }
 
-/* _subscribe(name, on, threads) */
+/* _subscribe(name, on, threads, script) */
 static int script_subscribe(lua_State *L)
 {
     struct policy *policy = current(L, "script");
@@ -113,6 +113,9 @@ static int script_subscribe(lua_State *L)
     policy->name[sizeof policy->name - 1] = '\0';
     policy->threads = lua_toboolean(L, 3);
 
+    lua_settop(L, 4);
+    luaL_unref(L, LUA_REGISTRYINDEX, policy->script_ref);
+    policy->script_ref = luaL_ref(L, LUA_REGISTRYINDEX);
     lua_settop(L, 2);
     for (lua_pushnil(L); lua_next(L, 2); lua_pop(L, 1)) {
         uint32_t kinds = kinds_of_key(L);
@@ -224,8 +227,10 @@ static int start_timer(lua_State *L, const char *what, bool repeats)
     int id = free_timer(L);
     h->timers[id] = (struct timer){ .policy = policy,
                                     .repeats = repeats,
+                                    .after = seconds,
                                     .function_ref = luaL_ref(L, LUA_REGISTRYINDEX) };
-    h->options.world.timer_start(h->options.world.ctx, id, seconds, repeats ? seconds : 0);
+    if (policy->live) /* else when it has taken over */
+        h->options.world.timer_start(h->options.world.ctx, id, seconds, repeats ? seconds : 0);
     lua_pushinteger(L, id);
     return 1;
 }
@@ -250,7 +255,8 @@ static int script_cancel(lua_State *L)
     if (id < 0 || id >= h->timers_len || h->timers[id].function_ref == LUA_NOREF ||
         h->timers[id].policy != h->current)
         return 0;
-    h->options.world.timer_stop(h->options.world.ctx, (int)id);
+    if (h->current->live)
+        h->options.world.timer_stop(h->options.world.ctx, (int)id);
     luaL_unref(L, LUA_REGISTRYINDEX, h->timers[id].function_ref);
     h->timers[id].function_ref = LUA_NOREF;
     return 0;
@@ -325,11 +331,19 @@ static void add_labels(lua_State *L, int index, struct output_context *context)
     lua_pop(L, 1);
 }
 
+/* A shadow tells nobody anything. */
+static bool in_shadow(const struct host *h)
+{
+    return h->current && h->current->shadow;
+}
+
 /* mw.emit(event or any table or string) */
 static int script_emit(lua_State *L)
 {
     struct host *h = host_of(L);
     luaL_checkany(L, 1);
+    if (in_shadow(h))
+        return 0;
     if (api_event_record(L, 1, &h->box)) {
         if (api_event_lacks(&h->box.ev))
             host_need(h, NEEDS_ALL);
@@ -386,8 +400,37 @@ static int script_alert(lua_State *L)
         host_need(h, NEEDS_OF_ALERT);
     if (ev)
         add_labels(L, 3, &context);
-    output_alert(&h->output, &alert, ev, &context);
-    policy->alerts++;
+    if (!policy->shadow)
+        output_alert(&h->output, &alert, ev, &context);
+    policy->count->alerts++;
+    return 0;
+}
+
+/* _verdict(severity, text, event, key): an alert, whether or not it is told */
+static int script_verdict(lua_State *L)
+{
+    struct host *h = host_of(L);
+    if (!h->comparing || !h->current)
+        return 0;
+    size_t text_len = 0, key_len = 0;
+    const char *text = luaL_optlstring(L, 2, "", &text_len);
+    const char *key = luaL_optlstring(L, 4, "", &key_len);
+    struct buf *line = &h->scratch;
+    const struct event *ev = api_event_record(L, 3, &h->box) ? &h->box.ev : NULL;
+    buf_clear(line);
+    buf_puts(line, luaL_optstring(L, 1, ""));
+    if (ev) {
+        size_t comm_len = 0;
+        const char *comm = event_has(ev, F_COMM) ? event_text(ev, F_COMM, &comm_len) : "";
+        buf_printf(line, " event %lld", (long long)event_int(ev, F_SEQ, 0));
+        buf_printf(line, " pid %lld ", (long long)event_int(ev, F_PID, 0));
+        buf_add(line, comm, comm_len);
+    }
+    buf_puts(line, text_len ? ": " : "");
+    buf_add(line, text, text_len);
+    buf_puts(line, key_len ? " key " : "");
+    buf_add(line, key, key_len);
+    version_verdict(h, h->current, line->data, line->len);
     return 0;
 }
 
@@ -417,6 +460,8 @@ static struct buf *join_arguments(lua_State *L)
 static int script_print(lua_State *L)
 {
     struct buf *line = join_arguments(L);
+    if (in_shadow(host_of(L)))
+        return 0;
     output_text(&host_of(L)->output, buf_str(line), line->len);
     return 0;
 }
@@ -426,6 +471,8 @@ static int script_log(lua_State *L)
 {
     struct host *h = host_of(L);
     struct buf *line = join_arguments(L), *safe = &h->answer;
+    if (in_shadow(h))
+        return 0;
     buf_clear(safe); /* the text may be a process's: it cannot look like a line of ours */
     buf_harmless(safe, line->data ? line->data : "", line->len);
     log_warn("%s: %s", h->current ? h->current->name : "script", buf_str(safe));
@@ -530,7 +577,7 @@ static int script_stop(lua_State *L)
 /* _undecided(): the event lacked what the expression looked at */
 static int script_undecided(lua_State *L)
 {
-    current(L, "undecided")->undecided++;
+    current(L, "undecided")->count->undecided++;
     return 0;
 }
 
@@ -547,6 +594,7 @@ static const luaL_Reg functions[] = {
     { "now", script_now },
     { "emit", script_emit },
     { "_alert", script_alert },
+    { "_verdict", script_verdict },
     { "log", script_log },
     { "print", script_print },
     { "proc", script_proc },
