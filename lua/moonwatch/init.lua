@@ -15,6 +15,7 @@ local mw = {
   stats = core.stats,
   json = core.json,
   stop = core.stop,
+  sink = core.sink,
   _core = core,
 }
 
@@ -182,7 +183,7 @@ function mw.alert(alert)
       return false
     end
   end
-  core._alert(severity, alert.text, alert.event, alert.tags, key, held)
+  core._alert(severity, alert.text, alert.event, alert.tags, key, held, alert.sink)
   return true
 end
 

@@ -753,7 +753,9 @@ static int spawn(struct worker_slot *slot)
         return fail(c, -error, "cannot start a script worker: %s", strerror(error));
     }
     slot->control = control[0];
-    int result = steward_new(&slot->steward, &c->options.means);
+    struct steward_means means = c->options.means;
+    means.owner = (uint32_t)slot->reader;
+    int result = steward_new(&slot->steward, &means);
     if (result == 0)
         result = steward_start(slot->steward, questions[0]);
     if (c->loop)
@@ -1042,6 +1044,7 @@ static int load_here(struct crew *c)
 void crew_only_load(struct crew *c, int fd)
 {
     c->options.only_load = true;
+    c->options.means.keeper = NULL;
     c->options.host.fd = fd;
 }
 

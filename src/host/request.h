@@ -17,6 +17,10 @@
 enum request_kind {
     REQUEST_PROBE, /* struct request_probe: the rows of answers_read */
     REQUEST_FILE,  /* struct request_file and a name: a file beside a script */
+    REQUEST_SINK_OPEN,  /* struct request_sink and a spec: these four are those of sink/keeper.h */
+    REQUEST_SINK_ADOPT, /* struct request_sink */
+    REQUEST_SINK_TEND,
+    REQUEST_SINK_CLOSE,
     REQUESTS
 };
 
@@ -32,6 +36,12 @@ struct request_file {
     uint64_t known; /* hash of the text that the asker has, 0: none */
     uint32_t script;
     uint32_t module; /* 1: its code is run: a change of it reloads the script */
+};
+
+/* The answer is a struct keeper_answer, and to ADOPT a spec after it. */
+struct request_sink {
+    uint64_t life; /* of the asker, see struct keeper_asker */
+    uint32_t id, what;
 };
 
 #define REQUEST_MAX ((size_t)256 * 1024) /* bytes of a question */
