@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "event/json.h"
 #include "host/budget.h"
 
 #include <errno.h>
@@ -61,6 +62,7 @@ struct worker_slot {
     struct crew_wants wants;
     uint64_t missed, missed_before; /* by this one, by those before */
     uint64_t memory_bytes;
+    bool jit;
 
     uint64_t seen_call; /* the call that runs, since when at least */
     int64_t seen_ns;
@@ -71,6 +73,13 @@ struct worker_slot {
     struct shared *shared;        /* owned mapping */
     struct waiting *waiting;      /* owned list */
     struct buf answer;            /* owned: pieces of the first one's */
+};
+
+struct settling {
+    struct settling *next;
+    int changed;
+    crew_done *done;
+    void *ctx;
 };
 
 /* A script runs code that is in this file. */
@@ -103,6 +112,9 @@ struct crew {
     void (*asked)(void *ctx); /* who wants the figures; NULL: nobody */
     void *asked_ctx;
     int reports; /* still to come */
+
+    struct settling *settling; /* owned list: who waits until no version is being loaded */
+    struct buf refused;        /* owned: sentences since somebody waits, as JSON */
 };
 
 static int fail(struct crew *c, int error, const char *format, ...)
@@ -151,8 +163,7 @@ static struct crew_script *script_named(const struct crew *c, const char *name)
     return NULL;
 }
 
-/* For people: the name that it gave itself, else that of its file. */
-static const char *name_of(const struct crew_script *s)
+const char *crew_script_name(const struct crew_script *s)
 {
     return *s->figures.name ? s->figures.name : s->name ? s->name + 1 : "-e";
 }
@@ -458,9 +469,57 @@ static void drop_shadow(struct crew_script *s)
     s->shadow = NULL;
 }
 
+/* Is nobody's next version on its way any more? Then tell who waits for it. */
+static void check_settled(struct crew *c)
+{
+    for (int i = 0; i < c->scripts_len; i++)
+        if (c->scripts[i]->next)
+            return;
+    struct settling *first = c->settling, *next;
+    c->settling = NULL;
+    for (; first; first = next) {
+        struct buf text = { 0 };
+        next = first->next;
+        buf_printf(&text, "{\"changed\":%d,\"refused\":[", first->changed);
+        buf_add(&text, c->refused.data, c->refused.len);
+        buf_puts(&text, "]}");
+        first->done(first->ctx, 0, buf_str(&text));
+        buf_free(&text);
+        free(first);
+    }
+    buf_clear(&c->refused);
+}
+
+void crew_settle(struct crew *c, int changed, crew_done *done, void *ctx)
+{
+    struct settling *one = calloc(1, sizeof *one);
+    if (!one) {
+        done(ctx, -ENOMEM, "not enough memory");
+        return;
+    }
+    *one = (struct settling){ c->settling, changed, done, ctx };
+    c->settling = one;
+    check_settled(c);
+}
+
+/* The operator reads it, and so does who waits for the outcome. */
+static void refuse_next(struct crew *c, struct crew_script *s, const char *why)
+{
+    struct buf text = { 0 };
+    drop_next(s);
+    buf_printf(&text, "%s: %s%s", crew_script_name(s), why,
+               s->state == SCRIPT_ON ? "; the version from before goes on" : "");
+    log_error("%s", buf_str(&text));
+    if (c->settling) {
+        buf_puts(&c->refused, c->refused.len ? "," : "");
+        json_string(&c->refused, text.data, text.len);
+    }
+    buf_free(&text);
+}
+
 static void say_loaded(const struct crew_script *s, int64_t took_ns)
 {
-    log_warn("reloaded %s in %.1f ms (generation %u)", name_of(s), (double)took_ns / 1e6,
+    log_warn("reloaded %s in %.1f ms (generation %u)", crew_script_name(s), (double)took_ns / 1e6,
              s->generation);
 }
 
@@ -478,9 +537,9 @@ static void hear_loaded(struct worker_slot *slot, const struct worker_message *m
             take_next(s);
             say_loaded(s, message->took_ns);
         } else {
-            log_error("%s: %s; the version from before goes on", name_of(s), message->text);
-            drop_next(s);
+            refuse_next(c, s, message->text);
         }
+        check_settled(c);
     } else if (s->shadow) {
         if (message->error)
             drop_shadow(s);
@@ -506,7 +565,7 @@ static void hear_script(struct crew *c, const struct host_script *figures)
 /* What a dead worker had counted of this script since its last report. */
 static void count_last(struct worker_slot *slot, struct crew_script *s)
 {
-    for (int i = 0; i < HOST_COUNTS; i++) {
+    for (int i = 0; slot->shared && i < HOST_COUNTS; i++) {
         const struct host_count *count = &slot->shared->counts.of[i].count;
         if (!slot->shared->counts.of[i].taken || slot->shared->counts.of[i].id != s->id)
             continue;
@@ -548,7 +607,7 @@ static void hear_failed(struct worker_slot *slot, const struct worker_message *m
     struct crew_script *s = script_of(slot->crew, message->id);
     if (!slot->crew->started)
         return; /* await_ready tells it */
-    log_error("%s%s%s", s ? name_of(s) : "", s ? " is off until its file changes: " : "",
+    log_error("%s%s%s", s ? crew_script_name(s) : "", s ? " is off until its file changes: " : "",
               message->text);
     slot->failed = s;
     if (s)
@@ -575,6 +634,7 @@ static void hear(struct worker_slot *slot, const struct worker_message *message)
     case WORKER_MISSED: /* a report begins */
         slot->missed = message->missed;
         slot->memory_bytes = message->memory_bytes;
+        slot->jit = message->jit;
         break;
     case WORKER_REPORTED:
         reported(c);
@@ -682,6 +742,14 @@ static int make_memory(struct worker_slot *slot)
     return 0;
 }
 
+/* A ward keeps the trust of the script in it. */
+static enum profile profile_of(const struct worker_slot *slot)
+{
+    const struct crew_script *s = script_of(slot->crew, slot->ward_of);
+    bool trusted = slot->group == CREW_WARD ? s && s->trusted : slot->group == CREW_TRUSTED;
+    return trusted ? PROFILE_TRUSTED : PROFILE_POLICY;
+}
+
 static void run_worker(struct worker_slot *slot, int control, int questions, int lock)
 {
     struct crew *c = slot->crew;
@@ -703,6 +771,7 @@ static void run_worker(struct worker_slot *slot, int control, int questions, int
     options.host.output_memory = &slot->shared->output;
     options.host.counts = &slot->shared->counts;
     options.host.output_lock = lock;
+    options.host.profile = profile_of(slot);
     options.host.print_all = c->options.host.print_all && slot->group == CREW_POLICY;
     _exit(sources ? worker_run(&options) : 1);
 }
@@ -849,22 +918,22 @@ static void blame(struct worker_slot *slot, struct crew_script *s, const char *h
     else
         snprintf(why, sizeof why, "its worker %s in one of its calls", how);
     if (s->next) { /* it died of the version that was being loaded */
-        log_error("%s: %s; the version from before goes on", name_of(s), why);
-        drop_next(s);
+        refuse_next(c, s, why);
+        check_settled(c);
         return;
     }
     if (s->shadow) {
-        log_error("%s: it or its shadow: %s; the shadow is gone", name_of(s), why);
+        log_error("%s: it or its shadow: %s; the shadow is gone", crew_script_name(s), why);
         drop_shadow(s);
         return;
     }
     if (c->options.ward && slot->group != CREW_WARD && open_ward(slot, s)) {
-        log_error("%s runs alone from now on: %s", name_of(s), why);
+        log_error("%s runs alone from now on: %s", crew_script_name(s), why);
         snprintf(s->why, sizeof s->why, "%s", why);
         return;
     }
     switch_off(s, why);
-    log_error("%s is off until its file changes: %s", name_of(s), why);
+    log_error("%s is off until its file changes: %s", crew_script_name(s), why);
 }
 
 /* True: there were too many of them. */
@@ -1002,10 +1071,10 @@ static int await_ready(struct worker_slot *slot)
     bool killed = slot->killed;
     close_slot(slot);
     if (s && killed)
-        return fail(c, -EINVAL, "%s: loading it took longer than %g s", name_of(s),
+        return fail(c, -EINVAL, "%s: loading it took longer than %g s", crew_script_name(s),
                     (double)c->options.hard_ns * BUDGET_LOADING / 1e9);
     if (s)
-        return fail(c, -EINVAL, "%s: the script worker %s while it was loaded", name_of(s), how);
+        return fail(c, -EINVAL, "%s: the script worker %s while it was loaded", crew_script_name(s), how);
     return fail(c, -EIO, "the script worker %s while it loaded the scripts", how);
 }
 
@@ -1154,8 +1223,7 @@ static int load_now(struct crew *c, struct crew_script *s)
     int64_t from = clock_mono_ns();
     int result = host_replace(c->host, &source);
     if (result < 0) {
-        log_error("%s: %s; the version from before goes on", name_of(s), host_error(c->host));
-        drop_next(s);
+        refuse_next(c, s, host_error(c->host));
         return result;
     }
     take_next(s);
@@ -1200,11 +1268,9 @@ static int load_next(struct crew *c, struct crew_script *s, const char *text, si
     if (s->warded)
         leave_ward(c, s);
     int result = order_of(worker_for(c, s), s, DO_LOAD, text, len, false);
-    if (result < 0) {
-        log_error("%s: its worker takes no new version: %s", name_of(s), strerror(-result));
-        drop_next(s);
-    }
-    return result;
+    if (result < 0 && result != -ESRCH) /* a worker that begins is given it when it is ready */
+        refuse_next(c, s, "its worker takes no new version");
+    return 0;
 }
 
 int crew_add(struct crew *c, const char *name, const char *text, size_t len, bool trusted)
@@ -1233,6 +1299,9 @@ static void unload(struct crew *c, struct crew_script *s)
 {
     drop_shadow(s);
     drop_next(s);
+    check_settled(c);
+    if (!c->host)
+        count_last(slot_of(c, s), s);
     if (c->host) {
         host_unload(c->host, s->id);
         tell_wants(c);
@@ -1250,7 +1319,7 @@ void crew_remove(struct crew *c, const char *name)
         return;
     s->state = SCRIPT_GONE;
     unload(c, s);
-    log_warn("%s is gone: its file is", name_of(s));
+    log_warn("%s is gone: its file is", crew_script_name(s));
 }
 
 int crew_disable(struct crew *c, const char *name)
@@ -1278,19 +1347,38 @@ int crew_enable(struct crew *c, const char *name)
 
 /* --- shadows ------------------------------------------------------------------------------------- */
 
+/* By its name or path, or by a file of the same name elsewhere: the next version of it. */
+static struct crew_script *script_like(const struct crew *c, const char *path)
+{
+    struct crew_script *s = script_named(c, path);
+    const char *slash = strrchr(path, '/');
+    const char *base = slash ? slash + 1 : path;
+    for (int i = 0; !s && i < c->scripts_len; i++) {
+        const char *name = c->scripts[i]->name, *cut = name ? strrchr(name, '/') : NULL;
+        if (name && c->scripts[i]->state != SCRIPT_GONE && !strcmp(cut ? cut + 1 : name + 1, base))
+            s = c->scripts[i];
+    }
+    return s;
+}
+
 int crew_shadow(struct crew *c, const char *name, const char *text, size_t len, crew_done *done,
                 void *ctx)
 {
-    struct crew_script *s = script_named(c, name);
+    struct crew_script *s = script_like(c, name);
     if (!s || s->state != SCRIPT_ON || s->next)
         return s ? -EBUSY : -ENOENT;
-    crew_drop(c, name);
+    crew_drop(c, crew_script_name(s));
     s->shadow = copy(text, len);
     s->shadow_len = len;
     if (!s->shadow)
         return -ENOMEM;
     if (c->host) {
-        struct host_source source = { s->id, s->generation + 1, s->name, text, len, true };
+        struct host_source source = { .id = s->id,
+                                      .generation = s->generation + 1,
+                                      .name = s->name,
+                                      .text = text,
+                                      .len = len,
+                                      .shadow = true };
         int result = host_replace(c->host, &source);
         if (result < 0)
             drop_shadow(s);
@@ -1415,7 +1503,8 @@ bool crew_worker_at(const struct crew *c, int index, struct crew_worker *out)
                                      .missed = slot->missed + slot->missed_before,
                                      .memory_bytes = slot->memory_bytes,
                                      .backlog = ring_backlog(c->ring, i),
-                                     .ready = slot->ready };
+                                     .ready = slot->ready,
+                                     .jit = slot->jit };
         return true;
     }
     return false;
@@ -1539,6 +1628,12 @@ void crew_free(struct crew *c)
     for (int i = 0; i < c->scripts_len; i++)
         script_free(c->scripts[i]);
     free(c->scripts);
+    while (c->settling) {
+        struct settling *next = c->settling->next;
+        free(c->settling);
+        c->settling = next;
+    }
+    buf_free(&c->refused);
     buf_free(&c->error);
     free(c);
 }

@@ -73,6 +73,9 @@ struct crew_script {
     int64_t asked_ns; /* when `next` or a shadow was asked for */
 };
 
+/* For people: the name that it gave itself, else that of its file. */
+const char *crew_script_name(const struct crew_script *s);
+
 /* Told when a version was loaded or refused: the sentence of the second. */
 typedef void crew_done(void *ctx, int error, const char *text);
 
@@ -85,6 +88,10 @@ int crew_change(struct crew *c, const char *name, const char *text, size_t len);
 
 /* The script's file is gone: so is it. */
 void crew_remove(struct crew *c, const char *name);
+
+/* `changed` versions were just given in: `done` is told when all are loaded or refused. Its text is
+ * an object: { "changed": 2, "refused": ["..."] }. */
+void crew_settle(struct crew *c, int changed, crew_done *done, void *ctx);
 
 /* By name, as summaries show it, or by path; -ENOENT: there is none, -EALREADY: it is so. */
 int crew_disable(struct crew *c, const char *name);
@@ -145,7 +152,7 @@ struct crew_worker {
     unsigned restarts;
     uint64_t missed, memory_bytes;
     double backlog;
-    bool ready;
+    bool ready, jit;
 };
 
 /* The workers that there are; false after the last. */

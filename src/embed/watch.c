@@ -12,6 +12,7 @@
 #include "embed/shelf.h"
 #include "embed/steward.h"
 #include "embed/watch.h"
+#include "host/source.h"
 #include "host/world.h"
 #include "sink/keeper.h"
 
@@ -33,6 +34,7 @@ struct moonwatch {
     struct shelf *shelf; /* owned: their files */
     int shelf_error;     /* of what it told last */
     struct crew *crew; /* owned: the scripts, and the workers if there are any */
+    struct host_settings settings; /* owned, and their texts */
     struct buf error;
     struct procfs proc; /* for the scripts' questions */
     struct crew_wants wants; /* as the collector was told */
@@ -54,6 +56,10 @@ struct moonwatch {
     uint64_t yields;
     moonwatch_answered *answered; /* NULL: nobody asked */
     void *answered_ctx;
+    void (*asked)(void *ctx); /* the same for the rest of embed/ */
+    void *asked_ctx;
+    struct asker *askers; /* owned by orders.c */
+    int64_t began_ns;
     struct moonwatch_script_summary *summaries; /* owned */
     int summaries_len;
 };
@@ -114,6 +120,7 @@ static int new_crew(struct moonwatch *m)
                   .fd = o->output,
                   .json = o->json,
                   .print_all = o->print,
+                  .settings = &m->settings,
                   .soft_ns = (int64_t)(o->soft * 1e9),
                   .memory_bytes = o->memory_bytes,
                   .errors_a_minute = o->errors_a_minute },
@@ -232,6 +239,49 @@ int moonwatch_add_text(struct moonwatch *m, const char *name, const char *text)
 int moonwatch_add_line(struct moonwatch *m, const char *line)
 {
     return add_script(m, NULL, line, strlen(line), false);
+}
+
+static void free_setting(struct host_setting *s)
+{
+    free((char *)s->script);
+    free((char *)s->name);
+    free((char *)s->value);
+}
+
+int moonwatch_set(struct moonwatch *m, const char *script, const char *name, const char *value)
+{
+    int len = m->settings.len;
+    struct host_setting *more = realloc(m->settings.all, (size_t)(len + 1) * sizeof *more);
+    struct host_setting s = { strdup(script), strdup(name), strdup(value) };
+    if (more)
+        m->settings.all = more;
+    if (!more || !s.script || !s.name || !s.value) {
+        free_setting(&s);
+        return fail(m, -ENOMEM, "not enough memory for the settings");
+    }
+    more[len] = s;
+    m->settings.len = len + 1;
+    return 0;
+}
+
+static bool has_script(const struct moonwatch *m, const char *name)
+{
+    const struct crew_script *script;
+    char stem[64];
+    for (int i = 0; (script = crew_script_at(m->crew, i)); i++) {
+        source_stem(script->name ? script->name : "", stem, sizeof stem);
+        if (!strcmp(stem, name))
+            return true;
+    }
+    return false;
+}
+
+static void check_settings(const struct moonwatch *m)
+{
+    for (int i = 0; i < m->settings.len; i++)
+        if (!has_script(m, m->settings.all[i].script))
+            log_warn("--set %s.%s: no script is named %s.lua", m->settings.all[i].script,
+                     m->settings.all[i].name, m->settings.all[i].script);
 }
 
 /* --- events -------------------------------------------------------------------------------- */
@@ -549,7 +599,12 @@ static int open_host(struct moonwatch *m, const char *proc)
         .fd = m->options.output,
         .json = m->options.json,
         .print_all = m->options.print,
+        .settings = &m->settings,
     };
+    const struct crew_script *s; /* one state has one profile: that of who may the most */
+    for (int i = 0; (s = crew_script_at(m->crew, i)); i++)
+        if (s->trusted)
+            host.profile = PROFILE_TRUSTED;
     if (m->only_load) {
         host.world.timer_start = no_timer_start;
         host.world.timer_stop = no_timer_stop;
@@ -597,6 +652,8 @@ int moonwatch_start(struct moonwatch *m, struct ev_loop *loop)
         .delay_s = m->options.delay,
     };
     m->loop = loop;
+    m->began_ns = clock_mono_ns();
+    check_settings(m);
     int result = m->options.worker ? start_with_workers(m, &options) : start_in_one(m, &options);
     if (result < 0)
         return result;
@@ -643,6 +700,7 @@ int watch_wants(struct moonwatch *m, struct watch_wants *wants)
     *wants = (struct watch_wants){ 0 };
     m->options.output = nowhere;
     m->only_load = true;
+    check_settings(m);
     crew_only_load(m->crew, nowhere);
     int result = load_only(m);
     if (result == 0 && m->host)
@@ -703,6 +761,7 @@ void moonwatch_stop(struct moonwatch *m)
     shelf_free(m->shelf);
     m->shelf = NULL;
     m->answered = NULL;
+    m->asked = NULL;
     collector_stop(m->collector);
     if (m->host)
         stop_host(m);
@@ -725,6 +784,9 @@ void moonwatch_free(struct moonwatch *m)
     collector_free(m->collector);
     if (m->proc.root >= 0)
         procfs_close(&m->proc);
+    while (m->settings.len)
+        free_setting(&m->settings.all[--m->settings.len]);
+    free(m->settings.all);
     free(m->summaries);
     buf_free(&m->error);
     free(m);
@@ -758,14 +820,19 @@ void moonwatch_summarize(struct moonwatch *m, struct moonwatch_summary *out)
     out->buffer_bytes = (size_t)f.buffer_bytes;
 }
 
+/* Whoever asks while an answer is on its way gets the same one. */
 static void answer(void *ctx)
 {
     struct moonwatch *m = ctx;
     moonwatch_answered *answered = m->answered;
+    void (*done)(void *ctx) = m->asked;
     m->answered = NULL;
+    m->asked = NULL;
     summarize_scripts(m);
     if (answered)
         answered(m->answered_ctx);
+    if (done)
+        done(m->asked_ctx);
 }
 
 void moonwatch_ask_scripts(struct moonwatch *m, moonwatch_answered *answered, void *ctx)
@@ -773,4 +840,40 @@ void moonwatch_ask_scripts(struct moonwatch *m, moonwatch_answered *answered, vo
     m->answered = answered;
     m->answered_ctx = ctx;
     crew_ask(m->crew, false, answer, m);
+}
+
+/* --- for the rest of embed/ ------------------------------------------------------------------- */
+
+void watch_ask(struct moonwatch *m, void (*done)(void *ctx), void *ctx)
+{
+    m->asked = done;
+    m->asked_ctx = ctx;
+    crew_ask(m->crew, true, answer, m);
+}
+
+struct crew *watch_crew(const struct moonwatch *m)
+{
+    return m->crew;
+}
+
+struct shelf *watch_shelf(const struct moonwatch *m)
+{
+    return m->shelf;
+}
+
+const struct moonwatch_options *watch_options(const struct moonwatch *m)
+{
+    return &m->options;
+}
+
+double watch_uptime_s(const struct moonwatch *m)
+{
+    return (double)(clock_mono_ns() - m->began_ns) / (double)NS_PER_SECOND;
+}
+
+struct asker *watch_askers(struct moonwatch *m, struct asker *list)
+{
+    struct asker *before = m->askers;
+    m->askers = list;
+    return list ? list : before;
 }

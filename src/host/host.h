@@ -17,6 +17,12 @@
 
 struct host; /* opaque */
 
+/* What scripts may do: see sandbox.h. */
+enum profile {
+    PROFILE_POLICY,
+    PROFILE_TRUSTED /* all of LuaJIT: the operator says so, never a script */
+};
+
 /* What the host needs of the world around it. */
 struct host_world {
     void *ctx;
@@ -47,6 +53,15 @@ struct host_world {
     void (*figures)(void *ctx, struct figures *out);
 };
 
+/* What the operator set for mw.option: `script` is the name of a file, without .lua. */
+struct host_setting {
+    const char *script, *name, *value;
+};
+struct host_settings {
+    struct host_setting *all;
+    int len;
+};
+
 /* What is counted of a script, whatever its version. */
 struct host_count {
     uint64_t events, errors, alerts, undecided, calls;
@@ -63,11 +78,13 @@ struct host_counts {
 
 struct host_options {
     struct host_world world;
+    enum profile profile;
     size_t table_bytes; /* bound of the table of processes */
     uint64_t boot;      /* event_boot_id() of the machine that the events come from */
     int fd;             /* where lines go; borrowed */
     bool json;
     bool print_all; /* write every event that is told, scripts or not */
+    const struct host_settings *settings; /* borrowed; NULL: none */
 
     /* Budgets; 0: no bound. */
     int64_t soft_ns;         /* processor time of one call, as far as host_tick is called */
@@ -126,6 +143,9 @@ void host_tick(struct host *h, int64_t cpu_ns);
 
 /* Is it? In a signal handler too. */
 bool host_over(const struct host *h);
+
+/* Is their code compiled? */
+bool host_jit(const struct host *h);
 
 /* Memory that the scripts hold, in bytes. */
 size_t host_memory(const struct host *h);

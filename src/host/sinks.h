@@ -25,8 +25,8 @@ struct sinks {
 /* The timer that tends them, beside those of scripts. */
 #define SINKS_TIMER (-2)
 
-/* Open one for a script. Returns its number; 0 when it takes everything and writes nothing (the
- * scripts are only loaded); -errno with a sentence in `why` (PLACE_WHY_MAX bytes). */
+/* Open one for a script. Returns its number; 0 when it takes everything and writes nothing: the
+ * scripts are only loaded, or rehearsed; -errno with a sentence in `why` (PLACE_WHY_MAX bytes). */
 int sinks_open(struct host *h, struct policy *policy, const struct sink_spec *spec, char *why);
 
 /* The number is that of an open one that somebody uses. */

@@ -50,7 +50,7 @@ struct worker_message {
     uint32_t kinds;
     uint32_t threads;
     int32_t error; /* STOP: errno of the output, or 0; LOADED, ANSWER: -errno, or 0 */
-    uint32_t id, generation, more;
+    uint32_t id, generation, more, jit;
     uint64_t missed;
     uint64_t memory_bytes;
     uint64_t needs; /* as host_needs has them */

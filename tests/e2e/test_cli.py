@@ -94,6 +94,8 @@ WRONG = [
     (["no-command"], "'no-command'"), (["run"], "no script"), (["--json", "extra"], "'extra'"),
     (["ps", "1"], "'1'"), (["tree", "abc"], "'abc'"), (["tree", "1", "2"], "'2'"), (["ps", "--nonsense"], "nonsense"),
     (["fields", "x"], "'x'"), (["fields", "--nonsense"], "nonsense"), (["doctor", "x"], "'x'"),
+    (["run", "--budget", "0"], "'0'"), (["run", "--limit", "x"], "'x'"), (["run", "--memory", "1k"], "'1k'"),
+    (["run", "--errors", "-1"], "'-1'"), (["run", "--trusted"], "trusted"),
     (["plan"], "no script"), (["plan", "--nonsense"], "nonsense"),
 ]
 

@@ -604,6 +604,14 @@ static int script_undecided(lua_State *L)
     return 0;
 }
 
+/* _owner() -> a number of the script that runs, for what outlives its versions; a shadow has another */
+static int script_owner(lua_State *L)
+{
+    const struct policy *policy = host_of(L)->current;
+    lua_pushnumber(L, policy ? (lua_Number)policy->id * 2 + policy->shadow : -1);
+    return 1;
+}
+
 /* --- opening ------------------------------------------------------------------------------- */
 
 static const luaL_Reg functions[] = {
@@ -624,9 +632,11 @@ static const luaL_Reg functions[] = {
     { "pids", script_pids },
     { "stats", script_stats },
     { "json", script_json },
+    { "option", api_option },
     { "stop", script_stop },
     { "where", where_new },
     { "_undecided", script_undecided },
+    { "_owner", script_owner },
     { NULL, NULL },
 };
 
@@ -651,4 +661,6 @@ void api_script_open(lua_State *L)
     lua_setfield(L, -2, "_fields");
     api_event_push_methods(L);
     lua_setfield(L, -2, "_methods");
+    api_event_push_aliases(L);
+    lua_setfield(L, -2, "_aliases");
 }
