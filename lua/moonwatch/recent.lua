@@ -6,7 +6,7 @@
 local setmetatable, type = setmetatable, type
 
 local recent = {}
-recent.__index = recent
+local meta = { __index = recent, __metatable = false }
 
 local BYTES = 4 * 1024 * 1024 -- of the texts of keys: a command line may have 64 KiB
 
@@ -26,7 +26,7 @@ function recent.new(max, left, bytes)
     older = { [0] = 0 },
     top = 0,
     free = nil, -- list through `older`
-  }, recent)
+  }, meta)
 end
 
 local function size(key)
