@@ -164,6 +164,13 @@ static void push_metatable(lua_State *L, const struct event *ev)
     lua_pop(L, 1);
 }
 
+void api_event_adopt(lua_State *L)
+{
+    static const struct event nothing_known;
+    push_metatable(L, &nothing_known);
+    lua_setmetatable(L, -2);
+}
+
 /* [-0, +1, m] */
 static void push_table(lua_State *L, int constructor, const struct event *ev)
 {
