@@ -26,6 +26,7 @@ static const struct {
     { "top", cli_top, "what the scripts of a running watch cost and tell, live" },
     { "ctl", cli_ctl, "orders to a running watch: status, disable, enable, ..." },
     { "reload", cli_reload, "look at scripts again, or try a new version beside the old" },
+    { "repl", cli_repl, "Lua by the line, on live events" },
     { "doctor", cli_doctor, "test each source of events and explain what does not work" },
 };
 
@@ -54,7 +55,7 @@ static int help(FILE *to)
           "  2  the command line is wrong\n"
           "  3  a script cannot be read or loaded\n"
           "  4  the kernel does not let us watch here; `moonwatch doctor` says why\n"
-          "  5  ctl, reload, top: no watch answers there\n"
+          "  5  ctl, reload, top, repl: no watch answers there\n"
           "\n"
           "`moonwatch COMMAND --help` has the details; `moonwatch run --help` the options for "
           "watching.\n",
