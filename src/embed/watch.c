@@ -726,10 +726,10 @@ int watch_wants(struct moonwatch *m, struct watch_wants *wants)
         crew_ask(m->crew, false, NULL, NULL);
     if (result == 0)
         result = keep_scripts(m, wants);
+    struct crew_wants all = wants_of(m);
     host_free(m->host); /* before its output goes */
     m->host = NULL;
     close(nowhere);
-    struct crew_wants all = wants_of(m);
     wants->kinds = all.kinds;
     wants->threads = all.threads;
     wants->needs = all.needs;
