@@ -73,6 +73,7 @@ struct shelf {
     int moving;   /* looks in a row in which a script was away for the first time */
     bool crowded; /* there were more than there may be */
     int told;     /* in this look */
+    int shared;   /* scripts that were found and belong to a path before */
     struct buf text;
     struct trail trail; /* the one that is followed now; its sentence outlives it */
 };
@@ -287,8 +288,10 @@ static int find(struct shelf *s, int source, const char *path, const char *absol
     int at = position(s, source, path);
     struct entry *e =
         at < s->entries_len && compare(s->entries[at], source, path) == 0 ? s->entries[at] : NULL;
-    if (!e && anybody_has(s, absolute))
+    if (!e && anybody_has(s, absolute)) {
+        s->shared++;
         return 0;
+    }
     if (!e && s->entries_len == SHELF_SCRIPTS_MAX) {
         snprintf(s->trail.why, sizeof s->trail.why,
                  "%s and what comes after it is not taken: there are more than %d scripts", path,
@@ -545,6 +548,7 @@ static int look(struct shelf *s, bool patient)
 {
     s->patient = patient;
     s->again = s->crowded = false;
+    s->shared = 0;
     s->told = 0;
     for (int i = 0; i < s->entries_len; i++)
         s->entries[i]->present = false;
@@ -620,7 +624,7 @@ static void drop_last_source(struct shelf *s)
 
 static int add_directory(struct shelf *s, int source)
 {
-    int before = s->entries_len, told = 0;
+    int before = s->entries_len, added = 0;
     int result = list_directory(s, source);
     if (result < 0 && result != -E2BIG)
         return result;
@@ -629,9 +633,9 @@ static int add_directory(struct shelf *s, int source)
                  s->trail.why);
     for (int i = before; i < s->entries_len; i++) {
         look_at(s, s->entries[i]);
-        told += s->entries[i]->told;
+        added += s->entries[i]->told;
     }
-    return told;
+    return added + s->shared;
 }
 
 /* What is not a regular file is read as a stream, once. */
@@ -642,7 +646,7 @@ static int add_file(struct shelf *s, int source)
     int result = find(s, source, from->path, from->absolute);
     if (result < 0 || s->entries_len == before) {
         trail_close(&s->trail);
-        return result;
+        return result < 0 ? result : s->shared;
     }
     from->once = !S_ISREG(s->trail.about.st_mode);
     result = read_text(s, from->path, from->absolute, SHELF_SCRIPT_MAX);
@@ -663,6 +667,7 @@ int shelf_add(struct shelf *s, const char *path, int tag, const char **why)
     }
     int source = s->sources_len - 1;
     s->patient = false;
+    s->shared = 0;
     result = follow(s, path, s->sources[source].absolute);
     if (result == 0) {
         s->sources[source].directory = S_ISDIR(s->trail.about.st_mode);

@@ -338,8 +338,9 @@ static void who_names_a_script_first_gives_its_tag(void **state)
     put("d/a.lua", "a");
     put("d/b.lua", "b");
     assert_int_equal(shelf_add(shelf, "./d//b.lua", 1, &why), 1);
-    assert_int_equal(shelf_add(shelf, "d", 2, &why), 1);
-    assert_int_equal(shelf_add(shelf, "d/a.lua", 3, &why), 0);
+    assert_int_equal(shelf_add(shelf, "d", 2, &why), 2);
+    assert_int_equal(shelf_add(shelf, "d/a.lua", 3, &why), 1);
+    assert_int_equal(told_len, 2);
     assert_int_equal(told[0].tag, 1);
     assert_int_equal(told[1].tag, 2);
     assert_int_equal(shelf_check(shelf), 0);
