@@ -53,6 +53,10 @@ static const char usage[] =
     "      --without S  do without these sources, where they could be had: tap, taskstats\n"
     "      --state-dir D where scripts keep values with mw.persist (/var/lib/moonwatch)\n"
     "      --allow-kill scripts may send signals: mw.kill, mw.stop, mw.cont\n"
+    "      --output-dir DIR  let scripts write files below it (mw.sink.file)\n"
+    "      --allow-unix PATH let scripts write to this socket; may be given more than once\n"
+    "      --allow-exec      let scripts start programs that read what they write, as the user of "
+    "scripts\n"
     "  -h, --help       this text\n"
     "\n"
     "Needs root, or CAP_NET_ADMIN; from Linux 6.6 on it also works without, with a smaller buffer "
@@ -67,6 +71,7 @@ struct watch {
     const char *lines[64], *trusted[64];
     int lines_len, trusted_len;
     struct cli_settings settings;
+    const char *sockets[64]; /* --allow-unix */
 
     struct ev_loop *loop;
     struct moonwatch *watch;
@@ -88,6 +93,9 @@ enum {
     OPTION_DELAY,
     OPTION_PRIORITY,
     OPTION_WITHOUT,
+    OPTION_OUTPUT_DIR,
+    OPTION_ALLOW_UNIX,
+    OPTION_ALLOW_EXEC,
     OPTION_TRUSTED,
     OPTION_BUDGET,
     OPTION_LIMIT,
@@ -112,6 +120,9 @@ static const struct option long_options[] = {
     { "delay", required_argument, NULL, OPTION_DELAY },
     { "priority", required_argument, NULL, OPTION_PRIORITY },
     { "without", required_argument, NULL, OPTION_WITHOUT },
+    { "output-dir", required_argument, NULL, OPTION_OUTPUT_DIR },
+    { "allow-unix", required_argument, NULL, OPTION_ALLOW_UNIX },
+    { "allow-exec", no_argument, NULL, OPTION_ALLOW_EXEC },
     { "trusted", required_argument, NULL, OPTION_TRUSTED },
     { "budget", required_argument, NULL, OPTION_BUDGET },
     { "limit", required_argument, NULL, OPTION_LIMIT },
@@ -222,6 +233,18 @@ static int take_option(struct watch *w, int option, const char *command)
     case OPTION_WITHOUT:
         if (!parse_sources(optarg, &w->options.without))
             return cli_usage(command, "--without takes tap and taskstats, not '%s'", optarg);
+        return -1;
+    case OPTION_OUTPUT_DIR:
+        w->options.output_dir = optarg;
+        return -1;
+    case OPTION_ALLOW_UNIX:
+        if (w->options.sockets_len == (int)(sizeof w->sockets / sizeof *w->sockets))
+            return cli_usage(command, "more than 64 sockets");
+        w->sockets[w->options.sockets_len++] = optarg;
+        w->options.sockets = w->sockets;
+        return -1;
+    case OPTION_ALLOW_EXEC:
+        w->options.allow_exec = true;
         return -1;
     case OPTION_TRUSTED:
         if (w->trusted_len == (int)(sizeof w->trusted / sizeof *w->trusted))

@@ -875,7 +875,9 @@ static int spawn(struct worker_slot *slot)
         return fail(c, -error, "cannot start a script worker: %s", strerror(error));
     }
     slot->control = control[0];
-    int result = steward_new(&slot->steward, &c->options.means);
+    struct steward_means means = c->options.means;
+    means.owner = (uint32_t)slot->reader;
+    int result = steward_new(&slot->steward, &means);
     for (int i = 0; result == 0 && i < c->scripts_len; i++)
         if (runs(slot, c->scripts[i]))
             result = steward_script(slot->steward, c->scripts[i]->id, c->scripts[i]->name);
@@ -1233,6 +1235,7 @@ void crew_only_load(struct crew *c, int fd)
     c->options.only_load = true;
     c->options.means.vault = NULL; /* what is only loaded keeps nothing and harms nobody */
     c->options.means.signals = NULL;
+    c->options.means.keeper = NULL;
     c->options.host.fd = fd;
 }
 

@@ -516,7 +516,9 @@ int worker_run(const struct worker_options *options)
                                       .off = off,
                                       .figures = figures,
                                       .timer_start = world_timer_start,
-                                      .timer_stop = world_timer_stop };
+                                      .timer_stop = world_timer_stop,
+                                      .writable_start = world_writable_start,
+                                      .writable_stop = world_writable_stop };
     host.marks = ring_words(options->ring, options->reader);
     if (!worker.loop || host_new(&worker.host, &host) < 0)
         return fail("not enough memory for the script host", 0);
