@@ -49,6 +49,7 @@ struct entry {
     bool affected; /* what it depends on changed */
     int missing;   /* in so many looks */
     int writing;
+    int needs; /* so many */
 };
 
 struct need {
@@ -517,7 +518,7 @@ int shelf_depends(struct shelf *s, const char *script, const char *file, uint64_
         return e ? result : -ENOENT;
     if (renew_need(s, e, absolute, hash))
         return 0;
-    if (s->needs_len == SHELF_NEEDS_MAX)
+    if (s->needs_len == SHELF_NEEDS_MAX || e->needs == SHELF_NEEDS_EACH)
         return -ENOSPC;
     struct need *more = realloc(s->needs, (size_t)(s->needs_len + 1) * sizeof *more);
     if (!more)
@@ -527,6 +528,7 @@ int shelf_depends(struct shelf *s, const char *script, const char *file, uint64_
     if (!copy)
         return -ENOMEM;
     more[s->needs_len++] = (struct need){ .script = e, .absolute = copy, .print.hash = hash };
+    e->needs++;
     lookout_again(s->lookout); /* it may have changed since it was read, and is not watched yet */
     return 0;
 }

@@ -15,6 +15,7 @@
 #define SHELF_BESIDE_MAX  ((size_t)16 << 20) /* modules and lists */
 #define SHELF_SCRIPTS_MAX 1000
 #define SHELF_NEEDS_MAX   4096 /* files that scripts depend on, all together */
+#define SHELF_NEEDS_EACH  100  /* of one script: each look looks at them */
 
 struct ev_loop;
 struct shelf; /* opaque */
