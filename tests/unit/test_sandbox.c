@@ -283,6 +283,8 @@ static const struct attempt attempts[] = {
       "" },
     { "numbers that are foreseen", "math.randomseed(7) local a = math.random() math.randomseed(7) "
       "return tostring(a == math.random())", "false" },
+    { "the metatable of a window", "return tostring(getmetatable(mw.window { span = '1m' }))", "false" },
+    { "methods of all windows", "mw.window { span = '1m' }.__index.add = error", "attempt to index" },
     { "a where with a metatable", "return tostring(getmetatable(mw.where { pid = 1 }))", "false" },
     { "a where with another's handler", "mw.where { pid = 1 } {}", "function expected" },
     { "a where that is no where", "mw.script { name = 'x', on = { exec = { where = ev, handler = print } } }",
@@ -448,6 +450,7 @@ static void two_scripts_share_no_table(void **state)
     load_as("@one.lua", objects);
     load_as("@two.lua", objects);
     lua_State *L = host->L;
+    run(L, "assert(getmetatable('') == false)", 0, 0); /* not even our own modules hand it on */
     run(L, reach, 0, 1);
     lua_rawgeti(L, LUA_REGISTRYINDEX, host->policies->env);
     lua_rawgeti(L, LUA_REGISTRYINDEX, host->policies->next->env);
@@ -574,6 +577,10 @@ static void a_trusted_script_has_all_of_luajit(void **state)
     assert_memory_equal(said, "function\ttrue", 13);
     assert_non_null(strstr(said, "function\t1\ttrue\n"));
     assert_non_null(strstr(said, "nil\t1\tnil\n"));
+    load_as("@z.lua", "require 'moonwatch'.script { name = 'z', on = { exec = function(ev) "
+                      "print(getmetatable(ev), pcall(setmetatable, ev, {})) end } }");
+    tell(10);
+    assert_memory_equal(written(), "false\tfalse\t", 12);
 }
 
 static void bytecode_is_no_script_for_the_trusted_either(void **state)
