@@ -552,6 +552,9 @@ static void an_error_says_who_has_what_is_not_there(void **state)
     assert_int_equal(host_load(host, "@x.lua", text, sizeof text - 1), -EINVAL);
     assert_non_null(strstr(host_error(host), "x.lua:2: attempt to index global 'io' (a nil value); only "
                                              "scripts that the operator trusts have it (--trusted)\n"));
+    assert_int_equal(host_load(host, "@x.lua", "require 'ffi'", 13), -EINVAL);
+    assert_non_null(strstr(host_error(host), "x.lua:1: module 'ffi' not found; only scripts that the "
+                                             "operator trusts have it (--trusted)\n"));
     assert_int_equal(host_load(host, "@x.lua", "iq.open()", 9), -EINVAL);
     assert_null(strstr(host_error(host), "trusted"));
 }
