@@ -21,7 +21,7 @@ local seen_by_scripts = {
   os = "clock date difftime time",
 }
 
-local TEXT_MAX = 1024 * 1024 -- of load: the parser cannot be interrupted
+local TEXT_MAX = 64 * 1024 -- of load: the parser cannot be interrupted, and takes seconds for an `elseif` of 1 MiB
 
 local function pick(from, names, to)
   for name in names:gmatch "%S+" do

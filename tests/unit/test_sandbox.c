@@ -211,7 +211,7 @@ static const struct attempt attempts[] = {
       "nil" },
     { "loaded text into a table", "return load('return x', 'n', 't', { x = 5 })()", "5" },
     { "a text too large to parse",
-      "local s = ('x=1 '):rep(2^18 - 1) return tostring((select(2, loadstring(s .. s))))", "no more than" },
+      "local s = ('x=1 '):rep(2^14) return tostring((select(2, loadstring(s .. s))))", "no more than" },
     { "a reader without end", "return tostring((select(2, load(function() return ('-'):rep(1e5) end))))",
       "no more than" },
 
@@ -325,6 +325,19 @@ static const struct attempt attempts[] = {
     { "a pattern that nests", "return ('a'):rep(300):match(('a?'):rep(300) .. ('a'):rep(300))",
       "too complex" },
     { "brackets without end", "return ('a'):find(('('):rep(300))", "too " },
+    { "a table that is moved up from below", "table.insert({}, -2^31, 1)", "out of bounds" },
+    { "a hole in a table", "table.insert({}, 7, 1)", "out of bounds" },
+    { "table.insert", "local t = { 1, 2 } table.insert(t, 3) table.insert(t, 1, 0) table.insert(t, 5, 4) "
+      "return table.concat(t)", "01234" },
+    { "a date beyond all calendars", "return tostring(os.date('*t', 1e18)) .. #os.date(('%%'):rep(1e4))",
+      "nil" },
+    { "yield without a coroutine", "coroutine.yield(1)", "attempt to yield" },
+    { "arguments that are none", "ev.args = { {}, 7, print } mw.emit(ev) local line = ev.cmdline "
+      "ev.args, ev.cmdline = { 'ls', '-l' } return '<' .. line .. '>'",
+      "< 7 >" },
+    { "an event with wrong values in it", "ev.pid = {} ev.comm = 7 ev.was = 'x' ev.parent = 1 ev.args = 5 "
+      "ev.time = 'now' mw.emit(ev) ev.pid = 10 ev.comm = 'ls' ev.args = { 'ls', '-l' } ev.parent = nil "
+      "return 'told'", "told" },
     { "string.rep of gigabytes", "return #('x'):rep(2^31)", "larger than" },
     { "string.rep of nothing, often", "return #(''):rep(2^52)", "0" },
     { "string.rep with a separator", "return #string.rep('', 2^24, 'xx')", "larger than" },
