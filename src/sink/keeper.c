@@ -172,9 +172,6 @@ static void say_left(const struct kept *s)
                      (unsigned long long)(count.queued + count.spooled));
         queue_detach(&queue);
     }
-    int unread = 0;
-    if (s->input >= 0 && !s->child && ioctl(s->input, FIONREAD, &unread) == 0 && unread)
-        log_warn("sink %s: %d bytes were not read", name, unread);
 }
 
 static void close_kept(struct kept *s)
@@ -182,9 +179,20 @@ static void close_kept(struct kept *s)
     if (s->queue >= 0)
         say_left(s);
     close_fd(&s->target);
-    close_fd(&s->input);
     close_fd(&s->queue);
     close_fd(&s->spool);
+}
+
+/* Its child has ended, and what that left in the pipe nobody will read. */
+static void free_kept(struct kept *s)
+{
+    char name[SPEC_NAME_MAX];
+    int unread = 0;
+    spec_name(&s->spec, name);
+    if (s->input >= 0 && ioctl(s->input, FIONREAD, &unread) == 0 && unread)
+        log_warn("sink %s: %d bytes were not read", name, unread);
+    close_fd(&s->input);
+    free(s);
 }
 
 /* Nobody waits for those that are about to end. */
@@ -198,7 +206,7 @@ static void bury_ended(struct keeper *k)
             continue;
         }
         *at = s->next;
-        free(s);
+        free_kept(s);
     }
 }
 
@@ -297,7 +305,7 @@ static struct kept *make_kept(struct keeper *k, struct keeper_asker asker,
     if (result < 0 && result != -EAGAIN) {
         close_fd(&s->queue); /* there is nothing in it to speak of */
         close_kept(s);
-        free(s);
+        free_kept(s);
         return NULL;
     }
     s->id = ++k->last_id;
@@ -475,7 +483,7 @@ void keeper_free(struct keeper *k)
         struct kept *s = k->ending;
         k->ending = s->next;
         end_child(s);
-        free(s);
+        free_kept(s);
     }
     pthread_mutex_destroy(&k->lock);
     free(k);

@@ -543,11 +543,14 @@ static void a_child_that_does_not_end_is_killed(void **state)
     (void)state;
     rules.allow_exec = true;
     assert_int_equal(keeper_new(&keeper, &rules), 0);
-    close_fds(keep(0, 1, &spec));
+    assert_int_equal(keep(0, 1, &spec), 2);
+    assert_int_equal(write(fds[1], "unread", 6), 6);
+    close_fds(2);
     keeper_close(keeper, (struct keeper_asker){ 0, 1 }, answer.id); /* waits for nobody */
     assert_null(strstr(said, "killed"));
     keeper_free(keeper);
     assert_non_null(strstr(said, "it did not end with its input: killed"));
+    assert_non_null(strstr(said, "6 bytes were not read"));
     assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
 }
 
