@@ -550,8 +550,8 @@ def switched_off():
         equal(wait_written(gate.out, 2000), list(range(1, 2001)), "records")
 
 
-@test("what nobody is left to write is written at the end")
-def nobody_left():
+@test("what a script sent that was alone in its worker still arrives after it was switched off")
+def switched_off_alone():
     gate = Gate()
     with Watch("--json", "--allow-exec", "--limit", "300ms", "--trusted",
                Watch._path(HANGS.replace("SINK", gate.sink())),
