@@ -78,6 +78,8 @@ struct moonwatch_options {
     size_t memory_bytes;  /* of all scripts of a worker together: 64 MiB */
     int errors_a_minute;  /* of one script, then it is off: 60 */
     bool ward;            /* whose call killed a worker goes on alone instead of being off */
+    const char *state_dir; /* where mw.persist keeps: "/var/lib/moonwatch"; NULL: nothing is kept */
+    bool allow_kill;       /* scripts may send signals */
 };
 
 /* Fill in the defaults. */

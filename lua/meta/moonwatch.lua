@@ -561,7 +561,66 @@ function mw.json(value) end
 ---@return T
 function mw.option(name, default) end
 
----End the watch.
-function mw.stop() end
+---End the watch; with a process: halt it (SIGSTOP), which the operator has to allow with --allow-kill.
+---@param process? moonwatch.Event|moonwatch.Process
+---@return true? sent
+---@return string? reason
+function mw.stop(process) end
+
+---Let a halted process go on (SIGCONT).
+---@param process moonwatch.Event|moonwatch.Process
+---@return true? sent
+---@return string? reason
+function mw.cont(process) end
+
+---@alias moonwatch.Signal "TERM"|"KILL"|"STOP"|"CONT"|"INT"|"HUP"|"QUIT"|"USR1"|"USR2"
+
+---Send a signal to the process that is meant, or to none: a pid that was given out again is never hit.
+---The operator has to allow it with --allow-kill, and is told of each.
+---@param process moonwatch.Event|moonwatch.Process
+---@param signal? moonwatch.Signal "TERM" when not given
+---@return true? sent
+---@return string? reason "not allowed: start with --allow-kill", "gone", ...
+function mw.kill(process, signal) end
+
+---@class moonwatch.PersistOptions
+---@field name string of the store; each script has its own
+---@field max? string|integer bytes of all keys and values, 4k to 16M; "1M" when not given
+
+---@class moonwatch.Persist what mw.persist gave
+local Persist = {}
+
+---A fresh copy of the value; nil when there is none.
+---@param key string|number|boolean
+---@return any
+function Persist:get(key) end
+
+---Keep a value: nil (deletes), a boolean, number or string, or a table of them, at most 16 deep, without
+---functions and metatables. When it returns true the value outlives this process.
+---@param key string|number|boolean
+---@param value any
+---@return true? kept
+---@return string? reason "full: ...", "cannot write: No space left on device"; then the old value stands
+function Persist:set(key, value) end
+
+---All keys and values as of now, in no order; the loop may set and delete.
+---@return fun(): any, any
+function Persist:each() end
+
+---@return integer bytes taken
+---@return integer most of `max`
+---@return integer entries
+function Persist:size() end
+
+---Does it outlive this process? Not in a shadow run or a replay, nor where the directory cannot be used.
+---@return boolean durable
+---@return string? reason
+function Persist:durable() end
+
+---The values that this script keeps under a name: they survive reloads, the worker and the program.
+---Raises an error when another watch has the store open.
+---@param options moonwatch.PersistOptions
+---@return moonwatch.Persist
+function mw.persist(options) end
 
 return mw

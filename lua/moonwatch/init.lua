@@ -17,6 +17,9 @@ local mw = {
   match = core.match,
   option = core.option,
   stop = core.stop,
+  kill = core.kill,
+  cont = core.cont,
+  persist = core.persist,
   _core = core,
 }
 

@@ -123,7 +123,7 @@ end
 
 local function not_found(name, why)
   error(("module '%s' not found: scripts can require 'moonwatch' and what lies beside them, 'lib.util' being "
-    .. "lib/util.lua%s"):format(name, why and " (" .. why .. ")" or ""), 3)
+    .. "lib/util.lua%s"):format(name, why and " (" .. why .. ")" or ""), 2)
 end
 
 -- "lib.util": no part is empty, and none can mean another directory.
@@ -134,11 +134,12 @@ end
 -- A module that lies beside the script: an instance of its own, in its own environment. nil: there is none.
 local function own_module(env, directory, name)
   local path = name:gsub("%.", "/") .. ".lua"
-  local text, why = core._read(path)
+  local chunk_name = "@" .. directory .. path
+  local text, why = core._read(path, chunk_name)
   if not text then
     return nil, why
   end
-  local chunk, message = load(text, "@" .. directory .. path, "t", env)
+  local chunk, message = load(text, chunk_name, "t", env)
   if not chunk then
     error(("module '%s': %s"):format(name, message), 0)
   end
@@ -193,7 +194,7 @@ local function policy_env(chunk)
 
   local own = copied(mw, {})
   local loaded = { moonwatch = own }
-  for name, library in next, libraries do
+  for name in next, libraries do
     loaded[name] = env[name]
   end
   for name, part in next, own do

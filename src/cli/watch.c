@@ -18,8 +18,9 @@ static const char usage[] =
     "\n"
     "Watches every process until Ctrl-C. Without scripts, each event is one line: text on a\n"
     "terminal, JSON (ECS names) elsewhere. With scripts, they decide what is written. A directory\n"
-    "means each *.lua in it but tests (NAME_test.lua), in the order of names. At the end a summary goes to stderr, and at each\n"
-    "SIGUSR1 one of what was until then.\n"
+    "means each *.lua in it but tests (NAME_test.lua), in the order of names; what changes there is\n"
+    "loaded anew at once. At the end a summary goes to stderr, and at each SIGUSR1 one of what was\n"
+    "until then.\n"
     "\n"
     "  -e LINE          a script in one line; may be given more than once. EVENT is fork exec "
     "exit\n"
@@ -49,6 +50,8 @@ static const char usage[] =
     "      --delay SPAN let events gather for so long before they are read (8ms); 0: none\n"
     "      --priority P the best to try of fifo, nice, slice, normal (fifo)\n"
     "      --without S  do without these sources, where they could be had: tap, taskstats\n"
+    "      --state-dir D where scripts keep values with mw.persist (/var/lib/moonwatch)\n"
+    "      --allow-kill scripts may send signals: mw.kill, mw.stop, mw.cont\n"
     "  -h, --help       this text\n"
     "\n"
     "Needs root, or CAP_NET_ADMIN; from Linux 6.6 on it also works without, with a smaller buffer "
@@ -89,7 +92,9 @@ enum {
     OPTION_MEMORY,
     OPTION_ERRORS,
     OPTION_WARD,
-    OPTION_SET
+    OPTION_SET,
+    OPTION_STATE_DIR,
+    OPTION_ALLOW_KILL
 };
 
 static const struct option long_options[] = {
@@ -112,6 +117,8 @@ static const struct option long_options[] = {
     { "errors", required_argument, NULL, OPTION_ERRORS },
     { "ward", no_argument, NULL, OPTION_WARD },
     { "set", required_argument, NULL, OPTION_SET },
+    { "state-dir", required_argument, NULL, OPTION_STATE_DIR },
+    { "allow-kill", no_argument, NULL, OPTION_ALLOW_KILL },
     { "help", no_argument, NULL, 'h' },
     { NULL, 0, NULL, 0 },
 };
@@ -243,6 +250,12 @@ static int take_option(struct watch *w, int option, const char *command)
         return -1;
     case OPTION_SET:
         return cli_take_setting(&w->settings, command, optarg);
+    case OPTION_STATE_DIR:
+        w->options.state_dir = optarg;
+        return -1;
+    case OPTION_ALLOW_KILL:
+        w->options.allow_kill = true;
+        return -1;
     case 'h':
         fputs(usage, stdout);
         return EXIT_OK;

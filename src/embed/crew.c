@@ -20,6 +20,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #define STOP_PATIENCE_NS   (10 * NS_PER_SECOND)
@@ -106,6 +107,7 @@ struct crew {
     pthread_mutex_t mutex;   /* of the names, which stewards read, and of the next two */
     struct dependence *found; /* owned list: by stewards, to be told */
     int lock; /* owned: descriptor whose copies are locked in turn; -1: none */
+    struct last_words *last_words; /* owned list: threads that write them */
     int64_t retell_at_ns;
     unsigned unexplained;
     int64_t unexplained_ns;
@@ -380,6 +382,8 @@ static int order_of(struct worker_slot *slot, const struct crew_script *s, enum 
                                   .len = len };
     if (s->name)
         snprintf(order.name, sizeof order.name, "%s", s->name);
+    if (what == DO_LOAD && slot->steward && steward_script(slot->steward, s->id, s->name) < 0)
+        return -ENOMEM;
     return send_order(slot, &order, text);
 }
 
@@ -823,6 +827,9 @@ static int spawn(struct worker_slot *slot)
     }
     slot->control = control[0];
     int result = steward_new(&slot->steward, &c->options.means);
+    for (int i = 0; result == 0 && i < c->scripts_len; i++)
+        if (runs(slot, c->scripts[i]))
+            result = steward_script(slot->steward, c->scripts[i]->id, c->scripts[i]->name);
     if (result == 0)
         result = steward_start(slot->steward, questions[0]);
     if (c->loop)
@@ -870,6 +877,66 @@ static void close_slot(struct worker_slot *slot)
     buf_clear(&slot->answer);
     while (slot->waiting)
         answer(slot, -EIO, "the script worker ended");
+}
+
+/* --- last words -----------------------------------------------------------------------------------
+ *
+ * What a worker has said and not written is written by its successor. Where there is none, a thread
+ * does it: who reads the output may be slow, and we wait for nobody. */
+
+struct last_words {
+    struct last_words *next;
+    pthread_t thread;
+    bool running;
+    struct shared *shared; /* owned mapping */
+    int fd, lock;          /* lock: owned */
+};
+
+static void *write_last_words(void *arg)
+{
+    struct last_words *words = arg;
+    struct output output;
+    output_init(&output, words->fd, true);
+    output_share(&output, &words->shared->output, words->lock);
+    output_free(&output);
+    return NULL;
+}
+
+static void leave_last_words(struct worker_slot *slot)
+{
+    struct crew *c = slot->crew;
+    struct last_words *words = calloc(1, sizeof *words);
+    if (!words || !slot->shared || slot->shared->output.start >= slot->shared->output.len) {
+        free(words);
+        return;
+    }
+    words->shared = slot->shared;
+    words->fd = c->options.host.fd;
+    words->lock = open_lock(c);
+    slot->shared = NULL;
+    words->next = c->last_words;
+    c->last_words = words;
+    words->running = pthread_create(&words->thread, NULL, write_last_words, words) == 0;
+    if (!words->running)
+        write_last_words(words);
+}
+
+/* At the end: they are given until `patience_ns`. */
+static void hear_last_words(struct crew *c, int64_t patience_ns)
+{
+    while (c->last_words) {
+        struct last_words *words = c->last_words;
+        int64_t left = patience_ns - clock_mono_ns();
+        int64_t until_ns = clock_real_ns() + (left > 0 ? left : 0);
+        struct timespec until = { until_ns / NS_PER_SECOND, until_ns % NS_PER_SECOND };
+        c->last_words = words->next;
+        if (words->running && pthread_timedjoin_np(words->thread, NULL, &until))
+            continue; /* it goes with the process */
+        munmap(words->shared, sizeof *words->shared);
+        if (words->lock >= 0)
+            close(words->lock);
+        free(words);
+    }
 }
 
 static uint64_t mark_of(const struct worker_slot *slot, enum budget_mark mark)
@@ -964,8 +1031,10 @@ static bool replace(struct worker_slot *slot, const char *how)
         blame(slot, s, how);
     else if (!slot->failed)
         log_error("a script worker %s, in no script's call", how);
-    if (!has_work(slot))
+    if (!has_work(slot)) {
+        leave_last_words(slot);
         return true;
+    }
     if (!s && !slot->failed && count_unexplained(c)) {
         fail(c, -EIO, "the script worker %s, again and again", how);
         return false;
@@ -981,7 +1050,9 @@ static void worker_died(struct worker_slot *slot)
     reap(slot, how, sizeof how);
     bool reporting = c->reports > 0;
     close_slot(slot);
-    if (!slot->retired && !replace(slot, how))
+    if (slot->retired)
+        leave_last_words(slot);
+    else if (!replace(slot, how))
         end_watch(c);
     if (reporting)
         reported(c);
@@ -1111,6 +1182,8 @@ static int load_here(struct crew *c)
 void crew_only_load(struct crew *c, int fd)
 {
     c->options.only_load = true;
+    c->options.means.vault = NULL; /* what is only loaded keeps nothing and harms nobody */
+    c->options.means.signals = NULL;
     c->options.host.fd = fd;
 }
 
@@ -1567,8 +1640,10 @@ static void hear_to_the_end(struct worker_slot *slot, int64_t patience_ns)
         }
         reap(slot, how, sizeof how);
         close_slot(slot);
-        if (!ended || !offender_of(slot) || !replace(slot, how))
-            return;
+        if (ended && offender_of(slot) && replace(slot, how))
+            continue;
+        leave_last_words(slot);
+        return;
     }
 }
 
@@ -1594,6 +1669,7 @@ void crew_stop(struct crew *c)
         ring_finish(c->ring);
     for (int i = 0; i < RING_READERS; i++)
         hear_to_the_end(&c->slots[i], patience_ns);
+    hear_last_words(c, patience_ns);
     if (c->host)
         summarize_host(c);
 }

@@ -9,8 +9,10 @@
 #include "collect/collector.h"
 #include "collect/priority.h"
 #include "embed/crew.h"
+#include "embed/signals.h"
 #include "embed/shelf.h"
 #include "embed/steward.h"
+#include "embed/vault.h"
 #include "embed/watch.h"
 #include "host/source.h"
 #include "host/world.h"
@@ -36,6 +38,8 @@ struct moonwatch {
     struct host_settings settings; /* owned, and their texts */
     struct buf error;
     struct procfs proc; /* for the scripts' questions */
+    struct vault *vault;     /* owned; NULL: nothing is kept */
+    struct signals *signals; /* owned */
     struct crew_wants wants; /* as the collector was told */
     uint64_t needs;          /* fields that somebody looks at; only grows */
     bool only_load;     /* end when the scripts are loaded */
@@ -100,18 +104,28 @@ void moonwatch_options_init(struct moonwatch_options *options)
         .hard = 1,
         .memory_bytes = 64u << 20,
         .errors_a_minute = 60,
+        .state_dir = "/var/lib/moonwatch",
     };
 }
 
 static struct crew_calls calls_of(struct moonwatch *m);
 static void on_shelf(void *ctx, enum shelf_change change, const struct shelf_script *script);
 
+/* What workers ask for beside /proc. */
+static int new_means(struct moonwatch *m)
+{
+    int result = signals_new(&m->signals, &m->proc, m->options.allow_kill);
+    if (!result && m->options.state_dir)
+        result = vault_new(&m->vault, m->options.state_dir);
+    return result;
+}
+
 static int new_crew(struct moonwatch *m)
 {
     const struct moonwatch_options *o = &m->options;
     struct crew_options options = {
         .calls = calls_of(m),
-        .means = { .proc = &m->proc },
+        .means = { .proc = &m->proc, .vault = m->vault, .signals = m->signals },
         .host = { .table_bytes = o->table_bytes,
                   .boot = event_boot_id(),
                   .fd = o->output,
@@ -139,7 +153,9 @@ struct moonwatch *moonwatch_new(const struct moonwatch_options *options)
            options->size < sizeof m->options ? options->size : sizeof m->options);
     m->proc.root = -1;
     m->priority = PRIORITY_NORMAL;
-    if (shelf_new(&m->shelf, on_shelf, m) < 0 || new_crew(m) < 0) {
+    if (new_means(m) < 0 || shelf_new(&m->shelf, on_shelf, m) < 0 || new_crew(m) < 0) {
+        vault_free(m->vault);
+        signals_free(m->signals);
         shelf_free(m->shelf);
         free(m);
         return NULL;
@@ -761,6 +777,8 @@ void moonwatch_free(struct moonwatch *m)
     shelf_free(m->shelf);
     steward_free(m->steward);
     host_free(m->host);
+    vault_free(m->vault);
+    signals_free(m->signals);
     collector_free(m->collector);
     if (m->proc.root >= 0)
         procfs_close(&m->proc);

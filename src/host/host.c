@@ -92,6 +92,9 @@ static int add_traceback(lua_State *L)
         buf_clear(harmless);
         buf_harmless(harmless, text, len);
         text = buf_str(harmless);
+        const char *hint = sandbox_hint(host_of(L), text);
+        if (hint)
+            text = lua_pushfstring(L, "%s%s", text, hint);
     } else {
         text = lua_pushfstring(L, "(the error is a %s)", luaL_typename(L, 1));
     }

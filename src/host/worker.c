@@ -32,6 +32,8 @@
 #define RETELL_BELOW    0.5 /* of the ring */
 #define RETELL_EVERY_NS NS_PER_SECOND
 
+#define MEMORY_BESIDES ((size_t)512 << 20) /* what no budget counts may map so much */
+
 struct worker {
     const struct worker_options *options;
     struct ev_loop *loop;
@@ -502,6 +504,8 @@ int worker_run(const struct worker_options *options)
     if (options->know)
         options->know(options->know_ctx, know, worker.host);
     struct confine_options walls = { .profile = host.profile, .user = options->user };
+    if (host.memory_bytes) /* a table that grows is there twice for a while */
+        walls.memory_bytes = host.table_bytes + 2 * host.memory_bytes + MEMORY_BESIDES;
     if (confine(&walls, why, sizeof why) < 0)
         return fail(why, 0);
     if (start_ticking(host.soft_ns) < 0)

@@ -640,4 +640,6 @@ void api_script_open(lua_State *L)
     lua_setfield(L, -2, "_methods");
     api_event_push_aliases(L);
     lua_setfield(L, -2, "_aliases");
+    api_persist_open(L);
+    api_kill_open(L);
 }
