@@ -20,6 +20,7 @@ local mw = {
   kill = core.kill,
   cont = core.cont,
   persist = core.persist,
+  sink = core.sink,
   _core = core,
 }
 
@@ -197,7 +198,7 @@ function mw.alert(alert)
       return false
     end
   end
-  core._alert(severity, alert.text, alert.event, alert.tags, key, held)
+  core._alert(severity, alert.text, alert.event, alert.tags, key, held, alert.sink)
   return true
 end
 

@@ -16,6 +16,7 @@
 #include "embed/watch.h"
 #include "host/source.h"
 #include "host/world.h"
+#include "sink/keeper.h"
 
 #include <errno.h>
 #include <ev.h>
@@ -47,6 +48,8 @@ struct moonwatch {
     /* one process */
     struct host *host;
     struct steward *steward; /* owned */
+    struct keeper *keeper;   /* owned: of what scripts open */
+    struct place_rules rules;
     struct world world;
     ev_timer needing; /* due at once when scripts need more: not in the middle of an event */
     uint64_t seq;     /* of the last event */
@@ -125,7 +128,10 @@ static int new_crew(struct moonwatch *m)
     const struct moonwatch_options *o = &m->options;
     struct crew_options options = {
         .calls = calls_of(m),
-        .means = { .proc = &m->proc, .vault = m->vault, .signals = m->signals },
+        .means = { .proc = &m->proc,
+                   .vault = m->vault,
+                   .signals = m->signals,
+                   .keeper = m->keeper },
         .host = { .table_bytes = o->table_bytes,
                   .boot = event_boot_id(),
                   .fd = o->output,
@@ -143,6 +149,17 @@ static int new_crew(struct moonwatch *m)
     return crew_new(&m->crew, &options);
 }
 
+/* What scripts may open. */
+static struct place_rules rules_of(const struct moonwatch_options *o)
+{
+    return (struct place_rules){ .output_dir = o->output_dir,
+                                 .sockets = o->sockets,
+                                 .sockets_len = o->sockets_len,
+                                 .allow_exec = o->allow_exec,
+                                 .user = o->user,
+                                 .output = o->output };
+}
+
 struct moonwatch *moonwatch_new(const struct moonwatch_options *options)
 {
     struct moonwatch *m = calloc(1, sizeof *m);
@@ -153,9 +170,12 @@ struct moonwatch *moonwatch_new(const struct moonwatch_options *options)
            options->size < sizeof m->options ? options->size : sizeof m->options);
     m->proc.root = -1;
     m->priority = PRIORITY_NORMAL;
-    if (new_means(m) < 0 || shelf_new(&m->shelf, on_shelf, m) < 0 || new_crew(m) < 0) {
+    m->rules = rules_of(&m->options);
+    if (new_means(m) < 0 || keeper_new(&m->keeper, &m->rules) < 0 ||
+        shelf_new(&m->shelf, on_shelf, m) < 0 || new_crew(m) < 0) {
         vault_free(m->vault);
         signals_free(m->signals);
+        keeper_free(m->keeper);
         shelf_free(m->shelf);
         free(m);
         return NULL;
@@ -590,7 +610,9 @@ static int open_host(struct moonwatch *m, const char *proc)
                    .need = need_here,
                    .figures = figures_here,
                    .timer_start = world_timer_start,
-                   .timer_stop = world_timer_stop },
+                   .timer_stop = world_timer_stop,
+                   .writable_start = world_writable_start,
+                   .writable_stop = world_writable_stop },
         .table_bytes = m->options.table_bytes,
         .boot = event_boot_id(),
         .fd = m->options.output,
@@ -779,6 +801,7 @@ void moonwatch_free(struct moonwatch *m)
     host_free(m->host);
     vault_free(m->vault);
     signals_free(m->signals);
+    keeper_free(m->keeper); /* after all who write: children see the end of their input */
     collector_free(m->collector);
     if (m->proc.root >= 0)
         procfs_close(&m->proc);

@@ -377,6 +377,8 @@ bool host_pressure(struct host *h, double backlog, int64_t now_ns)
 
 void host_timer(struct host *h, int id)
 {
+    if (id == SINKS_TIMER)
+        sinks_tick(h);
     if (id < 0 || id >= h->timers_len || h->timers[id].function_ref == LUA_NOREF)
         return;
     struct timer timer =
@@ -394,6 +396,11 @@ void host_timer(struct host *h, int id)
         host_count_error(h, timer.policy);
 }
 
+void host_writable(struct host *h, int id)
+{
+    sinks_writable(h, id);
+}
+
 void host_finish(struct host *h)
 {
     if (h->storm)
@@ -407,12 +414,14 @@ void host_finish(struct host *h)
         free(handler);
     }
     host_flush(h);
+    sinks_finish(h);
 }
 
 int host_flush(struct host *h)
 {
     if (h->unsettled || h->budget.memory > h->options.memory_bytes / 4 * 3)
         versions_settle(h);
+    sinks_flush(h);
     return output_flush(&h->output);
 }
 
@@ -535,6 +544,7 @@ static int open_state(lua_State *L)
     api_match_open(L);
     api_file_open(L);
     api_kin_open(L);
+    api_sink_open(L);
     sandbox_open(L, profile);
     lua_setfield(L, LUA_REGISTRYINDEX, "moonwatch"); /* lua/moonwatch/init.lua takes it from here */
     lua_getglobal(L, "require");
@@ -594,6 +604,7 @@ void host_free(struct host *h)
         version_free(h, h->policies);
     if (h->L)
         lua_close(h->L);
+    sinks_free(h);
     tracker_free(h->tracker);
     storm_free(h->storm);
     free(h->storm_box);
