@@ -89,7 +89,8 @@ MOONWATCH_API void moonwatch_options_init(struct moonwatch_options *options);
 MOONWATCH_API struct moonwatch *moonwatch_new(const struct moonwatch_options *options);
 
 /* Add scripts, before the start: a file, or each *.lua in a directory in the order of their
- * names; the same with all of LuaJIT, in a worker of their own; a script's text under a name; a one-liner ("exec: comm == 'curl'"). Files are read now,
+ * names, but for tests (NAME_test.lua); the same with all of LuaJIT, in a worker of their own; a
+ * script's text under a name; a one-liner ("exec: comm == 'curl'"). Files are read now,
  * run at the start. */
 MOONWATCH_API int moonwatch_add_path(struct moonwatch *m, const char *path);
 MOONWATCH_API int moonwatch_add_trusted(struct moonwatch *m, const char *path);
@@ -100,6 +101,11 @@ MOONWATCH_API int moonwatch_add_line(struct moonwatch *m, const char *line);
  * it be with its directories. This user's are taken too, by the whole program: the one who typed
  * sudo. Before anything is added. */
 MOONWATCH_API void moonwatch_trust_owner(unsigned uid);
+/* What mw.option(name) returns in the script of this file's name (without .lua), before the start.
+ * A name that the script does not ask for is said on the log when it is loaded; a value that is not
+ * of its type makes the script wrong. */
+MOONWATCH_API int moonwatch_set(struct moonwatch *m, const char *script, const char *name,
+                                const char *value);
 
 /* Shake hands with the kernel, load the scripts, start watching on `loop`: snapshots of the
  * running processes come first. -EPERM and -ENOTSUP: the kernel refused; -EINVAL: a script is
@@ -209,6 +215,53 @@ typedef void moonwatch_planned(void *ctx, const struct moonwatch_plan *plan);
  * would make the watch ask for and read. Needs no privilege and opens no socket to the kernel; what
  * scripts print meanwhile is dropped. 0; -EINVAL: a script is wrong. */
 MOONWATCH_API int moonwatch_plan(struct moonwatch *m, moonwatch_planned *planned, void *ctx);
+
+/* --- looking at scripts ------------------------------------------------------------------ */
+
+enum moonwatch_level {
+    MOONWATCH_ERROR,   /* will not load, or is never true */
+    MOONWATCH_WARNING, /* loads, and is hardly meant */
+    MOONWATCH_HINT,    /* works, and could be better */
+};
+
+struct moonwatch_remark {
+    const char *path;
+    int line, column; /* from 1 */
+    enum moonwatch_level level;
+    const char *code, *text;
+    const char *source; /* the line, as a terminal may show it; "": there is none */
+    int caret;          /* where in `source` the column is, from 0 */
+    const char *json;   /* all of this as one object */
+};
+
+enum moonwatch_lint_flags {
+    MOONWATCH_LINT_TRUSTED = 1,  /* for scripts that are run with all that LuaJIT has */
+    MOONWATCH_LINT_LUACHECK = 2, /* ask luacheck too, when it is installed */
+};
+
+/* Called once per remark, in the order of files and lines; borrowed for the call. */
+typedef void moonwatch_remarked(void *ctx, const struct moonwatch_remark *remark);
+
+/* Say what is wrong with scripts, as far as their texts tell: files, and each *.lua in directories.
+ * Nothing of them is run. What cannot be read is a remark too. 0, or -ENOMEM. */
+MOONWATCH_API int moonwatch_lint(const char *const *paths, int paths_len, unsigned flags,
+                                 moonwatch_remarked *remarked, void *ctx);
+
+/* One test of a script has ended; borrowed for the call. */
+struct moonwatch_tested_case {
+    const char *script; /* its file */
+    const char *name;   /* what the test claims */
+    bool passed;
+    const char *why;    /* it has not; lines */
+    const char *output; /* what the script wrote */
+};
+typedef void moonwatch_tested(void *ctx, const struct moonwatch_tested_case *result);
+
+/* Run the tests of a script with made-up events, in this process: `path` is NAME.lua, NAME_test.lua,
+ * or a directory (each NAME_test.lua in it). How many there were; or -errno (-EINVAL: script or test
+ * are wrong) with the reason in `why`, at most `cap` bytes. */
+MOONWATCH_API int moonwatch_test(const char *path, moonwatch_tested *tested, void *ctx, char *why,
+                                 size_t cap);
 
 /* --- events --------------------------------------------------------------------------- */
 

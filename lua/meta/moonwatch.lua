@@ -347,6 +347,14 @@ function mw.labelled(process, name) end
 ---@return string
 function mw.json(value) end
 
+---What the operator set with `--set SCRIPT.name=value` (SCRIPT: the file's name without .lua), read as
+---the type of `default`: a number; yes or no; a list between commas; else text.
+---@generic T: string|number|boolean|string[]
+---@param name string
+---@param default T? what it is when nothing was set
+---@return T
+function mw.option(name, default) end
+
 ---End the watch; with a process: halt it (SIGSTOP), which the operator has to allow with --allow-kill.
 ---@param process? moonwatch.Event|moonwatch.Process
 ---@return true? sent

@@ -14,6 +14,7 @@ local mw = {
   proc = core.proc,
   stats = core.stats,
   json = core.json,
+  option = core.option,
   stop = core.stop,
   kill = core.kill,
   cont = core.cont,
@@ -254,7 +255,7 @@ local parent_names = {
 ---@param name string
 ---@return any
 function methods:get(name)
-  local own = methods._aliases[name]
+  local own = core._aliases[name]
   if own then
     local outer, inner = own:match "^(was)%.(.+)$"
     if outer then

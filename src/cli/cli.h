@@ -4,6 +4,8 @@
 
 #include "moonwatch.h"
 
+#include <stdio.h>
+
 /* Exit statuses; `moonwatch --help` lists them. */
 enum {
     EXIT_OK = 0,
@@ -16,10 +18,13 @@ enum {
 /* One subcommand: argv[0] is its name. Returns an exit status. */
 typedef int cli_command(int argc, char **argv);
 
-cli_command cli_watch, cli_run, cli_ps, cli_tree, cli_fields, cli_plan, cli_doctor;
+cli_command cli_watch, cli_run, cli_ps, cli_tree, cli_fields, cli_plan, cli_doctor, cli_lint, cli_test, cli_new;
 
 /* "moonwatch: text" on stderr. Paths and names in it cannot steer a terminal or begin a line. */
 void cli_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* Bytes from outside, which cannot steer a terminal or begin a line. */
+void cli_put(FILE *to, const char *text);
 
 /* The same for a wrong command line; returns EXIT_USAGE, adding where help is to be had. */
 int cli_usage(const char *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -29,6 +34,18 @@ double cli_seconds(const char *text);
 
 /* "4k", "32M", "1G", "4096": bytes, or -1. */
 long long cli_bytes(const char *text);
+
+/* --set SCRIPT.NAME=VALUE, many of them. */
+struct cli_settings {
+    const char *texts[256];
+    int len;
+};
+
+/* Take one; -1, or EXIT_USAGE with the reason said. */
+int cli_take_setting(struct cli_settings *settings, const char *command, const char *text);
+
+/* Pass them on. 0, or -errno with moonwatch_error(). */
+int cli_set(struct moonwatch *m, const struct cli_settings *settings);
 
 /* Width and colour of standard output. 0 columns: not a terminal. */
 int cli_columns(void);

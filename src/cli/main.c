@@ -20,6 +20,9 @@ static const struct {
     { "tree", cli_tree, "the same as a tree" },
     { "fields", cli_fields, "what an event carries, and what can be asked of a process" },
     { "plan", cli_plan, "what scripts make the watch read, with the cost of each" },
+    { "new", cli_new, "write a script and its test, to begin with" },
+    { "test", cli_test, "run the tests of scripts, with made-up events" },
+    { "lint", cli_lint, "what is wrong with scripts, without running them" },
     { "doctor", cli_doctor, "test each source of events and explain what does not work" },
 };
 
@@ -77,6 +80,33 @@ __attribute__((format(printf, 2, 0))) static void say(const char *end, const cha
     fputs(end, stderr);
 }
 
+/* Bytes of the character at `s`; 0: a control character, also of those that UTF-8 makes of two
+ * bytes, or no character at all. */
+static size_t character(const unsigned char *s)
+{
+    if (s[0] < 0x80)
+        return s[0] >= 0x20 && s[0] != 0x7f;
+    size_t len = s[0] >= 0xf0 ? 4 : s[0] >= 0xe0 ? 3 : 2;
+    if (s[0] < 0xc2 || s[0] > 0xf4 || (s[0] == 0xc2 && s[1] < 0xa0))
+        return 0;
+    for (size_t i = 1; i < len; i++)
+        if ((s[i] & 0xc0) != 0x80)
+            return 0;
+    return len;
+}
+
+void cli_put(FILE *to, const char *text)
+{
+    while (*text) {
+        size_t len = character((const unsigned char *)text);
+        if (len)
+            fwrite(text, 1, len, to);
+        else
+            fprintf(to, "\\x%02x", (unsigned char)*text);
+        text += len ? len : 1;
+    }
+}
+
 void cli_say(const char *format, ...)
 {
     va_list args;
@@ -127,6 +157,41 @@ long long cli_bytes(const char *text)
     };
     double bytes = number_with_unit(text, units);
     return bytes < 0 ? -1 : (long long)bytes;
+}
+
+/* "web.max=3": the script's name may have dots, the option's has none. NULL: it is no such thing. */
+static const char *dot_of_setting(const char *text)
+{
+    const char *equal = strchr(text, '='), *dot = NULL;
+    for (const char *c = text; equal && c < equal; c++)
+        if (*c == '.')
+            dot = c;
+    return dot && dot > text && dot + 1 < equal ? dot : NULL;
+}
+
+int cli_take_setting(struct cli_settings *settings, const char *command, const char *text)
+{
+    if (!dot_of_setting(text))
+        return cli_usage(command, "--set takes SCRIPT.NAME=VALUE, not '%s'", text);
+    if (settings->len == (int)(sizeof settings->texts / sizeof *settings->texts))
+        return cli_usage(command, "more than 256 times --set");
+    settings->texts[settings->len++] = text;
+    return -1;
+}
+
+int cli_set(struct moonwatch *m, const struct cli_settings *settings)
+{
+    for (int i = 0; i < settings->len; i++) {
+        const char *text = settings->texts[i], *dot = dot_of_setting(text);
+        const char *equal = strchr(dot, '=');
+        char script[256], name[256];
+        snprintf(script, sizeof script, "%.*s", (int)(dot - text), text);
+        snprintf(name, sizeof name, "%.*s", (int)(equal - dot - 1), dot + 1);
+        int result = moonwatch_set(m, script, name, equal + 1);
+        if (result < 0)
+            return result;
+    }
+    return 0;
 }
 
 int cli_columns(void)

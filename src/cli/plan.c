@@ -23,6 +23,8 @@ static const char usage[] =
     "\n"
     "  -e LINE          a script in one line; may be given more than once\n"
     "      --json       one JSON object\n"
+    "      --set SCRIPT.NAME=VALUE\n"
+    "                   what mw.option(NAME) gives in SCRIPT.lua\n"
     "      --user NAME  load scripts as this user (nobody), where root may become it\n"
     "  -h, --help       this text\n"
     "\n"
@@ -79,6 +81,7 @@ struct request {
     const char *user;
     const char *lines[64];
     int lines_len;
+    struct cli_settings settings;
 };
 
 /* -1: go on; else an exit status. */
@@ -87,10 +90,11 @@ static int parse(struct request *r, int argc, char **argv)
     static const struct option options[] = {
         { "json", no_argument, NULL, 'j' },
         { "user", required_argument, NULL, 'u' },
+        { "set", required_argument, NULL, 's' },
         { "help", no_argument, NULL, 'h' },
         { NULL, 0, NULL, 0 },
     };
-    int option;
+    int option, status;
     optind = 1;
     while ((option = getopt_long(argc, argv, "e:h", options, NULL)) != -1) {
         switch (option) {
@@ -104,6 +108,11 @@ static int parse(struct request *r, int argc, char **argv)
             break;
         case 'u':
             r->user = optarg;
+            break;
+        case 's':
+            status = cli_take_setting(&r->settings, "plan", optarg);
+            if (status >= 0)
+                return status;
             break;
         case 'h':
             fputs(usage, stdout);
@@ -119,7 +128,7 @@ static int parse(struct request *r, int argc, char **argv)
 
 static int plan(struct moonwatch *m, const struct request *r, int argc, char **argv)
 {
-    int result = 0;
+    int result = cli_set(m, &r->settings);
     for (int i = 0; i < r->lines_len && !result; i++)
         result = moonwatch_add_line(m, r->lines[i]);
     for (int i = 0; i < argc && !result; i++)

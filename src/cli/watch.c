@@ -18,7 +18,7 @@ static const char usage[] =
     "\n"
     "Watches every process until Ctrl-C. Without scripts, each event is one line: text on a\n"
     "terminal, JSON (ECS names) elsewhere. With scripts, they decide what is written. A directory\n"
-    "means each *.lua in it, in the order of names. At the end a summary goes to stderr, and at each\n"
+    "means each *.lua in it but tests (NAME_test.lua), in the order of names. At the end a summary goes to stderr, and at each\n"
     "SIGUSR1 one of what was until then.\n"
     "\n"
     "  -e LINE          a script in one line; may be given more than once. EVENT is fork exec "
@@ -30,6 +30,8 @@ static const char usage[] =
     "      --json       JSON lines, on a terminal too\n"
     "      --text       text, into a pipe too\n"
     "      --for SPAN   end after 10s, 5m, 1h ...\n"
+    "      --set SCRIPT.NAME=VALUE\n"
+    "                   what mw.option(NAME) gives in SCRIPT.lua; may be given more than once\n"
     "  -q, --quiet      no summary\n"
     "      --trusted S  a script or directory that may use all of LuaJIT, in a process of its own;\n"
     "                   may be given more than once\n"
@@ -61,6 +63,7 @@ struct watch {
     bool quiet, json, text;
     const char *lines[64], *trusted[64];
     int lines_len, trusted_len;
+    struct cli_settings settings;
 
     struct ev_loop *loop;
     struct moonwatch *watch;
@@ -88,6 +91,7 @@ enum {
     OPTION_MEMORY,
     OPTION_ERRORS,
     OPTION_WARD,
+    OPTION_SET,
     OPTION_STATE_DIR,
     OPTION_ALLOW_KILL
 };
@@ -111,6 +115,7 @@ static const struct option long_options[] = {
     { "memory", required_argument, NULL, OPTION_MEMORY },
     { "errors", required_argument, NULL, OPTION_ERRORS },
     { "ward", no_argument, NULL, OPTION_WARD },
+    { "set", required_argument, NULL, OPTION_SET },
     { "state-dir", required_argument, NULL, OPTION_STATE_DIR },
     { "allow-kill", no_argument, NULL, OPTION_ALLOW_KILL },
     { "help", no_argument, NULL, 'h' },
@@ -242,6 +247,8 @@ static int take_option(struct watch *w, int option, const char *command)
     case OPTION_WARD:
         w->options.ward = true;
         return -1;
+    case OPTION_SET:
+        return cli_take_setting(&w->settings, command, optarg);
     case OPTION_STATE_DIR:
         w->options.state_dir = optarg;
         return -1;
@@ -448,7 +455,7 @@ static int watch(struct watch *w, struct moonwatch *m)
 
 static int add_scripts(struct watch *w, struct moonwatch *m, int argc, char **argv)
 {
-    int result = 0;
+    int result = cli_set(m, &w->settings);
     for (int i = 0; i < w->lines_len && !result; i++)
         result = moonwatch_add_line(m, w->lines[i]);
     for (int i = 0; i < argc && !result; i++)

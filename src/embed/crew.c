@@ -744,6 +744,14 @@ static int make_memory(struct worker_slot *slot)
     return 0;
 }
 
+/* A ward keeps the trust of the script in it. */
+static enum profile profile_of(const struct worker_slot *slot)
+{
+    const struct crew_script *s = script_of(slot->crew, slot->ward_of);
+    bool trusted = slot->group == CREW_WARD ? s && s->trusted : slot->group == CREW_TRUSTED;
+    return trusted ? PROFILE_TRUSTED : PROFILE_POLICY;
+}
+
 static void run_worker(struct worker_slot *slot, int control, int questions, int lock)
 {
     struct crew *c = slot->crew;
@@ -765,6 +773,7 @@ static void run_worker(struct worker_slot *slot, int control, int questions, int
     options.host.output_memory = &slot->shared->output;
     options.host.counts = &slot->shared->counts;
     options.host.output_lock = lock;
+    options.host.profile = profile_of(slot);
     options.host.print_all = c->options.host.print_all && slot->group == CREW_POLICY;
     _exit(sources ? worker_run(&options) : 1);
 }

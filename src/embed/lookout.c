@@ -50,7 +50,8 @@ struct lookout {
 bool lookout_script(const char *name)
 {
     size_t len = strlen(name);
-    return len > 4 && !strcmp(name + len - 4, ".lua") && *name != '.' && *name != '#';
+    bool test = len > 9 && !strcmp(name + len - 9, "_test.lua");
+    return len > 4 && !strcmp(name + len - 4, ".lua") && !test && *name != '.' && *name != '#';
 }
 
 /* --- hints --------------------------------------------------------------------------------- */

@@ -34,8 +34,8 @@ void lookout_at(struct lookout *l, int dir, const struct stat *about, const char
 /* Look again in 150 ms, as if there had been a hint. */
 void lookout_again(struct lookout *l);
 
-/* What lookout_at with NULL takes for a script: "*.lua", but no file that an editor or a person
- * has hidden, ".#x.lua" among them. */
+/* What lookout_at with NULL takes for a script: "*.lua", but no test of one, "*_test.lua", and no
+ * file that an editor or a person has hidden, ".#x.lua" among them. */
 bool lookout_script(const char *name);
 
 #endif

@@ -14,6 +14,7 @@
 #include "embed/steward.h"
 #include "embed/vault.h"
 #include "embed/watch.h"
+#include "host/source.h"
 #include "host/world.h"
 
 #include <errno.h>
@@ -34,6 +35,7 @@ struct moonwatch {
     struct shelf *shelf; /* owned: their files */
     int shelf_error;     /* of what it told last */
     struct crew *crew; /* owned: the scripts, and the workers if there are any */
+    struct host_settings settings; /* owned, and their texts */
     struct buf error;
     struct procfs proc; /* for the scripts' questions */
     struct vault *vault;     /* owned; NULL: nothing is kept */
@@ -129,6 +131,7 @@ static int new_crew(struct moonwatch *m)
                   .fd = o->output,
                   .json = o->json,
                   .print_all = o->print,
+                  .settings = &m->settings,
                   .soft_ns = (int64_t)(o->soft * 1e9),
                   .memory_bytes = o->memory_bytes,
                   .errors_a_minute = o->errors_a_minute },
@@ -235,6 +238,49 @@ int moonwatch_add_text(struct moonwatch *m, const char *name, const char *text)
 int moonwatch_add_line(struct moonwatch *m, const char *line)
 {
     return add_script(m, NULL, line, strlen(line), false);
+}
+
+static void free_setting(struct host_setting *s)
+{
+    free((char *)s->script);
+    free((char *)s->name);
+    free((char *)s->value);
+}
+
+int moonwatch_set(struct moonwatch *m, const char *script, const char *name, const char *value)
+{
+    int len = m->settings.len;
+    struct host_setting *more = realloc(m->settings.all, (size_t)(len + 1) * sizeof *more);
+    struct host_setting s = { strdup(script), strdup(name), strdup(value) };
+    if (more)
+        m->settings.all = more;
+    if (!more || !s.script || !s.name || !s.value) {
+        free_setting(&s);
+        return fail(m, -ENOMEM, "not enough memory for the settings");
+    }
+    more[len] = s;
+    m->settings.len = len + 1;
+    return 0;
+}
+
+static bool has_script(const struct moonwatch *m, const char *name)
+{
+    const struct crew_script *script;
+    char stem[64];
+    for (int i = 0; (script = crew_script_at(m->crew, i)); i++) {
+        source_stem(script->name ? script->name : "", stem, sizeof stem);
+        if (!strcmp(stem, name))
+            return true;
+    }
+    return false;
+}
+
+static void check_settings(const struct moonwatch *m)
+{
+    for (int i = 0; i < m->settings.len; i++)
+        if (!has_script(m, m->settings.all[i].script))
+            log_warn("--set %s.%s: no script is named %s.lua", m->settings.all[i].script,
+                     m->settings.all[i].name, m->settings.all[i].script);
 }
 
 /* --- events -------------------------------------------------------------------------------- */
@@ -550,7 +596,12 @@ static int open_host(struct moonwatch *m, const char *proc)
         .fd = m->options.output,
         .json = m->options.json,
         .print_all = m->options.print,
+        .settings = &m->settings,
     };
+    const struct crew_script *s; /* one state has one profile: that of who may the most */
+    for (int i = 0; (s = crew_script_at(m->crew, i)); i++)
+        if (s->trusted)
+            host.profile = PROFILE_TRUSTED;
     if (m->only_load) {
         host.world.timer_start = no_timer_start;
         host.world.timer_stop = no_timer_stop;
@@ -599,6 +650,7 @@ int moonwatch_start(struct moonwatch *m, struct ev_loop *loop)
     };
     m->loop = loop;
     m->began_ns = clock_mono_ns();
+    check_settings(m);
     int result = m->options.worker ? start_with_workers(m, &options) : start_in_one(m, &options);
     if (result < 0)
         return result;
@@ -645,6 +697,7 @@ int watch_wants(struct moonwatch *m, struct watch_wants *wants)
     *wants = (struct watch_wants){ 0 };
     m->options.output = nowhere;
     m->only_load = true;
+    check_settings(m);
     crew_only_load(m->crew, nowhere);
     int result = load_only(m);
     if (result == 0 && m->host)
@@ -729,6 +782,9 @@ void moonwatch_free(struct moonwatch *m)
     collector_free(m->collector);
     if (m->proc.root >= 0)
         procfs_close(&m->proc);
+    while (m->settings.len)
+        free_setting(&m->settings.all[--m->settings.len]);
+    free(m->settings.all);
     free(m->summaries);
     buf_free(&m->error);
     free(m);

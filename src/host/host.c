@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "host/library.h"
 #include "host/needs.h"
+#include "host/sandbox.h"
 
 #include <errno.h>
 #include <lualib.h>
@@ -40,6 +41,46 @@ const char *host_error(const struct host *h)
 
 /* --- calling ------------------------------------------------------------------------------ */
 
+/* How far the script's own code is from where an error was thrown: the library, what it calls. */
+#define SOURCE_LEVELS 16
+
+/* Put the message on top of the stack before its line.  [-0, +0, m] */
+static void add_source(lua_State *L, const struct buf *line)
+{
+    lua_pushlstring(L, line->data, line->len);
+    lua_concat(L, 2);
+}
+
+/* The chunk that is loaded called the library by its last `return`: that leaves no frame. */
+static void show_return(lua_State *L, struct buf *scratch)
+{
+    const struct host_chunk *chunk = &host_of(L)->loading;
+    int line = chunk->text ? source_return_line(chunk->text, chunk->len) : 0;
+    if (!line || !source_show_line(chunk->text, chunk->len, line, scratch))
+        return;
+    lua_pushfstring(L, "%s:%d: ", chunk->name + 1, line);
+    if (strstr(lua_tostring(L, -2), chunk->name + 1))
+        lua_pop(L, 1); /* the message has a place already */
+    else
+        lua_insert(L, -2), lua_concat(L, 2);
+    add_source(L, scratch);
+}
+
+/* To the message on top of the stack, the line of the script in which it arose.  [-0, +0, m] */
+static void show_source(lua_State *L, struct buf *scratch)
+{
+    const struct policy *policy = host_of(L)->current;
+    lua_Debug at;
+    buf_clear(scratch);
+    for (int level = 1; policy && level < SOURCE_LEVELS && lua_getstack(L, level, &at); level++)
+        if (lua_getinfo(L, "Sl", &at) &&
+            source_show(policy->sources, at.source, at.currentline, scratch)) {
+            add_source(L, scratch);
+            return;
+        }
+    show_return(L, scratch);
+}
+
 /* Message handler: text with a traceback, whatever was thrown. The text may be a process's: only
  * the traceback's own newlines stay newlines. */
 static int add_traceback(lua_State *L)
@@ -54,7 +95,9 @@ static int add_traceback(lua_State *L)
     } else {
         text = lua_pushfstring(L, "(the error is a %s)", luaL_typename(L, 1));
     }
-    luaL_traceback(L, L, text, 1);
+    lua_pushstring(L, text); /* its place in `harmless` is needed */
+    show_source(L, harmless);
+    luaL_traceback(L, L, lua_tostring(L, -1), 1);
     return 1;
 }
 
@@ -82,6 +125,8 @@ bool host_call(struct host *h, struct policy *policy, int args, int results)
     int base = lua_gettop(L) - args;
     struct policy *outer = h->current;
 
+    if (!outer)
+        sandbox_mark_stack(h);
     lua_rawgeti(L, LUA_REGISTRYINDEX, h->traceback);
     lua_insert(L, base);
     h->current = policy;
@@ -477,12 +522,14 @@ static int open_state(lua_State *L)
     lua_pushcfunction(L, add_traceback);
     h->traceback = luaL_ref(L, LUA_REGISTRYINDEX);
 
-    luaL_openlibs(L);
+    enum profile profile = h->options.profile;
+    sandbox_open_libraries(L, profile);
     library_open(L);
     where_open(L);
     api_event_open(L);
     lua_newtable(L);
     api_script_open(L);
+    sandbox_open(L, profile);
     lua_setfield(L, LUA_REGISTRYINDEX, "moonwatch"); /* lua/moonwatch/init.lua takes it from here */
     lua_getglobal(L, "require");
     lua_pushliteral(L, "moonwatch");
@@ -491,7 +538,11 @@ static int open_state(lua_State *L)
     lua_pushliteral(L, "moonwatch.pairs");
     lua_call(L, 1, 1);
     lua_setglobal(L, "pairs");
-    api_require_open(L);
+    if (profile == PROFILE_TRUSTED)
+        api_require_open(L);
+    lua_getglobal(L, "require");
+    lua_pushliteral(L, "moonwatch.sandbox");
+    lua_call(L, 1, 0);
     return 0;
 }
 

@@ -17,6 +17,12 @@
 
 struct host; /* opaque */
 
+/* What scripts may do: see sandbox.h. */
+enum profile {
+    PROFILE_POLICY,
+    PROFILE_TRUSTED /* all of LuaJIT: the operator says so, never a script */
+};
+
 /* What the host needs of the world around it. */
 struct host_world {
     void *ctx;
@@ -43,6 +49,15 @@ struct host_world {
     void (*figures)(void *ctx, struct figures *out);
 };
 
+/* What the operator set for mw.option: `script` is the name of a file, without .lua. */
+struct host_setting {
+    const char *script, *name, *value;
+};
+struct host_settings {
+    struct host_setting *all;
+    int len;
+};
+
 /* What is counted of a script, whatever its version. */
 struct host_count {
     uint64_t events, errors, alerts, undecided, calls;
@@ -59,11 +74,13 @@ struct host_counts {
 
 struct host_options {
     struct host_world world;
+    enum profile profile;
     size_t table_bytes; /* bound of the table of processes */
     uint64_t boot;      /* event_boot_id() of the machine that the events come from */
     int fd;             /* where lines go; borrowed */
     bool json;
     bool print_all; /* write every event that is told, scripts or not */
+    const struct host_settings *settings; /* borrowed; NULL: none */
 
     /* Budgets; 0: no bound. */
     int64_t soft_ns;         /* processor time of one call, as far as host_tick is called */

@@ -6,12 +6,19 @@
 
 #include "host/budget.h"
 #include "host/host.h"
+#include "host/source.h"
 #include "host/storm.h"
 #include "host/tally.h"
 #include "host/where.h"
 
 #include <lauxlib.h>
 #include <lua.h>
+
+/* An option that a script asked for. */
+struct host_option {
+    struct host_option *next;
+    char name[];
+};
 
 /* One version of one script: a name, what it subscribed to, its figures. */
 struct policy {
@@ -36,6 +43,8 @@ struct policy {
     bool threads; /* wants forks and exits of threads */
     bool storm;   /* in a storm it wants sums */
     int env;      /* registry reference of its environment */
+    struct source *sources; /* owned: the texts that it is made of */
+    struct host_option *asked; /* owned */
 };
 
 /* One function of one policy for one kind of event. */
@@ -85,6 +94,7 @@ struct host {
 
     struct policy *current;    /* whose code runs; NULL between calls */
     const struct event *event; /* being delivered, or NULL */
+    const char *stack;         /* where the outermost call of a script began, see sandbox.h */
     int traceback;             /* registry reference of the message handler */
 
     struct event_box box; /* for records made here */
@@ -153,12 +163,24 @@ bool api_process_push(lua_State *L, tracker_ref ref);
 /* The table of methods that events and processes share.  [-0, +1, -] */
 void api_event_push_methods(lua_State *L);
 
+/* { ["process.executable"] = "exe", Image = "exe", ... } for ev:get().  [-0, +1, m] */
+void api_event_push_aliases(lua_State *L);
+
 /* A record from an event's or a process's table, with what the script changed. False when the value
  * is no such table.  [-0, +0, m] */
 bool api_event_record(lua_State *L, int index, struct event_box *box);
 
 /* Does it lack fields because no script was known to need them? */
 bool api_event_lacks(const struct event *ev);
+
+/* --- api/option.c ------------------------------------------------------------------------ */
+
+/* mw.option */
+int api_option(lua_State *L);
+
+/* Say what was set for this script and is no option of it: when it is loaded. */
+void api_option_check(const struct host *h, const struct policy *policy);
+void api_option_free(struct policy *policy);
 
 /* --- api/require.c ----------------------------------------------------------------------- */
 

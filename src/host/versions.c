@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "host/needs.h"
+#include "host/sandbox.h"
 #include "host/weigh.h"
 
 #include <errno.h>
@@ -71,25 +72,12 @@ void version_free(struct host *h, struct policy *policy)
         at = &(*at)->next;
     *at = policy->next;
     buf_free(&policy->verdicts);
+    source_free(&policy->sources);
+    api_option_free(policy);
     free(policy);
 }
 
 /* --- coming --------------------------------------------------------------------------------- */
-
-/* "@/etc/moonwatch/web-shell.lua" -> "web-shell" */
-static void name_after(struct policy *policy, const char *chunk)
-{
-    const char *slash = strrchr(chunk, '/');
-    const char *base = slash ? slash + 1 : chunk + (*chunk == '@' || *chunk == '=');
-    size_t len = strlen(base);
-    if (len > 4 && !strcmp(base + len - 4, ".lua"))
-        len -= 4;
-    if (len >= sizeof policy->name)
-        len = sizeof policy->name - 1;
-    for (size_t i = 0; i < len; i++)
-        policy->name[i] = (unsigned char)base[i] < ' ' || base[i] == 0x7f ? '?' : base[i];
-    policy->name[len] = '\0';
-}
 
 /* The place for counts of this script, of a predecessor's maybe; NULL: none is left. */
 static struct host_count *shared_count(const struct host *h, uint32_t id)
@@ -122,7 +110,7 @@ struct policy *version_new(struct host *h, uint32_t id, const char *chunk)
         .id = id, .env = LUA_NOREF, .script_ref = LUA_NOREF, .state_ref = LUA_NOREF
     };
     policy->count = &policy->own;
-    name_after(policy, chunk);
+    source_stem(chunk, policy->name, sizeof policy->name);
     struct policy **at = &h->policies;
     while (*at && (*at)->id <= id)
         at = &(*at)->next;
@@ -131,13 +119,11 @@ struct policy *version_new(struct host *h, uint32_t id, const char *chunk)
     if (h->next_id <= id)
         h->next_id = id + 1;
 
-    lua_State *L = h->L;
-    lua_newtable(L); /* its environment: reads fall through to the globals, writes stay */
-    lua_newtable(L);
-    lua_pushvalue(L, LUA_GLOBALSINDEX);
-    lua_setfield(L, -2, "__index");
-    lua_setmetatable(L, -2);
-    policy->env = luaL_ref(L, LUA_REGISTRYINDEX);
+    policy->env = sandbox_env(h, chunk);
+    if (policy->env == LUA_NOREF) {
+        version_free(h, policy);
+        return NULL;
+    }
     return policy;
 }
 
@@ -250,10 +236,24 @@ static int run_chunk(struct host *h, struct policy *policy, int args)
     return -EINVAL;
 }
 
+/* The compiler's message on top of the stack, and the line that it is about.  [-0, +0, -] */
+static void set_syntax_error(struct host *h, const struct host_source *s)
+{
+    const char *message = lua_tostring(h->L, -1);
+    buf_clear(&h->error);
+    buf_harmless(&h->error, message, strlen(message));
+    source_show_line(s->text, s->len, source_line_of(s->name, message), &h->error);
+}
+
 static int load_file(struct host *h, struct policy *policy, const struct host_source *s)
 {
+    if (source_add(&policy->sources, s->name, s->text, s->len) < 0) {
+        host_set_error(h, "not enough memory");
+        version_free(h, policy);
+        return -ENOMEM;
+    }
     if (luaL_loadbufferx(h->L, s->text, s->len, s->name, "t")) {
-        host_set_error(h, lua_tostring(h->L, -1));
+        set_syntax_error(h, s);
         lua_pop(h->L, 1);
         version_free(h, policy);
         return -EINVAL;
@@ -264,6 +264,8 @@ static int load_file(struct host *h, struct policy *policy, const struct host_so
     h->loading = (struct host_chunk){ s->name, s->text, s->len };
     int result = run_chunk(h, policy, 0);
     h->loading = (struct host_chunk){ 0 };
+    if (result == 0)
+        api_option_check(h, policy);
     return result;
 }
 

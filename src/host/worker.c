@@ -3,12 +3,11 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "host/confine.h"
 #include "host/world.h"
 
 #include <errno.h>
 #include <ev.h>
-#include <grp.h>
-#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -93,30 +92,6 @@ static void close_others(int *keep, size_t n)
             from = keep[i] + 1;
     }
     syscall(SYS_close_range, from, ~0U, 0);
-}
-
-/* 0, or -errno with one sentence in `why`. */
-static int become(const char *name, char *why, size_t cap)
-{
-    if (name && geteuid() == 0) {
-        const struct passwd *user = getpwnam(name);
-        if (!user) {
-            snprintf(why, cap, "there is no user '%s': create it, or name another with --user",
-                     name);
-            return -ENOENT;
-        }
-        gid_t gid = user->pw_gid;
-        uid_t uid = user->pw_uid;
-        if (setgroups(0, NULL) || setresgid(gid, gid, gid) || setresuid(uid, uid, uid)) {
-            snprintf(why, cap, "cannot become user '%s': %s", name, strerror(errno));
-            return -errno;
-        }
-    }
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)) {
-        snprintf(why, cap, "cannot give up privileges: %s", strerror(errno));
-        return -errno;
-    }
-    return 0;
 }
 
 /* --- the world of the host ------------------------------------------------------------------ */
@@ -508,8 +483,6 @@ int worker_run(const struct worker_options *options)
         return fail("cannot map the ring for reading", 0);
     ring_reader_resume(options->ring, options->reader);
     close_others(keep, sizeof keep / sizeof *keep);
-    if (become(options->user, why, sizeof why) < 0)
-        return fail(why, 0);
 
     worker.loop = ev_loop_new(EVFLAG_AUTO);
     worker.world.loop = worker.loop;
@@ -528,6 +501,9 @@ int worker_run(const struct worker_options *options)
     worker.world.host = worker.host;
     if (options->know)
         options->know(options->know_ctx, know, worker.host);
+    struct confine_options walls = { .profile = host.profile, .user = options->user };
+    if (confine(&walls, why, sizeof why) < 0)
+        return fail(why, 0);
     if (start_ticking(host.soft_ns) < 0)
         return fail("cannot set the timer of the scripts' budgets", 0);
     if (worker_load(worker.host, options->scripts, options->scripts_len, &wrong) < 0)

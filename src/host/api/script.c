@@ -609,6 +609,7 @@ static const luaL_Reg functions[] = {
     { "pids", script_pids },
     { "stats", script_stats },
     { "json", script_json },
+    { "option", api_option },
     { "stop", script_stop },
     { "where", where_new },
     { "_undecided", script_undecided },
@@ -637,6 +638,8 @@ void api_script_open(lua_State *L)
     lua_setfield(L, -2, "_fields");
     api_event_push_methods(L);
     lua_setfield(L, -2, "_methods");
+    api_event_push_aliases(L);
+    lua_setfield(L, -2, "_aliases");
     api_persist_open(L);
     api_kill_open(L);
 }
