@@ -75,8 +75,6 @@ static int request(void *ctx, enum request_kind kind, const void *bytes, size_t 
     }
     if (kind != REQUEST_FILE)
         return -EINVAL;
-    if (!file->module)
-        return -ENOENT;
     asked++;
     snprintf(asked_for, sizeof asked_for, "%.*s", (int)(len - sizeof *file),
              (const char *)bytes + sizeof *file);
