@@ -154,6 +154,9 @@ static void what_has_no_value_and_what_takes_too_long_is_undecided(void **state)
          "r, why = mw.match.regex '^(a+)+[bc]' (('a'):rep(1000))\n"
          "assert(r == nil and why == 'limit')\n"
          "assert(not pcall(mw.match.contains 'x', {}))\n");
+    struct host_script s;
+    host_scripts(host, &s, 1);
+    assert_int_equal(s.undecided, 1);
 }
 
 static void a_bad_pattern_is_refused_where_it_was_written(void **state)
