@@ -907,7 +907,9 @@ static void reap(struct worker_slot *slot, char *how, size_t cap)
         while ((ended = waitpid(slot->pid, &status, 0)) < 0 && errno == EINTR)
             ;
     }
-    if (WIFSIGNALED(status))
+    if (ended < 0) /* the caller's loop was quicker to ask */
+        snprintf(how, cap, "ended");
+    else if (WIFSIGNALED(status))
         snprintf(how, cap, "was killed by %s", strsignal(WTERMSIG(status)));
     else
         snprintf(how, cap, "ended with status %d", WEXITSTATUS(status));
