@@ -315,7 +315,8 @@ local Window = {}
 ---    if w:distinct(ev.sid) >= 5 then mw.alert { key = ev.sid, dedup = "5m", event = ev } end
 ---
 ---Exact, as long as a key has additions of no more than 60 different times within the span. With more, what
----is up to 5 % of the span too old may count as well; nothing is ever lacking.
+---is up to 5 % of the span too old may count as well; nothing is ever lacking. A key takes 2 KiB at most,
+---and its values come on top: ten values a key on the average of all `max`.
 ---@param options moonwatch.WindowOptions
 ---@return moonwatch.Window
 function mw.window(options) end
@@ -448,7 +449,7 @@ function Gate:each_held(all) end
 ---@field lenient? boolean true: what is no pattern is left out, and the second result says how many were
 
 ---Does the text fit one of the patterns? nil and "no value" without a text; nil and "limit" when a regular
----expression took too many steps and no other one fits.
+---expression took too many steps and no other one fits, which counts as undecided in the summary.
 ---@alias moonwatch.Predicate fun(text: string?): boolean?, string?
 
 ---Patterns, one or a list of them, compiled once: make the predicate when the script is loaded. Texts may be
