@@ -513,10 +513,10 @@ static int add_scripts(struct watch *w, struct moonwatch *m, int argc, char **ar
     int result = cli_set(m, &w->settings);
     for (int i = 0; i < w->lines_len && !result; i++)
         result = moonwatch_add_line(m, w->lines[i]);
+    for (int i = 0; i < w->trusted_len && !result; i++) /* first: it may be of a directory below */
+        result = moonwatch_add_trusted(m, w->trusted[i]);
     for (int i = 0; i < argc && !result; i++)
         result = moonwatch_add_path(m, argv[i]);
-    for (int i = 0; i < w->trusted_len && !result; i++)
-        result = moonwatch_add_trusted(m, w->trusted[i]);
     return result;
 }
 

@@ -675,6 +675,8 @@ static void hear(struct worker_slot *slot, const struct worker_message *message)
         hear_retell(c);
         break;
     case WORKER_STOP:
+        if (c->options.only_load) /* there is nothing to end */
+            break;
         calls->ending(calls->ctx, message->error ? CREW_OUTPUT : CREW_STOPPED, message->error);
         break;
     case WORKER_NEEDS:

@@ -403,6 +403,7 @@ void host_writable(struct host *h, int id)
 
 void host_finish(struct host *h)
 {
+    h->sinks.finishing = true;
     if (h->storm)
         take_step(h, storm_finish(h->storm));
     while (h->at_exit) {
@@ -543,6 +544,7 @@ static int open_state(lua_State *L)
     api_script_open(L);
     api_match_open(L);
     api_file_open(L);
+    api_kin_open(L);
     api_sink_open(L);
     sandbox_open(L, profile);
     lua_setfield(L, LUA_REGISTRYINDEX, "moonwatch"); /* lua/moonwatch/init.lua takes it from here */

@@ -533,6 +533,38 @@ def next_version():
         until(lambda: not child_of(w.pid, "cat"), "the end of the child")
 
 
+HANGS = SCRIPT.replace('elseif args[3] == "stats" then', 'elseif args[3] == "hang" then while true do end\n'
+                       '  elseif args[3] == "stats" then')
+
+
+@test("what a script sent before it was switched off still arrives")
+def switched_off():
+    gate = Gate()
+    neighbour = 'local mw = require "moonwatch"\nreturn mw.script { name = "neighbour", on = {} }\n'
+    with Watch("--json", "--allow-exec", "--budget", "60s", "--limit", "300ms",
+               scripts=[HANGS.replace("SINK", gate.sink()), neighbour]) as w:
+        burst(1, 2000, 100)
+        ask("hang")
+        w.wait_error("is off until its file changes")
+        gate.open()
+        equal(wait_written(gate.out, 2000), list(range(1, 2001)), "records")
+
+
+@test("what a script sent that was alone in its worker still arrives after it was switched off")
+def switched_off_alone():
+    gate = Gate()
+    with Watch("--json", "--allow-exec", "--limit", "300ms", "--trusted",
+               Watch._path(HANGS.replace("SINK", gate.sink())),
+               scripts=['local mw = require "moonwatch"\nreturn mw.script { name = "other", on = {} }\n']) as w:
+        burst(1, 1500, 100)
+        w.marker()
+        ask("hang")
+        w.wait_error("is off until its file changes")
+        gate.open()
+        equal(w.stop(), 0, "status")
+        equal(numbers(read(gate.out)), list(range(1, 1501)), "records; stderr: " + w.stderr())
+
+
 @test("what is left when nobody reads is told at the end")
 def left_over():
     with Watch("--json", "--allow-exec", scripts=[script(Gate().sink())]) as w:
