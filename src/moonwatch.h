@@ -80,6 +80,12 @@ struct moonwatch_options {
     bool ward;            /* whose call killed a worker goes on alone instead of being off */
     const char *state_dir; /* where mw.persist keeps: "/var/lib/moonwatch"; NULL: nothing is kept */
     bool allow_kill;       /* scripts may send signals */
+
+    /* What scripts may open besides `output`: the system's log. */
+    const char *output_dir;     /* files and sockets below this directory; NULL: none */
+    const char *const *sockets; /* and these unix sockets, sockets_len of them */
+    int sockets_len;
+    bool allow_exec;            /* programs, run as `user` */
 };
 
 /* Fill in the defaults. */

@@ -38,6 +38,7 @@
 ---@field key? any what makes two alerts equal
 ---@field dedup? string|number hold equal alerts back for this span: "5m"
 ---@field tags? string[] go into rule.tags
+---@field sink? moonwatch.Sink|moonwatch.Sink[] where to tell it, instead of the main output
 
 ---How a field is known: "connector", "proc", "inherited", "kept", "computed", "absent", or
 ---"missing: " and the reason.
@@ -58,6 +59,53 @@ function Process:ancestor(what) end
 ---The parent, its parent, and so on.
 ---@return fun(): moonwatch.Process?
 function Process:ancestors() end
+
+---@class moonwatch.WatchFigures of a process and its living descendants together
+---@field cpu number processor time since the last look, in parts of a core: 1.0 is one core; what ended in between is not in it
+---@field rss integer resident memory in bytes; what they share counts for each
+---@field threads integer
+---@field processes integer how many live
+---@field left_out integer of these were not looked at: 64 processes and 0.25 s are the most for a look
+---@field sockets table[] rows of ev:sockets() with `pid` and `comm`
+---@field new_sockets table[] those that were not there at the last look
+---@field interval number seconds since the last look
+
+---@class moonwatch.WatchOptions
+---@field every? string|number "1s" when not given, 100 ms at least
+---@field for_? string|number how long, "30s" when not given
+---@field sample? fun(process: moonwatch.Process, figures: moonwatch.WatchFigures)
+---@field done? fun(process: moonwatch.Process, why: "gone"|"over"|"cancelled") "gone": neither it nor a descendant lives
+---@field sockets? boolean false: they are not read, which is most of what a look costs
+
+---@class moonwatch.Watch
+---@field process moonwatch.Process
+---@field samples integer
+---@field problem? string why something could not be read, other than that it was gone
+local Watch = {}
+
+---Follow this process and its descendants for a while by asking /proc: processor time, memory, sockets.
+---The first look is what the first sample is compared with, so that comes after `every`. A script has 32
+---watches at most, one for each process; they end when it is reloaded.
+---
+---    ev:watch {
+---      every = "2s", for_ = "1m",
+---      sample = function(p, figures)
+---        if figures.cpu > 0.9 and #figures.new_sockets > 0 then
+---          mw.alert { severity = "high", key = p.id, dedup = "1h", event = p, text = "busy, and talks" }
+---        end
+---      end,
+---    }
+---@param options moonwatch.WatchOptions
+---@return moonwatch.Watch?
+---@return string? reason
+function Process:watch(options) end
+
+---End it now; `done` is told "cancelled".
+function Watch:cancel() end
+
+---Does it still look?
+---@return boolean
+function Watch:running() end
 
 local mw = {}
 
@@ -87,9 +135,83 @@ function mw.none(...) end
 ---@return boolean told false when it was held back
 function mw.alert(alert) end
 
----Write an event (with what scripts changed in it), any other table as JSON, or a string as a line.
+---Write an event (with what scripts changed in it), any other table as JSON, or a string as a line: to
+---the main output, or to a sink instead.
 ---@param value any
-function mw.emit(value) end
+---@param sink? moonwatch.Sink|moonwatch.Sink[]
+function mw.emit(value, sink) end
+
+---@class moonwatch.SinkOptions
+---@field format? string "json" (one line of ECS JSON), or a template such as "{time} {severity} {script}: {exe}":
+---any field of events, "parent.comm" and the like, and time severity script text key tags held json cmdline id;
+---"{{" is a brace. JSON when not given; "{script}: {text}" for syslog and journald
+---@field queue? string|integer bytes of memory for records that wait for a slow reader: "1M" when not given
+---@field full? "drop_oldest"|"drop_newest"|"spool" what gives way when it is full; drops are counted and told
+---@field spool? string|integer bytes of disk below --output-dir for full = "spool": "64M" when not given
+
+---@class moonwatch.FileOptions: moonwatch.SinkOptions
+---@field path string below --output-dir; "a/b.log" when the directory a is there
+---@field rotate? string|integer put it aside as PATH.1 when it has so many bytes: "10M"
+---@field keep? integer how many of these are kept, 5 when not given
+
+---@class moonwatch.SocketOptions: moonwatch.SinkOptions
+---@field path? string of a unix socket: below --output-dir, or as given to --allow-unix
+
+---@class moonwatch.ExecOptions: moonwatch.SinkOptions
+---@field argv string[] a program and its arguments; it reads lines from its standard input
+
+---@class moonwatch.SinkStats
+---@field sent integer records written whole
+---@field dropped integer given up
+---@field queued integer wait in memory
+---@field spooled integer wait on disk
+---@field doubtful integer may have been written twice, because a worker died in the middle of it
+---@field errors integer
+
+-- An output of the script's own. It goes with the script's version when what waits has been written;
+-- the next version that asks for the same goes on with it.
+---@class moonwatch.Sink
+local Sink = {}
+
+---Send an event, any other table as JSON, or a string as a line, in which control characters are shown.
+---@param value any
+function Sink:emit(value) end
+
+---@return moonwatch.SinkStats
+function Sink:stats() end
+
+mw.sink = {}
+
+---Standard output, without waiting for its reader.
+---@param options? moonwatch.SinkOptions
+---@return moonwatch.Sink
+function mw.sink.stdout(options) end
+
+---A file, which is only ever appended to.
+---@param options moonwatch.FileOptions
+---@return moonwatch.Sink
+function mw.sink.file(options) end
+
+---A unix socket: a line each on a stream, or a datagram each.
+---@param options moonwatch.SocketOptions
+---@return moonwatch.Sink
+function mw.sink.unix(options) end
+
+---/dev/log, in the form of RFC 5424: facility authpriv for alerts, daemon for the rest; cut at 8 KiB.
+---@param options? moonwatch.SocketOptions
+---@return moonwatch.Sink
+function mw.sink.syslog(options) end
+
+---The journal, with each field of the event as MOONWATCH_NAME.
+---@param options? moonwatch.SocketOptions
+---@return moonwatch.Sink
+function mw.sink.journald(options) end
+
+---A program that reads lines, run as the user of scripts where --allow-exec permits it; started again
+---when it ends.
+---@param options moonwatch.ExecOptions
+---@return moonwatch.Sink
+function mw.sink.exec(options) end
 
 ---A line to the operator, on standard error.
 ---@param ... any
@@ -320,6 +442,165 @@ function Gate:pass(key, span) end
 ---@param all? boolean also of keys whose span lasts
 ---@return fun(): any, integer key, held
 function Gate:each_held(all) end
+
+---@class moonwatch.MatchOptions
+---@field cased? boolean false: capital letters of ASCII are as small ones; true when not given
+---@field lenient? boolean true: what is no pattern is left out, and the second result says how many were
+
+---Does the text fit one of the patterns? nil and "no value" without a text; nil and "limit" when a regular
+---expression took too many steps and no other one fits.
+---@alias moonwatch.Predicate fun(text: string?): boolean?, string?
+
+---Patterns, one or a list of them, compiled once: make the predicate when the script is loaded. Texts may be
+---any bytes, and none takes long. A bad pattern is an error where it was written.
+---
+---    local hidden = mw.match.glob { "/tmp/.*", "/dev/shm/*" }
+---    -- in on.exec:
+---    if hidden(ev.exe) then mw.alert { event = ev } end
+---@class moonwatch.Match
+mw.match = {}
+
+---@param patterns string|string[]
+---@param options? moonwatch.MatchOptions
+---@return moonwatch.Predicate
+---@return integer? skipped
+function mw.match.contains(patterns, options) end
+
+---@param patterns string|string[]
+---@param options? moonwatch.MatchOptions
+---@return moonwatch.Predicate
+function mw.match.startswith(patterns, options) end
+
+---@param patterns string|string[]
+---@param options? moonwatch.MatchOptions
+---@return moonwatch.Predicate
+function mw.match.endswith(patterns, options) end
+
+---The whole text: `*` is any bytes, also `/`; `?` one byte; `[a-z]` and `[!a-z]` classes; `\\` takes what
+---follows as it is. 1,023 elements at most.
+---
+---    local script = mw.match.glob("*.sh", { cased = false })
+---@param patterns string|string[]
+---@param options? moonwatch.MatchOptions
+---@return moonwatch.Predicate
+function mw.match.glob(patterns, options) end
+
+---PCRE2 on bytes, anywhere in the text. It gives up after 200,000 steps: a few milliseconds.
+---
+---    local pipe_to_shell = mw.match.regex [[\b(curl|wget)\b.*\|\s*(ba|da|z)?sh\b]]
+---@param patterns string|string[]
+---@param options? moonwatch.MatchOptions
+---@return moonwatch.Predicate
+function mw.match.regex(patterns, options) end
+
+---An address in one of the networks, or one of the addresses. Version 4 is told apart from 6, and `::ffff:`
+---with an address of version 4 is that address.
+---
+---    local inside = mw.match.cidr { "10.0.0.0/8", "192.168.0.0/16", "fd00::/8" }
+---    for _, s in ipairs(ev:sockets() or {}) do
+---      if s.remote_ip and not inside(s.remote_ip) then print(ev.comm, s.remote_ip) end
+---    end
+---@param networks string|string[]
+---@param options? moonwatch.MatchOptions
+---@return moonwatch.Predicate
+function mw.match.cidr(networks, options) end
+
+---Contains, where a dash that begins an option may also be `/` or one of the three longer dashes, as with
+---Sigma's windash.
+---
+---    local encoded = mw.match.windash({ " -enc ", " -EncodedCommand " }, { cased = false })
+---@param patterns string|string[]
+---@param options? moonwatch.MatchOptions
+---@return moonwatch.Predicate
+function mw.match.windash(patterns, options) end
+
+---@class moonwatch.ListOptions
+---@field file string below the script's directory; nobody but root and its owner may be able to change it
+---@field every? string|number how often it is looked at, "2s" when not given
+---@field max? integer values, 100,000 when not given; more are left out, counted and told
+---@field match? "contains"|"startswith"|"endswith"|"glob"|"regex"|"cidr"|"windash" the values are patterns
+---@field cased? boolean for `match`
+---@field optional? boolean the file may be missing; else it is an error when the script is loaded
+---@field changed? fun(list: moonwatch.List) it was read again
+
+---@class moonwatch.List
+---@field name string
+---@field count integer values
+---@field dropped integer values that found no room
+---@field skipped integer values that are no patterns
+---@field problem? string why it could not be read the last time; the values are those from before
+---@field loaded? number when it was read
+local List = {}
+
+---A file with one value a line, read again when it changes: `#` at the beginning or behind a blank begins a
+---comment. Replace it by a rename (as editors do), or a half-written one is read for a moment.
+---
+---    local bad = mw.list "bad-programs.txt"
+---    -- in on.exec:
+---    if bad:has(ev.exe) then mw.alert { event = ev } end
+---@param file string|moonwatch.ListOptions
+---@return moonwatch.List
+function mw.list(file) end
+
+---One of the values? With `match`: does one of them fit?
+---@param value any nil: false
+---@return boolean?
+function List:has(value) end
+
+---Is the address in one of the networks that the list has? Lines that are none do not count.
+---@param address string?
+---@return boolean
+function List:contains_ip(address) end
+
+---The values in the order of the file, each once.
+---@return string[]
+function List:values() end
+
+---@class moonwatch.BaselineOptions
+---@field name string
+---@field learn? string|number nothing is new within this span from the first question on, "7d" when not given
+---@field max? integer keys, 100,000 when not given
+---@field size? string of the store, as with mw.persist; "8M" when not given
+
+---@class moonwatch.Baseline
+---@field name string
+---@field count integer keys that are kept
+---@field dropped integer keys that found no room: they are new once for each start of the script
+---@field unkeyed integer questions without a key
+---@field since? number when it began to learn
+---@field problem? string why the last key could not be kept
+local Baseline = {}
+
+---What was never seen before on this host, by keys that mw.persist keeps: it survives reloads and restarts.
+---When it is full, what is new is told once for each start of the script (10,000 keys are remembered that
+---long), counted in `dropped`, and the operator is told.
+---
+---    local b = mw.baseline { name = "programs", learn = "7d" }
+---    -- in on.exec:
+---    if b:new(ev.exe) then mw.alert { text = "first time", event = ev } end
+---@param options moonwatch.BaselineOptions
+---@return moonwatch.Baseline
+function mw.baseline(options) end
+
+---Was it never seen before? It is known from now on. While learning: false.
+---@param key string|number|boolean|nil by its text; nil: no answer
+---@return boolean?
+function Baseline:new(key) end
+
+---Is it known? Asks without learning.
+---@return boolean
+function Baseline:knows(key) end
+
+---@return boolean learning
+---@return number seconds yet
+function Baseline:learning() end
+
+---The key is unknown again.
+function Baseline:forget(key) end
+
+---All keys that are kept, in no order.
+---@return fun(): string?
+function Baseline:each() end
 
 ---Give a process a name, which goes on to all that it forks from now on, and so on. Labels are the script's
 ---own; they outlive its reload, and end with the last descendant. 10,000 processes may have some.

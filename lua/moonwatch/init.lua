@@ -14,11 +14,13 @@ local mw = {
   proc = core.proc,
   stats = core.stats,
   json = core.json,
+  match = core.match,
   option = core.option,
   stop = core.stop,
   kill = core.kill,
   cont = core.cont,
   persist = core.persist,
+  sink = core.sink,
   _core = core,
 }
 
@@ -136,9 +138,13 @@ mw.window = lazily("window", "new")
 mw.sequence = lazily("sequence", "new")
 mw.dedup = lazily("gate", "dedup")
 mw.throttle = lazily("gate", "throttle")
+mw.list = lazily("list", "new")
+mw.baseline = lazily("baseline", "new")
 mw.label = lazily("labels", "label")
 mw.labels = lazily("labels", "labels")
 mw.labelled = lazily("labels", "labelled")
+
+methods.watch = lazily("watch", "watch")
 
 local gates = {} -- of alerts, by script: they outlive its reload
 local new_gate = lazily("gate", "make")
@@ -192,7 +198,7 @@ function mw.alert(alert)
       return false
     end
   end
-  core._alert(severity, alert.text, alert.event, alert.tags, key, held)
+  core._alert(severity, alert.text, alert.event, alert.tags, key, held, alert.sink)
   return true
 end
 

@@ -21,7 +21,7 @@ local seen_by_scripts = {
   os = "clock date difftime time",
 }
 
-local TEXT_MAX = 1024 * 1024 -- of load: the parser cannot be interrupted
+local TEXT_MAX = 64 * 1024 -- of load: the parser cannot be interrupted, and takes seconds for an `elseif` of 1 MiB
 
 local function pick(from, names, to)
   for name in names:gmatch "%S+" do
@@ -121,9 +121,14 @@ local function copied(value, copies)
   return setmetatable(copy, rawmeta(value))
 end
 
+local withheld = { ffi = true, jit = true, io = true, debug = true, package = true, ["string.buffer"] = true }
+
 local function not_found(name, why)
+  if withheld[name] then
+    error(("module '%s' not found; only scripts that the operator trusts have it (--trusted)"):format(name), 2)
+  end
   error(("module '%s' not found: scripts can require 'moonwatch' and what lies beside them, 'lib.util' being "
-    .. "lib/util.lua%s"):format(name, why and " (" .. why .. ")" or ""), 3)
+    .. "lib/util.lua%s"):format(name, why and " (" .. why .. ")" or ""), 2)
 end
 
 -- "lib.util": no part is empty, and none can mean another directory.
@@ -134,11 +139,12 @@ end
 -- A module that lies beside the script: an instance of its own, in its own environment. nil: there is none.
 local function own_module(env, directory, name)
   local path = name:gsub("%.", "/") .. ".lua"
-  local text, why = core._read(path)
+  local chunk_name = "@" .. directory .. path
+  local text, why = core._read(path, chunk_name)
   if not text then
     return nil, why
   end
-  local chunk, message = load(text, "@" .. directory .. path, "t", env)
+  local chunk, message = load(text, chunk_name, "t", env)
   if not chunk then
     error(("module '%s': %s"):format(name, message), 0)
   end
@@ -193,7 +199,7 @@ local function policy_env(chunk)
 
   local own = copied(mw, {})
   local loaded = { moonwatch = own }
-  for name, library in next, libraries do
+  for name in next, libraries do
     loaded[name] = env[name]
   end
   for name, part in next, own do

@@ -7,6 +7,7 @@
 #include "embed/vault.h"
 #include "embed/shelf.h"
 #include "host/request.h"
+#include "sink/keeper.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -222,6 +223,81 @@ static int answer_signal(struct steward *s, const void *bytes, size_t len, struc
     return 0;
 }
 
+/* --- sinks --------------------------------------------------------------------------------------- */
+
+/* What all four have in common: who asks, and what. False: it is no question. */
+static bool take_sink_question(struct steward *s, const void *bytes, size_t len,
+                               struct keeper_asker *asker, struct request_sink *q)
+{
+    if (len < sizeof *q)
+        return false;
+    memcpy(q, bytes, sizeof *q);
+    *asker = (struct keeper_asker){ s->means.owner, q->life };
+    return true;
+}
+
+/* Without a keeper the answer is empty: nothing was opened, and nothing is wrong. */
+static int answer_sink_open(struct steward *s, const void *bytes, size_t len, struct buf *out,
+                            int *fds)
+{
+    struct keeper_answer answer = { 0 };
+    struct keeper_asker asker;
+    struct request_sink q;
+    int n = 0;
+    if (!take_sink_question(s, bytes, len, &asker, &q))
+        return -EINVAL;
+    if (s->means.keeper)
+        n = keeper_open(s->means.keeper, asker, (const char *)bytes + sizeof q, len - sizeof q,
+                        &answer, fds);
+    buf_add(out, &answer, sizeof answer);
+    return n;
+}
+
+static int answer_sink_adopt(struct steward *s, const void *bytes, size_t len, struct buf *out,
+                             int *fds)
+{
+    struct keeper_answer answer = { 0 };
+    struct sink_spec spec;
+    struct keeper_asker asker;
+    struct request_sink q;
+    int n = 0;
+    if (!take_sink_question(s, bytes, len, &asker, &q))
+        return -EINVAL;
+    if (s->means.keeper)
+        n = keeper_adopt(s->means.keeper, asker, &spec, &answer, fds);
+    buf_add(out, &answer, sizeof answer);
+    buf_add(out, &spec, answer.spec_len);
+    return n;
+}
+
+static int answer_sink_tend(struct steward *s, const void *bytes, size_t len, struct buf *out,
+                            int *fds)
+{
+    struct keeper_answer answer = { 0 };
+    struct keeper_asker asker;
+    struct request_sink q;
+    int n = 0;
+    if (!take_sink_question(s, bytes, len, &asker, &q))
+        return -EINVAL;
+    if (s->means.keeper)
+        n = keeper_tend(s->means.keeper, asker, q.id, (enum keeper_what)q.what, &answer, fds);
+    buf_add(out, &answer, sizeof answer);
+    return n;
+}
+
+static int answer_sink_close(struct steward *s, const void *bytes, size_t len, struct buf *out,
+                             int *fds)
+{
+    struct keeper_asker asker;
+    struct request_sink q;
+    (void)out, (void)fds;
+    if (!take_sink_question(s, bytes, len, &asker, &q))
+        return -EINVAL;
+    if (s->means.keeper)
+        keeper_close(s->means.keeper, asker, q.id);
+    return 0;
+}
+
 typedef int steward_function(struct steward *s, const void *bytes, size_t len, struct buf *out,
                              int *fds);
 
@@ -231,6 +307,10 @@ static steward_function *const functions[REQUESTS] = {
     [REQUEST_STORE_OPEN] = answer_store_open,
     [REQUEST_STORE_COMPACT] = answer_store_compact,
     [REQUEST_SIGNAL] = answer_signal,
+    [REQUEST_SINK_OPEN] = answer_sink_open,
+    [REQUEST_SINK_ADOPT] = answer_sink_adopt,
+    [REQUEST_SINK_TEND] = answer_sink_tend,
+    [REQUEST_SINK_CLOSE] = answer_sink_close,
 };
 
 int steward_answer(void *ctx, uint32_t kind, const void *bytes, size_t len, struct buf *out,

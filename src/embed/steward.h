@@ -14,12 +14,15 @@
 struct signals;
 struct steward; /* opaque */
 struct vault;
+struct keeper;
 
 /* What the answers need; borrowed, and must outlive the steward. Read from its thread. */
 struct steward_means {
     const struct procfs *proc;
     struct vault *vault;     /* NULL: nothing is kept */
     struct signals *signals; /* NULL: none is sent */
+    struct keeper *keeper; /* NULL: scripts are only loaded and open nothing */
+    uint32_t owner;        /* of what this worker opens: the same for the one that follows it */
 
     /* The path of a script; false: there is none of this id. */
     bool (*script_path)(void *ctx, uint32_t id, char *path, size_t cap);

@@ -16,6 +16,7 @@
 #include "embed/watch.h"
 #include "host/source.h"
 #include "host/world.h"
+#include "sink/keeper.h"
 
 #include <errno.h>
 #include <ev.h>
@@ -34,6 +35,7 @@ struct moonwatch {
     struct collector *collector;
     struct shelf *shelf; /* owned: their files */
     int shelf_error;     /* of what it told last */
+    bool unwatched;      /* a file that a script requires, and that was told */
     struct crew *crew; /* owned: the scripts, and the workers if there are any */
     struct host_settings settings; /* owned, and their texts */
     struct buf error;
@@ -47,6 +49,8 @@ struct moonwatch {
     /* one process */
     struct host *host;
     struct steward *steward; /* owned */
+    struct keeper *keeper;   /* owned: of what scripts open */
+    struct place_rules rules;
     struct world world;
     ev_timer needing; /* due at once when scripts need more: not in the middle of an event */
     uint64_t seq;     /* of the last event */
@@ -125,7 +129,10 @@ static int new_crew(struct moonwatch *m)
     const struct moonwatch_options *o = &m->options;
     struct crew_options options = {
         .calls = calls_of(m),
-        .means = { .proc = &m->proc, .vault = m->vault, .signals = m->signals },
+        .means = { .proc = &m->proc,
+                   .vault = m->vault,
+                   .signals = m->signals,
+                   .keeper = m->keeper },
         .host = { .table_bytes = o->table_bytes,
                   .boot = event_boot_id(),
                   .fd = o->output,
@@ -143,6 +150,17 @@ static int new_crew(struct moonwatch *m)
     return crew_new(&m->crew, &options);
 }
 
+/* What scripts may open. */
+static struct place_rules rules_of(const struct moonwatch_options *o)
+{
+    return (struct place_rules){ .output_dir = o->output_dir,
+                                 .sockets = o->sockets,
+                                 .sockets_len = o->sockets_len,
+                                 .allow_exec = o->allow_exec,
+                                 .user = o->user,
+                                 .output = o->output };
+}
+
 struct moonwatch *moonwatch_new(const struct moonwatch_options *options)
 {
     struct moonwatch *m = calloc(1, sizeof *m);
@@ -153,9 +171,12 @@ struct moonwatch *moonwatch_new(const struct moonwatch_options *options)
            options->size < sizeof m->options ? options->size : sizeof m->options);
     m->proc.root = -1;
     m->priority = PRIORITY_NORMAL;
-    if (new_means(m) < 0 || shelf_new(&m->shelf, on_shelf, m) < 0 || new_crew(m) < 0) {
+    m->rules = rules_of(&m->options);
+    if (new_means(m) < 0 || keeper_new(&m->keeper, &m->rules) < 0 ||
+        shelf_new(&m->shelf, on_shelf, m) < 0 || new_crew(m) < 0) {
         vault_free(m->vault);
         signals_free(m->signals);
+        keeper_free(m->keeper);
         shelf_free(m->shelf);
         free(m);
         return NULL;
@@ -450,8 +471,9 @@ static void depends(void *ctx, const char *script, const char *file, uint64_t ha
 {
     struct moonwatch *m = ctx;
     int result = shelf_depends(m->shelf, script, file, hash);
-    if (result < 0 && result != -ENOENT)
-        log_warn("%s is not watched for changes: %s", file, strerror(-result));
+    if (result < 0 && result != -ENOENT && !m->unwatched)
+        log_warn("%s, and maybe others, is not watched for changes: %s", file, strerror(-result));
+    m->unwatched |= result < 0 && result != -ENOENT; /* told once: a worker can ask without end */
 }
 
 static struct crew_calls calls_of(struct moonwatch *m)
@@ -590,7 +612,9 @@ static int open_host(struct moonwatch *m, const char *proc)
                    .need = need_here,
                    .figures = figures_here,
                    .timer_start = world_timer_start,
-                   .timer_stop = world_timer_stop },
+                   .timer_stop = world_timer_stop,
+                   .writable_start = world_writable_start,
+                   .writable_stop = world_writable_stop },
         .table_bytes = m->options.table_bytes,
         .boot = event_boot_id(),
         .fd = m->options.output,
@@ -704,10 +728,10 @@ int watch_wants(struct moonwatch *m, struct watch_wants *wants)
         crew_ask(m->crew, false, NULL, NULL);
     if (result == 0)
         result = keep_scripts(m, wants);
+    struct crew_wants all = wants_of(m);
     host_free(m->host); /* before its output goes */
     m->host = NULL;
     close(nowhere);
-    struct crew_wants all = wants_of(m);
     wants->kinds = all.kinds;
     wants->threads = all.threads;
     wants->needs = all.needs;
@@ -779,6 +803,7 @@ void moonwatch_free(struct moonwatch *m)
     host_free(m->host);
     vault_free(m->vault);
     signals_free(m->signals);
+    keeper_free(m->keeper); /* after all who write: children see the end of their input */
     collector_free(m->collector);
     if (m->proc.root >= 0)
         procfs_close(&m->proc);

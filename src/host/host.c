@@ -92,6 +92,9 @@ static int add_traceback(lua_State *L)
         buf_clear(harmless);
         buf_harmless(harmless, text, len);
         text = buf_str(harmless);
+        const char *hint = sandbox_hint(host_of(L), text);
+        if (hint)
+            text = lua_pushfstring(L, "%s%s", text, hint);
     } else {
         text = lua_pushfstring(L, "(the error is a %s)", luaL_typename(L, 1));
     }
@@ -374,6 +377,8 @@ bool host_pressure(struct host *h, double backlog, int64_t now_ns)
 
 void host_timer(struct host *h, int id)
 {
+    if (id == SINKS_TIMER)
+        sinks_tick(h);
     if (id < 0 || id >= h->timers_len || h->timers[id].function_ref == LUA_NOREF)
         return;
     struct timer timer =
@@ -391,8 +396,14 @@ void host_timer(struct host *h, int id)
         host_count_error(h, timer.policy);
 }
 
+void host_writable(struct host *h, int id)
+{
+    sinks_writable(h, id);
+}
+
 void host_finish(struct host *h)
 {
+    h->sinks.finishing = true;
     if (h->storm)
         take_step(h, storm_finish(h->storm));
     while (h->at_exit) {
@@ -404,12 +415,14 @@ void host_finish(struct host *h)
         free(handler);
     }
     host_flush(h);
+    sinks_finish(h);
 }
 
 int host_flush(struct host *h)
 {
     if (h->unsettled || h->budget.memory > h->options.memory_bytes / 4 * 3)
         versions_settle(h);
+    sinks_flush(h);
     return output_flush(&h->output);
 }
 
@@ -529,6 +542,10 @@ static int open_state(lua_State *L)
     api_event_open(L);
     lua_newtable(L);
     api_script_open(L);
+    api_match_open(L);
+    api_file_open(L);
+    api_kin_open(L);
+    api_sink_open(L);
     sandbox_open(L, profile);
     lua_setfield(L, LUA_REGISTRYINDEX, "moonwatch"); /* lua/moonwatch/init.lua takes it from here */
     lua_getglobal(L, "require");
@@ -588,6 +605,7 @@ void host_free(struct host *h)
         version_free(h, h->policies);
     if (h->L)
         lua_close(h->L);
+    sinks_free(h);
     tracker_free(h->tracker);
     storm_free(h->storm);
     free(h->storm_box);

@@ -35,6 +35,10 @@ struct host_world {
     void (*timer_start)(void *ctx, int id, double after, double every);
     void (*timer_stop)(void *ctx, int id);
 
+    /* Call host_writable(id) whenever this descriptor can be written to, until stopped. */
+    void (*writable_start)(void *ctx, int id, int fd);
+    void (*writable_stop)(void *ctx, int id);
+
     /* A script called mw.stop(): end the watch soon. */
     void (*stop)(void *ctx);
 
@@ -171,8 +175,9 @@ void host_missed(struct host *h, uint64_t records);
  * times a second, also when no record comes. */
 bool host_pressure(struct host *h, double backlog, int64_t now_ns);
 
-/* A timer is due. */
+/* A timer is due; a descriptor can be written to. */
 void host_timer(struct host *h, int id);
+void host_writable(struct host *h, int id);
 
 /* End a storm that lasts; run all functions given to mw.at_exit, once. */
 void host_finish(struct host *h);

@@ -188,8 +188,8 @@ static const char *match_again(struct search *m, const char *s, int digit)
     if (i < 0 || i >= m->captures_len || m->captures[i].len == OPEN)
         luaL_error(m->L, "invalid capture index");
     ptrdiff_t len = m->captures[i].len;
-    if (len < 0) /* a position is no text */
-        len = 0;
+    if (len == POSITION) /* is no text */
+        return NULL;
     if (m->steps_left > 0)
         m->steps_left -= (int)(len / 64);
     step(m);
@@ -346,7 +346,6 @@ static const char *try_at(struct search *m, const char *s, const char *pattern)
 {
     m->captures_len = 0;
     m->depth_left = DEPTH_MAX;
-    step(m);
     return match(m, s, pattern);
 }
 

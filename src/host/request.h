@@ -20,6 +20,10 @@ enum request_kind {
     REQUEST_STORE_OPEN,    /* struct request_store and two names: a descriptor to append to */
     REQUEST_STORE_COMPACT, /* the same: one that takes its place */
     REQUEST_SIGNAL,        /* struct request_signal and a name */
+    REQUEST_SINK_OPEN,  /* struct request_sink and a spec: these four are those of sink/keeper.h */
+    REQUEST_SINK_ADOPT, /* struct request_sink */
+    REQUEST_SINK_TEND,
+    REQUEST_SINK_CLOSE,
     REQUESTS
 };
 
@@ -55,6 +59,12 @@ struct request_signal {
 
 struct request_refusal {
     int32_t error; /* -errno */
+};
+
+/* The answer is a struct keeper_answer, and to ADOPT a spec after it. */
+struct request_sink {
+    uint64_t life; /* of the asker, see struct keeper_asker */
+    uint32_t id, what;
 };
 
 #define REQUEST_MAX ((size_t)256 * 1024) /* bytes of a question */

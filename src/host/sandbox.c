@@ -10,6 +10,7 @@
 #include "host/confine.h"
 #include "host/needs.h"
 #include "host/pattern.h"
+#include "host/source.h"
 #include "host/state.h"
 
 #include <errno.h>
@@ -117,6 +118,24 @@ static int safe_rep(lua_State *L)
     lua_insert(L, 1);
     lua_call(L, lua_gettop(L) - 1, 1);
     return 1;
+}
+
+/* table.insert: LuaJIT's walks from the end of the table to any position, 2^31 places below 1 too.
+ * Upvalue: the real one. */
+static int safe_insert(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TTABLE);
+    int len = (int)lua_objlen(L, 1);
+    if (lua_gettop(L) == 2) {
+        lua_rawseti(L, 1, len + 1);
+        return 0;
+    }
+    lua_Number at = luaL_checknumber(L, 2);
+    luaL_argcheck(L, at >= 1 && at <= len + 1.0, 2, "position out of bounds");
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_insert(L, 1);
+    lua_call(L, lua_gettop(L) - 1, 0);
+    return 0;
 }
 
 /* --- metatables ------------------------------------------------------------------------------ */
@@ -276,12 +295,12 @@ static int safe_status(lua_State *L)
 
 /* --- modules ----------------------------------------------------------------------------------- */
 
-/* _read("lib/util.lua") -> the text of a file beside the script that runs; nil, reason */
+/* _read("lib/util.lua", chunk name) -> the text of a file beside the script that runs; nil, reason */
 static int read_module(lua_State *L)
 {
     struct host *h = host_of(L);
     size_t len;
-    const char *path = luaL_checklstring(L, 1, &len);
+    const char *path = luaL_checklstring(L, 1, &len), *chunk = luaL_checkstring(L, 2);
     struct buf *question = &h->scratch, *text = &h->answer;
     struct request_file head = { .script = h->current ? h->current->id : 0, .module = 1 };
 
@@ -302,8 +321,30 @@ static int read_module(lua_State *L)
     const char *from = text->data + sizeof(uint64_t);
     size_t from_len = text->len - sizeof(uint64_t);
     host_need(h, needs_of_text(from, from_len));
+    if (h->current)
+        source_add(&h->current->sources, chunk, from, from_len); /* without it, an error shows no line */
     lua_pushlstring(L, from, from_len);
     return 1;
+}
+
+/* --- what it does not reach --------------------------------------------------------------------- */
+
+static const char *const withheld[] = {
+    "global 'io'",       "global 'ffi'",      "global 'jit'",     "global 'debug'",
+    "global 'package'",  "global 'dofile'",   "global 'loadfile'", "global 'collectgarbage'",
+    "global 'getfenv'",  "global 'setfenv'",  "global 'module'",  "global 'newproxy'",
+    "field 'execute'",   "field 'exit'",      "field 'getenv'",   "field 'remove'",
+    "field 'rename'",    "field 'tmpname'",   "field 'setlocale'", "field 'dump'",
+};
+
+const char *sandbox_hint(const struct host *h, const char *message)
+{
+    if (h->options.profile == PROFILE_TRUSTED || !strstr(message, "' (a nil value)"))
+        return NULL;
+    for (size_t i = 0; i < sizeof withheld / sizeof *withheld; i++)
+        if (strstr(message, withheld[i]))
+            return "; only scripts that the operator trusts have it (--trusted)";
+    return NULL;
 }
 
 /* --- opening ------------------------------------------------------------------------------------ */
@@ -365,6 +406,13 @@ static void bound_strings(lua_State *L)
     lua_pop(L, 1);
 }
 
+static void bound_tables(lua_State *L)
+{
+    lua_getglobal(L, "table");
+    stand_in(L, "insert", safe_insert);
+    lua_pop(L, 1);
+}
+
 static void bound_coroutines(lua_State *L)
 {
     lua_getglobal(L, "coroutine");
@@ -404,6 +452,7 @@ static void open_policy(lua_State *L)
     open_library(L, LUA_DBLIBNAME, luaopen_debug);
     open_library(L, LUA_OSLIBNAME, luaopen_os);
     bound_strings(L);
+    bound_tables(L);
     bound_coroutines(L);
     bound_package(L);
     lua_pushcfunction(L, safe_tostring);

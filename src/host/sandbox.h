@@ -23,6 +23,10 @@ void sandbox_open(lua_State *L, enum profile profile);
  * reference; LUA_NOREF: no memory.  [-0, +0, -] */
 int sandbox_env(struct host *h, const char *chunk);
 
+/* What the author of a script should know about this message of Lua's, to be put behind it; NULL:
+ * nothing. */
+const char *sandbox_hint(const struct host *h, const char *message);
+
 /* From here on the C stack is counted: the outermost call of a script begins. */
 void sandbox_mark_stack(struct host *h);
 

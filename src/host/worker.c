@@ -32,6 +32,8 @@
 #define RETELL_BELOW    0.5 /* of the ring */
 #define RETELL_EVERY_NS NS_PER_SECOND
 
+#define MEMORY_BESIDES ((size_t)512 << 20) /* what no budget counts may map so much */
+
 struct worker {
     const struct worker_options *options;
     struct ev_loop *loop;
@@ -251,12 +253,27 @@ static char *map_text(int fd, size_t len)
     return text == MAP_FAILED ? NULL : text;
 }
 
+/* A new version may have given itself another name. */
+static void add_figures(struct worker_message *message)
+{
+    int n = host_scripts(worker.host, NULL, 0);
+    struct host_script *scripts = calloc((size_t)n + 1, sizeof *scripts);
+    if (!scripts)
+        return;
+    host_scripts(worker.host, scripts, n);
+    for (int i = 0; i < n; i++)
+        if (scripts[i].id == message->id && !scripts[i].shadow)
+            message->script = scripts[i];
+    free(scripts);
+}
+
 static void say_loaded(const struct worker_order *order, int error, int64_t took_ns)
 {
     struct worker_message message = {
         .say = WORKER_LOADED,
         .id = order->id,
         .generation = order->generation,
+        .shadow = order->shadow,
         .error = error,
         .took_ns = took_ns,
         .kinds = host_kinds(worker.host),
@@ -265,6 +282,7 @@ static void say_loaded(const struct worker_order *order, int error, int64_t took
     };
     if (error)
         snprintf(message.text, sizeof message.text, "%s", host_error(worker.host));
+    add_figures(&message);
     say(&message);
 }
 
@@ -284,7 +302,11 @@ static void load(const struct worker_order *order, const char *text)
 static void unload(const struct worker_order *order)
 {
     host_unload(worker.host, order->id);
-    say_loaded(order, 0, 0);
+    say(&(struct worker_message){ .say = WORKER_UNLOADED,
+                                  .id = order->id,
+                                  .kinds = host_kinds(worker.host),
+                                  .threads = host_threads(worker.host),
+                                  .needs = host_needs(worker.host) });
 }
 
 static void say_answer(int error, const char *text, size_t len)
@@ -494,7 +516,9 @@ int worker_run(const struct worker_options *options)
                                       .off = off,
                                       .figures = figures,
                                       .timer_start = world_timer_start,
-                                      .timer_stop = world_timer_stop };
+                                      .timer_stop = world_timer_stop,
+                                      .writable_start = world_writable_start,
+                                      .writable_stop = world_writable_stop };
     host.marks = ring_words(options->ring, options->reader);
     if (!worker.loop || host_new(&worker.host, &host) < 0)
         return fail("not enough memory for the script host", 0);
@@ -502,6 +526,8 @@ int worker_run(const struct worker_options *options)
     if (options->know)
         options->know(options->know_ctx, know, worker.host);
     struct confine_options walls = { .profile = host.profile, .user = options->user };
+    if (host.memory_bytes) /* a table that grows is there twice for a while */
+        walls.memory_bytes = host.table_bytes + 2 * host.memory_bytes + MEMORY_BESIDES;
     if (confine(&walls, why, sizeof why) < 0)
         return fail(why, 0);
     if (start_ticking(host.soft_ns) < 0)
