@@ -160,6 +160,189 @@ function mw.processes() end
 ---@return moonwatch.Stats
 function mw.stats() end
 
+---Alerts of this script that were held back and not told, because no equal one came after the span:
+---key and how many. What was handed out is told.
+---
+---    mw.at_exit(function()
+---      for key, held in mw.held(true) do print(held .. " more of " .. key) end
+---    end)
+---@param all? boolean also those whose span lasts
+---@return fun(): string?, integer?
+function mw.held(all) end
+
+-- What follows takes time from mw.now(): of the event that is handled. Keys are strings, numbers or
+-- booleans. All of it is bounded, and says what it dropped.
+
+---@class moonwatch.WindowOptions
+---@field span string|number for how long what was added counts: "1m"
+---@field max? integer keys at most, 10,000 when not given; the one that was used longest ago makes room
+---@field values? integer different values of a key at most, 256 when not given; 0: none are kept, for sums only
+
+---@class moonwatch.Window
+---@field span number seconds
+---@field dropped integer keys that had to make room while something of theirs counted
+---@field dropped_values integer values that had to make room: distinct() is then "at least"
+---@field unkeyed integer additions without a key, which count nowhere
+local Window = {}
+
+---How much of something came within a span, by key.
+---
+---    local w = mw.window { span = "1m" }
+---    -- in on.exec: five different programs within a minute, of one session
+---    w:add(ev.sid, ev.comm)
+---    if w:distinct(ev.sid) >= 5 then mw.alert { key = ev.sid, dedup = "5m", event = ev } end
+---
+---Exact, as long as a key has additions of no more than 60 different times within the span. With more, what
+---is up to 5 % of the span too old may count as well; nothing is ever lacking.
+---@param options moonwatch.WindowOptions
+---@return moonwatch.Window
+function mw.window(options) end
+
+---One more under this key, now. A number as the value goes into sum(), and any value into distinct().
+---@param key any nil: counts nowhere but in `unkeyed`
+---@param value? string|number|boolean
+---@return integer count how many there are within the span, this one included
+function Window:add(key, value) end
+
+---@return integer
+function Window:count(key) end
+
+---The numbers that were added, added up.
+---@return number
+function Window:sum(key) end
+
+---How many a second, over the whole span.
+---@return number
+function Window:rate(key) end
+
+---How many different values.
+---@return integer
+function Window:distinct(key) end
+
+---The different values, in no order.
+---@return any[]
+function Window:values(key) end
+
+---Begin anew for this key.
+function Window:forget(key) end
+
+---All keys with something within the span, in no order, and how many each has.
+---@return fun(): any, integer
+function Window:each() end
+
+---@class moonwatch.SequenceOptions
+---@field by fun(ev: moonwatch.Event): string|number|boolean|nil what the events must have in common; nil: this one is left out
+---@field within string|number from the first to the last
+---@field steps (fun(ev: moonwatch.Event): any)[] a test for each step, in their order, 2 to 32
+---@field matched? fun(events: moonwatch.Event[], key: any) the events of the steps
+---@field max? integer keys at most, 2,000 when not given; the one that began longest ago makes room
+
+---@class moonwatch.Sequence
+---@field within number seconds
+---@field matches integer
+---@field dropped integer keys that had to make room while they were within the time
+---@field unkeyed integer events that were left out
+local Sequence = {}
+
+---This, then that, then that, within a span. Other events may come between; one event is one step only.
+---Of what overlaps, the try that began last goes on, since it finishes whenever any would. A match forgets
+---all tries of its key: it begins anew.
+---
+---    local s = mw.sequence {
+---      by = function(ev) return ev.sid end,
+---      within = "5m",
+---      steps = {
+---        function(ev) return ev.comm == "curl" or ev.comm == "wget" end,
+---        function(ev) return ev.comm == "chmod" end,
+---        function(ev) return ev.exe:find "^/tmp/" ~= nil end,
+---      },
+---      matched = function(events) mw.alert { severity = "high", event = events[3] } end,
+---    }
+---    -- in on.exec:
+---    s:feed(ev)
+---@param options moonwatch.SequenceOptions
+---@return moonwatch.Sequence
+function mw.sequence(options) end
+
+---Look at an event, from any handler.
+---@param ev moonwatch.Event
+---@return moonwatch.Event[]? events when it was the last one of a sequence
+function Sequence:feed(ev) end
+
+---Begin anew for this key.
+function Sequence:forget(key) end
+
+---@class moonwatch.DedupOptions
+---@field span string|number
+---@field max? integer keys at most, 10,000 when not given; the one that was used longest ago makes room
+---@field summary? fun(key: any, held: integer) told of what was held back when nothing more of the key came after its span (looked at once a minute, or per span if that is shorter), when the key makes room, and at the end of the watch
+
+---@class moonwatch.ThrottleOptions
+---@field per string|number
+---@field limit integer how many of a key may pass within any span of this length, 10,000 at most
+---@field max? integer
+---@field summary? fun(key: any, held: integer)
+
+---@class moonwatch.Gate
+---@field span number seconds
+---@field limit integer
+---@field passed integer in all
+---@field held integer held back, in all
+---@field dropped integer keys that had to make room while their span lasted, or with a count of held ones
+---@field dropped_held integer that count, when there is no `summary` to tell it to
+local Gate = {}
+
+---One of a key passes within the span, the others are held back and counted.
+---
+---    local d = mw.dedup { span = "5m" }
+---    -- in on.exit:
+---    local go, held = d:pass(ev.comm)
+---    if go then print(("%s failed, %d more before"):format(ev.comm, held)) end
+---@param options moonwatch.DedupOptions
+---@return moonwatch.Gate
+function mw.dedup(options) end
+
+---At most so many of a key pass within any span, the others are held back and counted.
+---
+---    local t = mw.throttle { per = "1m", limit = 10 }
+---    local go, held = t:pass(ev.uid)
+---@param options moonwatch.ThrottleOptions
+---@return moonwatch.Gate
+function mw.throttle(options) end
+
+---@param key any nil is a key too: what has none is equal
+---@param span? number another span, in seconds, for this call
+---@return boolean go may it pass?
+---@return integer held how many of the key were held back since the last one that passed, this one included
+function Gate:pass(key, span) end
+
+---What was held back and not told, because nothing of the key came after its span. What was handed out is told.
+---@param all? boolean also of keys whose span lasts
+---@return fun(): any, integer key, held
+function Gate:each_held(all) end
+
+---Give a process a name, which goes on to all that it forks from now on, and so on. Labels are the script's
+---own; they outlive its reload, and end with the last descendant. 10,000 processes may have some.
+---
+---    -- in on.exec:
+---    if ev.comm == "nginx" then mw.label(ev, "web") end
+---    if ev.comm == "sh" and mw.labelled(ev, "web") then mw.alert { event = ev } end
+---@param process moonwatch.Event|moonwatch.Process
+---@param name string
+---@return true? set nil when nothing tells this process apart from others: its start is not known
+---@return string? reason
+function mw.label(process, name) end
+
+---The labels that it has or inherited, as a set.
+---@param process moonwatch.Event|moonwatch.Process
+---@return table<string, true>
+function mw.labels(process) end
+
+---@param process moonwatch.Event|moonwatch.Process
+---@param name string
+---@return boolean
+function mw.labelled(process, name) end
+
 ---@param value any
 ---@return string
 function mw.json(value) end

@@ -119,46 +119,52 @@ function mw.seconds(span)
 end
 
 local severities = mw.set { "low", "medium", "high", "critical" }
-local KEYS_MAX = 10000
 
--- [key] = { since, held }: alerts that were let through, and how many equal ones were not.
-local function forget_old(seen, now, span)
-  for key, entry in pairs(seen.entries) do
-    if now - entry.since >= span and entry.held == 0 then
-      seen.entries[key] = nil
-      seen.count = seen.count - 1
-    end
-  end
-  if seen.count > KEYS_MAX then -- all are young: begin anew rather than grow without bound
-    seen.entries, seen.count = {}, 0
+-- Made when first asked for: what no script uses costs no memory.
+local function lazily(module, name)
+  local f
+  return function(...)
+    f = f or require("moonwatch." .. module)[name]
+    return f(...)
   end
 end
 
-local alerts_seen = setmetatable({}, { __mode = "k" }) -- by environment of the script
+mw.window = lazily("window", "new")
+mw.sequence = lazily("sequence", "new")
+mw.dedup = lazily("gate", "dedup")
+mw.throttle = lazily("gate", "throttle")
+mw.label = lazily("labels", "label")
+mw.labels = lazily("labels", "labels")
+mw.labelled = lazily("labels", "labelled")
+
+local gates = {} -- of alerts, by script: they outlive its reload
+local new_gate = lazily("gate", "make")
+
+local function gate_of_owner(span)
+  local owner = core._owner()
+  if not gates[owner] then
+    gates[owner] = new_gate { span = span, limit = 1, max = 10000 }
+  end
+  return gates[owner]
+end
 
 -- Returns how many equal alerts were held back before this one; nil when this one is held back too.
 local function let_through(key, span)
-  local owner = getfenv(3)
-  local seen = alerts_seen[owner]
-  if not seen then
-    seen = { entries = {}, count = 0 }
-    alerts_seen[owner] = seen
+  local gate = gate_of_owner(span)
+  local lost = gate.dropped_held
+  local go, held = gate:pass(key, span)
+  if gate.dropped_held > lost and core.now() - (gate.told or 0) >= 60 then
+    gate.told = core.now()
+    core.log(("%d alerts in all were held back and are forgotten: more than 10,000 keys"):format(gate.dropped_held))
   end
-  local now = core.now()
-  local entry = seen.entries[key]
-  if entry and now - entry.since < span then
-    entry.held = entry.held + 1
-    return nil
-  end
-  if not entry then
-    seen.count = seen.count + 1
-    if seen.count > KEYS_MAX then
-      forget_old(seen, now, span)
-      seen.count = seen.count + 1
-    end
-  end
-  seen.entries[key] = { since = now, held = 0 }
-  return entry and entry.held or 0
+  return go and held or nil
+end
+
+---Alerts of this script that were held back and not told, because no equal one came after the span:
+---key and how many. What was handed out is told. `all`: also those whose span lasts.
+---@return fun(): string?, integer?
+function mw.held(all)
+  return gate_of_owner(60):each_held(all)
 end
 
 ---Tell of something that matters. With `key` and `dedup`, an equal alert within that span is held

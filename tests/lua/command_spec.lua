@@ -1,7 +1,7 @@
 -- What a command line says: lua/moonwatch/command.lua.
 package.path = "lua/?.lua;tests/lua/?.lua;" .. package.path
 local command = require "moonwatch.command"
-local host = require("stand_in").new()
+local host = require("script_host").new()
 
 local function process(args, fields)
   local result = { args = args }

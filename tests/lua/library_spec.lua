@@ -10,12 +10,14 @@ local function fresh()
     _fields = { pid = true, comm = true, cmdline = true, uid = true, exe = true, code = true, type = true },
     _subscribe = function(name, on, threads) subscribed = { name = name, on = on, threads = threads } end,
     _needs = function(fields) needed = fields end,
+    _owner = function() return 2 end,
     _need_all = function() needed = "all" end,
     _verdict = function() end,
     _alert = function(severity, text, event, tags, key, held)
       told[#told + 1] = { severity = severity, text = text, event = event, tags = tags, key = key, held = held }
     end,
     _undecided = function() told.undecided = (told.undecided or 0) + 1 end,
+    log = function(text) told.logged = text end,
     emit = function(ev) told[#told + 1] = ev end,
     now = function() return now end,
     pids = function() return { 1, 2, 3 } end,
@@ -58,6 +60,23 @@ describe("alerts", function()
     mw.alert { key = "a", dedup = "10s" }
     assert.equal(3, #told)
     assert.same({ 0, 0, 2 }, { told[1].held, told[2].held, told[3].held })
+  end)
+  it("that were held back are no secret when no equal one comes", function()
+    local mw = fresh()
+    for _ = 1, 3 do
+      mw.alert { key = "a", dedup = "10s" }
+    end
+    assert.is_nil(mw.held()())
+    assert.same({ "a", 2 }, { mw.held(true)() })
+    for i = 1, 10001 do
+      mw.alert { key = "a", dedup = "10m" }
+      mw.alert { key = i, dedup = "10m" }
+    end
+    assert.is_nil(told.logged)
+    for i = 1, 10001 do
+      mw.alert { key = -i, dedup = "10m" }
+    end
+    assert.truthy(told.logged:find "^10001 alerts in all were held back and are forgotten")
   end)
   it("without dedup are all told", function()
     local mw = fresh()

@@ -1,7 +1,7 @@
 -- Every script of scripts/: what it is for makes it tell, what looks alike does not, and an event of which
 -- nothing is known is no error. On the real kernel: tests/e2e/test_scripts.py.
 package.path = "tests/lua/?.lua;" .. package.path
-local stand_in = require "stand_in"
+local script_host = require "script_host"
 
 -- As where they run: scripts that are not trusted are interpreted.
 setup(function() jit.off() end)
@@ -55,7 +55,7 @@ local kinds = { "fork", "exec", "exit", "uid", "gid", "sid", "ptrace", "comm", "
   "reload", "storm" }
 
 local function nothing_known(path)
-  local host = stand_in.new():load(path)
+  local host = script_host.new():load(path)
   for _, kind in ipairs(kinds) do
     host:feed(kind, {})
     host:feed(kind, { pid = 7, id = "boot-7-7", args = {}, was = {} })
@@ -80,7 +80,7 @@ local function script(name, claims)
   local function run(case)
     local act = type(case) == "table" and case[1] or case
     local options = type(case) == "table" and case.options or claims.options
-    local host = stand_in.new():load(path, options)
+    local host = script_host.new():load(path, options)
     act(host)
     return host, type(case) == "table" and case or {}
   end

@@ -581,6 +581,14 @@ static int script_undecided(lua_State *L)
     return 0;
 }
 
+/* _owner() -> a number of the script that runs, for what outlives its versions; a shadow has another */
+static int script_owner(lua_State *L)
+{
+    const struct policy *policy = host_of(L)->current;
+    lua_pushnumber(L, policy ? (lua_Number)policy->id * 2 + policy->shadow : -1);
+    return 1;
+}
+
 /* --- opening ------------------------------------------------------------------------------- */
 
 static const luaL_Reg functions[] = {
@@ -605,6 +613,7 @@ static const luaL_Reg functions[] = {
     { "stop", script_stop },
     { "where", where_new },
     { "_undecided", script_undecided },
+    { "_owner", script_owner },
     { NULL, NULL },
 };
 
