@@ -71,6 +71,13 @@ struct moonwatch_options {
     enum moonwatch_priority priority; /* with `realtime`: the best to try; else the next */
     double delay;                /* seconds for which events gather before they are read: 0.008;
                                     0: each is read at once */
+
+    /* Budgets of scripts in workers; 0: no bound. */
+    double soft;          /* seconds of processor time for one call, then an error: 0.05 */
+    double hard;          /* seconds for one call, then the worker is killed: 1 */
+    size_t memory_bytes;  /* of all scripts of a worker together: 64 MiB */
+    int errors_a_minute;  /* of one script, then it is off: 60 */
+    bool ward;            /* whose call killed a worker goes on alone instead of being off */
 };
 
 /* Fill in the defaults. */
@@ -80,12 +87,18 @@ MOONWATCH_API void moonwatch_options_init(struct moonwatch_options *options);
 MOONWATCH_API struct moonwatch *moonwatch_new(const struct moonwatch_options *options);
 
 /* Add scripts, before the start: a file, or each *.lua in a directory in the order of their
- * names; a script's text under a name; a one-liner ("exec: comm == 'curl'"). Files are read now,
+ * names, but for tests (NAME_test.lua); the same with all of LuaJIT, in a worker of their own; a
+ * script's text under a name; a one-liner ("exec: comm == 'curl'"). Files are read now,
  * run at the start. */
 MOONWATCH_API int moonwatch_add_path(struct moonwatch *m, const char *path);
+MOONWATCH_API int moonwatch_add_trusted(struct moonwatch *m, const char *path);
 MOONWATCH_API int moonwatch_add_text(struct moonwatch *m, const char *name, const char *text);
 MOONWATCH_API int moonwatch_add_line(struct moonwatch *m, const char *line);
 
+/* A script is taken only when nobody could have written it but root or the user who we are: so must
+ * it be with its directories. This user's are taken too, by the whole program: the one who typed
+ * sudo. Before anything is added. */
+MOONWATCH_API void moonwatch_trust_owner(unsigned uid);
 /* What mw.option(name) returns in the script of this file's name (without .lua), before the start.
  * A name that the script does not ask for is said on the log when it is loaded; a value that is not
  * of its type makes the script wrong. */
@@ -110,6 +123,7 @@ struct moonwatch_script_summary {
     char name[64];
     uint64_t events, errors, alerts;
     uint64_t undecided; /* events that lacked what a one-liner looked at */
+    const char *off;    /* why it was switched off; NULL: it was not */
 };
 
 struct moonwatch_summary {
@@ -140,6 +154,24 @@ MOONWATCH_API void moonwatch_summarize(struct moonwatch *m, struct moonwatch_sum
 typedef void moonwatch_answered(void *ctx);
 MOONWATCH_API void moonwatch_ask_scripts(struct moonwatch *m, moonwatch_answered *answered,
                                          void *ctx);
+
+/* --- orders to a running watch ----------------------------------------------------------- */
+
+/* `result` 0: text is JSON; below: a sentence. Borrowed for the call. */
+typedef void moonwatch_reply(void *ctx, int result, const char *text);
+
+/* Give an order, as `moonwatch ctl` does; the reply comes once, maybe before this returns, maybe
+ * never if the watch is stopped before:
+ *
+ *   status           the figures of watch, workers and scripts
+ *   reload           look at the scripts' files now: { "changed": 1, "refused": ["..."] }
+ *   disable NAME     switch a script off; enable NAME: on again
+ *   shadow FILE      run this next version beside the script with the same file name
+ *   diff NAME        what the two told: { "both": 3, "only_old": [...], "only_new": [...] }
+ *   promote NAME     the shadow becomes the script; drop NAME: it goes
+ *   eval TEXT        run a text in the scripts' process: what it returned, as text */
+MOONWATCH_API void moonwatch_order(struct moonwatch *m, const char *const *words, int n,
+                                   moonwatch_reply *reply, void *ctx);
 
 /* --- planning -------------------------------------------------------------------------- */
 
@@ -181,6 +213,53 @@ typedef void moonwatch_planned(void *ctx, const struct moonwatch_plan *plan);
  * would make the watch ask for and read. Needs no privilege and opens no socket to the kernel; what
  * scripts print meanwhile is dropped. 0; -EINVAL: a script is wrong. */
 MOONWATCH_API int moonwatch_plan(struct moonwatch *m, moonwatch_planned *planned, void *ctx);
+
+/* --- looking at scripts ------------------------------------------------------------------ */
+
+enum moonwatch_level {
+    MOONWATCH_ERROR,   /* will not load, or is never true */
+    MOONWATCH_WARNING, /* loads, and is hardly meant */
+    MOONWATCH_HINT,    /* works, and could be better */
+};
+
+struct moonwatch_remark {
+    const char *path;
+    int line, column; /* from 1 */
+    enum moonwatch_level level;
+    const char *code, *text;
+    const char *source; /* the line, as a terminal may show it; "": there is none */
+    int caret;          /* where in `source` the column is, from 0 */
+    const char *json;   /* all of this as one object */
+};
+
+enum moonwatch_lint_flags {
+    MOONWATCH_LINT_TRUSTED = 1,  /* for scripts that are run with all that LuaJIT has */
+    MOONWATCH_LINT_LUACHECK = 2, /* ask luacheck too, when it is installed */
+};
+
+/* Called once per remark, in the order of files and lines; borrowed for the call. */
+typedef void moonwatch_remarked(void *ctx, const struct moonwatch_remark *remark);
+
+/* Say what is wrong with scripts, as far as their texts tell: files, and each *.lua in directories.
+ * Nothing of them is run. What cannot be read is a remark too. 0, or -ENOMEM. */
+MOONWATCH_API int moonwatch_lint(const char *const *paths, int paths_len, unsigned flags,
+                                 moonwatch_remarked *remarked, void *ctx);
+
+/* One test of a script has ended; borrowed for the call. */
+struct moonwatch_tested_case {
+    const char *script; /* its file */
+    const char *name;   /* what the test claims */
+    bool passed;
+    const char *why;    /* it has not; lines */
+    const char *output; /* what the script wrote */
+};
+typedef void moonwatch_tested(void *ctx, const struct moonwatch_tested_case *result);
+
+/* Run the tests of a script with made-up events, in this process: `path` is NAME.lua, NAME_test.lua,
+ * or a directory (each NAME_test.lua in it). How many there were; or -errno (-EINVAL: script or test
+ * are wrong) with the reason in `why`, at most `cap` bytes. */
+MOONWATCH_API int moonwatch_test(const char *path, moonwatch_tested *tested, void *ctx, char *why,
+                                 size_t cap);
 
 /* --- events --------------------------------------------------------------------------- */
 

@@ -4,6 +4,8 @@
 
 #include "moonwatch.h"
 
+#include <stdio.h>
+
 /* Exit statuses; `moonwatch --help` lists them. */
 enum {
     EXIT_OK = 0,
@@ -16,10 +18,13 @@ enum {
 /* One subcommand: argv[0] is its name. Returns an exit status. */
 typedef int cli_command(int argc, char **argv);
 
-cli_command cli_watch, cli_run, cli_ps, cli_tree, cli_fields, cli_plan, cli_doctor;
+cli_command cli_watch, cli_run, cli_ps, cli_tree, cli_fields, cli_plan, cli_doctor, cli_lint, cli_test, cli_new;
 
 /* "moonwatch: text" on stderr. Paths and names in it cannot steer a terminal or begin a line. */
 void cli_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* Bytes from outside, which cannot steer a terminal or begin a line. */
+void cli_put(FILE *to, const char *text);
 
 /* The same for a wrong command line; returns EXIT_USAGE, adding where help is to be had. */
 int cli_usage(const char *command, const char *format, ...) __attribute__((format(printf, 2, 3)));

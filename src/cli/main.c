@@ -1,6 +1,7 @@
 /* main.c - finds the subcommand; parses what all of them take the same way. */
 #include "cli/cli.h"
 
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +20,9 @@ static const struct {
     { "tree", cli_tree, "the same as a tree" },
     { "fields", cli_fields, "what an event carries, and what can be asked of a process" },
     { "plan", cli_plan, "what scripts make the watch read, with the cost of each" },
+    { "new", cli_new, "write a script and its test, to begin with" },
+    { "test", cli_test, "run the tests of scripts, with made-up events" },
+    { "lint", cli_lint, "what is wrong with scripts, without running them" },
     { "doctor", cli_doctor, "test each source of events and explain what does not work" },
 };
 
@@ -74,6 +78,33 @@ __attribute__((format(printf, 2, 0))) static void say(const char *end, const cha
             fprintf(stderr, "\\x%02x", (unsigned char)*c);
     }
     fputs(end, stderr);
+}
+
+/* Bytes of the character at `s`; 0: a control character, also of those that UTF-8 makes of two
+ * bytes, or no character at all. */
+static size_t character(const unsigned char *s)
+{
+    if (s[0] < 0x80)
+        return s[0] >= 0x20 && s[0] != 0x7f;
+    size_t len = s[0] >= 0xf0 ? 4 : s[0] >= 0xe0 ? 3 : 2;
+    if (s[0] < 0xc2 || s[0] > 0xf4 || (s[0] == 0xc2 && s[1] < 0xa0))
+        return 0;
+    for (size_t i = 1; i < len; i++)
+        if ((s[i] & 0xc0) != 0x80)
+            return 0;
+    return len;
+}
+
+void cli_put(FILE *to, const char *text)
+{
+    while (*text) {
+        size_t len = character((const unsigned char *)text);
+        if (len)
+            fwrite(text, 1, len, to);
+        else
+            fprintf(to, "\\x%02x", (unsigned char)*text);
+        text += len ? len : 1;
+    }
 }
 
 void cli_say(const char *format, ...)
@@ -177,8 +208,19 @@ bool cli_colour(void)
     return isatty(STDOUT_FILENO) && !(no_color && *no_color);
 }
 
+/* Who may become root by sudo may keep scripts at home. */
+static void trust_who_typed_sudo(void)
+{
+    const char *uid = geteuid() == 0 ? secure_getenv("SUDO_UID") : NULL;
+    char *end;
+    unsigned long owner = uid && *uid >= '0' && *uid <= '9' ? strtoul(uid, &end, 10) : 0;
+    if (owner && !*end && owner < UINT_MAX)
+        moonwatch_trust_owner((unsigned)owner);
+}
+
 int main(int argc, char **argv)
 {
+    trust_who_typed_sudo();
     if (argc > 1 &&
         (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")))
         return help(stdout);

@@ -18,7 +18,7 @@ static const char usage[] =
     "\n"
     "Watches every process until Ctrl-C. Without scripts, each event is one line: text on a\n"
     "terminal, JSON (ECS names) elsewhere. With scripts, they decide what is written. A directory\n"
-    "means each *.lua in it, in the order of names. At the end a summary goes to stderr, and at each\n"
+    "means each *.lua in it but tests (NAME_test.lua), in the order of names. At the end a summary goes to stderr, and at each\n"
     "SIGUSR1 one of what was until then.\n"
     "\n"
     "  -e LINE          a script in one line; may be given more than once. EVENT is fork exec "
@@ -33,6 +33,13 @@ static const char usage[] =
     "      --set SCRIPT.NAME=VALUE\n"
     "                   what mw.option(NAME) gives in SCRIPT.lua; may be given more than once\n"
     "  -q, --quiet      no summary\n"
+    "      --trusted S  a script or directory that may use all of LuaJIT, in a process of its own;\n"
+    "                   may be given more than once\n"
+    "      --budget T   processor time for one call of a script: then it gets an error (50ms)\n"
+    "      --limit T    time for one call: then the process is ended and the script is off (1s)\n"
+    "      --memory N   memory of all scripts in a process: the largest one is off then (64M)\n"
+    "      --errors N   errors of a script within a minute: more switch it off (60)\n"
+    "      --ward       a script that ended its process goes on in one of its own\n"
     "      --user NAME  run scripts as this user (nobody)\n"
     "      --single     scripts in this process: for debugging them; they can then delay the "
     "watch\n"
@@ -52,8 +59,8 @@ struct watch {
     struct moonwatch_options options;
     double seconds; /* --for; 0: no end */
     bool quiet, json, text;
-    const char *lines[64];
-    int lines_len;
+    const char *lines[64], *trusted[64];
+    int lines_len, trusted_len;
     struct cli_settings settings;
 
     struct ev_loop *loop;
@@ -76,6 +83,12 @@ enum {
     OPTION_DELAY,
     OPTION_PRIORITY,
     OPTION_WITHOUT,
+    OPTION_TRUSTED,
+    OPTION_BUDGET,
+    OPTION_LIMIT,
+    OPTION_MEMORY,
+    OPTION_ERRORS,
+    OPTION_WARD,
     OPTION_SET
 };
 
@@ -92,6 +105,12 @@ static const struct option long_options[] = {
     { "delay", required_argument, NULL, OPTION_DELAY },
     { "priority", required_argument, NULL, OPTION_PRIORITY },
     { "without", required_argument, NULL, OPTION_WITHOUT },
+    { "trusted", required_argument, NULL, OPTION_TRUSTED },
+    { "budget", required_argument, NULL, OPTION_BUDGET },
+    { "limit", required_argument, NULL, OPTION_LIMIT },
+    { "memory", required_argument, NULL, OPTION_MEMORY },
+    { "errors", required_argument, NULL, OPTION_ERRORS },
+    { "ward", no_argument, NULL, OPTION_WARD },
     { "set", required_argument, NULL, OPTION_SET },
     { "help", no_argument, NULL, 'h' },
     { NULL, 0, NULL, 0 },
@@ -194,6 +213,33 @@ static int take_option(struct watch *w, int option, const char *command)
     case OPTION_WITHOUT:
         if (!parse_sources(optarg, &w->options.without))
             return cli_usage(command, "--without takes tap and taskstats, not '%s'", optarg);
+        return -1;
+    case OPTION_TRUSTED:
+        if (w->trusted_len == (int)(sizeof w->trusted / sizeof *w->trusted))
+            return cli_usage(command, "more than 64 --trusted: name a directory");
+        w->trusted[w->trusted_len++] = optarg;
+        return -1;
+    case OPTION_BUDGET:
+        w->options.soft = cli_seconds(optarg);
+        if (w->options.soft < 0.001 || w->options.soft > 60)
+            return cli_usage(command, "--budget takes a span from 1ms to 60s, not '%s'", optarg);
+        return -1;
+    case OPTION_LIMIT:
+        w->options.hard = cli_seconds(optarg);
+        if (w->options.hard < 0.01 || w->options.hard > 3600)
+            return cli_usage(command, "--limit takes a span from 10ms to 1h, not '%s'", optarg);
+        return -1;
+    case OPTION_MEMORY:
+        if (!parse_size(optarg, &w->options.memory_bytes) || w->options.memory_bytes < 4u << 20)
+            return cli_usage(command, "--memory takes a size from 4M on, not '%s'", optarg);
+        return -1;
+    case OPTION_ERRORS:
+        w->options.errors_a_minute = atoi(optarg);
+        if (w->options.errors_a_minute < 1)
+            return cli_usage(command, "--errors takes a number from 1 on, not '%s'", optarg);
+        return -1;
+    case OPTION_WARD:
+        w->options.ward = true;
         return -1;
     case OPTION_SET:
         return cli_take_setting(&w->settings, command, optarg);
@@ -304,6 +350,8 @@ static void summarize_scripts(struct moonwatch *m)
                 grouped(script->events), grouped(script->alerts), grouped(script->errors));
         if (script->undecided)
             fprintf(stderr, ", %s undecided", grouped(script->undecided));
+        if (script->off)
+            fputs(", off", stderr);
         fputc('\n', stderr);
     }
 }
@@ -400,6 +448,8 @@ static int add_scripts(struct watch *w, struct moonwatch *m, int argc, char **ar
         result = moonwatch_add_line(m, w->lines[i]);
     for (int i = 0; i < argc && !result; i++)
         result = moonwatch_add_path(m, argv[i]);
+    for (int i = 0; i < w->trusted_len && !result; i++)
+        result = moonwatch_add_trusted(m, w->trusted[i]);
     return result;
 }
 
@@ -415,7 +465,7 @@ static int begin(int argc, char **argv, bool scripts)
     int status = parse(&w, argc, argv, command);
     if (status >= 0)
         return status;
-    if (scripts && optind == argc && !w.lines_len)
+    if (scripts && optind == argc && !w.lines_len && !w.trusted_len)
         return cli_usage(command, "no script is named");
     if (!scripts && optind < argc)
         return cli_usage(command, "'%s' is no option; scripts are given to `moonwatch run`",

@@ -557,22 +557,47 @@ void collector_start(struct collector *c, struct ev_loop *loop)
     c->flush(c->ctx);
 }
 
-static void retell_one(void *ctx, tracker_ref ref)
+/* The snapshot of one process, in the completer's box; false when there is none. */
+static bool snapshot_of(struct collector *c, tracker_ref ref)
 {
-    struct collector *c = ctx;
     struct completer *k = &c->completer;
     event_begin(&k->box, EVENT_SNAPSHOT);
     int64_t now = clock_mono_ns();
     event_set(&k->box, F_MONO, now, WHY_COMPUTED);
     event_set(&k->box, F_TIME, now + k->real_minus_mono, WHY_COMPUTED);
-    if (tracker_copy_state(c->tracker, ref, &k->box, WHY_ABSENT))
-        k->sink(k->ctx, &k->box);
+    return tracker_copy_state(c->tracker, ref, &k->box, WHY_ABSENT);
+}
+
+static void retell_one(void *ctx, tracker_ref ref)
+{
+    struct collector *c = ctx;
+    if (snapshot_of(c, ref))
+        c->completer.sink(c->completer.ctx, &c->completer.box);
 }
 
 void collector_retell(struct collector *c)
 {
     tracker_each(c->tracker, retell_one, c);
     c->flush(c->ctx);
+}
+
+struct listener {
+    struct collector *collector;
+    void (*sink)(void *to, const struct event *ev);
+    void *to;
+};
+
+static void tell_one(void *ctx, tracker_ref ref)
+{
+    const struct listener *l = ctx;
+    if (snapshot_of(l->collector, ref))
+        l->sink(l->to, &l->collector->completer.box.ev);
+}
+
+void collector_tell(struct collector *c, void (*sink)(void *to, const struct event *ev), void *to)
+{
+    struct listener listener = { c, sink, to };
+    tracker_each(c->tracker, tell_one, &listener);
 }
 
 void collector_stop(struct collector *c)

@@ -48,6 +48,9 @@ void collector_need(struct collector *c, uint64_t fields);
 /* Tell of every living process again, for a reader that missed records. */
 void collector_retell(struct collector *c);
 
+/* The same to somebody else, who then is told nothing more; allocates nothing. */
+void collector_tell(struct collector *c, void (*sink)(void *to, const struct event *ev), void *to);
+
 /* Take in what is queued, tell the kernel goodbye, stop the watchers. The counters stay. */
 void collector_stop(struct collector *c);
 

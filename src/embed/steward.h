@@ -14,6 +14,12 @@ struct steward; /* opaque */
 /* What the answers need; borrowed, and must outlive the steward. Read from its thread. */
 struct steward_means {
     const struct procfs *proc;
+
+    /* The path of a script; false: there is none of this id. */
+    bool (*script_path)(void *ctx, uint32_t id, char *path, size_t cap);
+    /* It runs code that is in this file: to be loaded anew when the hash is another. */
+    void (*script_depends)(void *ctx, uint32_t id, const char *file, uint64_t hash);
+    void *ctx;
 };
 
 /* 0, or -ENOMEM. */

@@ -1,70 +1,48 @@
 /* watch.c - one watch: the collector, and the scripts in a worker or in this process.
  *
- * The only place that knows both halves. In the worker form the ring is all that joins them, and
- * the control socket is how the worker says that it is ready, wants the end, or is done. */
+ * The only place that knows both halves: events go from the collector to the crew, which has the
+ * scripts, and what scripts want of events goes back. */
 #include "moonwatch.h"
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "collect/collector.h"
 #include "collect/priority.h"
+#include "embed/crew.h"
+#include "embed/shelf.h"
 #include "embed/steward.h"
 #include "embed/watch.h"
 #include "host/source.h"
-#include "host/worker.h"
 #include "host/world.h"
-#include "ring/ring.h"
 
 #include <errno.h>
 #include <ev.h>
 #include <fcntl.h>
-#include <glob.h>
-#include <poll.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
-
-#define SCRIPT_MAX        (4 * 1024 * 1024)
-#define STOP_PATIENCE_MS  10000
-#define DEATH_PATIENCE_MS 500 /* from hanging up to being gone */
-#define MESSAGES_A_TURN   16  /* of the worker's: then others on the loop get theirs */
-#define POLICY_READER     0
 
 struct moonwatch {
     struct moonwatch_options options;
     struct ev_loop *loop; /* NULL until started */
     struct collector *collector;
+    struct shelf *shelf; /* owned: their files */
+    int shelf_error;     /* of what it told last */
+    struct crew *crew; /* owned: the scripts, and the workers if there are any */
+    struct host_settings settings; /* owned, and their texts */
     struct buf error;
-
-    struct worker_script *scripts;
-    int scripts_len;
-    struct host_setting *settings; /* owned, and their texts */
-    int settings_len;
     struct procfs proc; /* for the scripts' questions */
-    struct steward *steward; /* owned */
-    uint64_t needs;     /* fields that somebody looks at; only grows */
-    bool only_load;     /* the worker ends when the scripts are loaded */
-
-    /* worker form */
-    struct ring *ring;
-    pid_t worker; /* 0: none */
-    int control;  /* -1: none */
-    ev_io said;
-    bool worker_done;
-    int64_t retell_at_ns;         /* not before */
-    moonwatch_answered *answered; /* NULL: nobody asked */
-    void *answered_ctx;
+    struct crew_wants wants; /* as the collector was told */
+    uint64_t needs;          /* fields that somebody looks at; only grows */
+    bool only_load;     /* end when the scripts are loaded */
 
     /* one process */
     struct host *host;
+    struct steward *steward; /* owned */
     struct world world;
     ev_timer needing; /* due at once when scripts need more: not in the middle of an event */
     uint64_t seq;     /* of the last event */
@@ -73,8 +51,13 @@ struct moonwatch {
     struct priority_guard guard;
     int64_t guard_at_ns; /* when to look at it again */
     uint64_t yields;
-    uint64_t missed;
-    struct moonwatch_script_summary *summaries;
+    moonwatch_answered *answered; /* NULL: nobody asked */
+    void *answered_ctx;
+    void (*asked)(void *ctx); /* the same for the rest of embed/ */
+    void *asked_ctx;
+    struct asker *askers; /* owned by orders.c */
+    int64_t began_ns;
+    struct moonwatch_script_summary *summaries; /* owned */
     int summaries_len;
 };
 
@@ -113,7 +96,37 @@ void moonwatch_options_init(struct moonwatch_options *options)
         .ring_bytes = 8u << 20,
         .table_bytes = 256u << 20,
         .delay = 0.008,
+        .soft = 0.05,
+        .hard = 1,
+        .memory_bytes = 64u << 20,
+        .errors_a_minute = 60,
     };
+}
+
+static struct crew_calls calls_of(struct moonwatch *m);
+static void on_shelf(void *ctx, enum shelf_change change, const struct shelf_script *script);
+
+static int new_crew(struct moonwatch *m)
+{
+    const struct moonwatch_options *o = &m->options;
+    struct crew_options options = {
+        .calls = calls_of(m),
+        .means = { .proc = &m->proc },
+        .host = { .table_bytes = o->table_bytes,
+                  .boot = event_boot_id(),
+                  .fd = o->output,
+                  .json = o->json,
+                  .print_all = o->print,
+                  .settings = &m->settings,
+                  .soft_ns = (int64_t)(o->soft * 1e9),
+                  .memory_bytes = o->memory_bytes,
+                  .errors_a_minute = o->errors_a_minute },
+        .user = o->user,
+        .ring_bytes = o->ring_bytes,
+        .hard_ns = (int64_t)(o->hard * 1e9),
+        .ward = o->ward,
+    };
+    return crew_new(&m->crew, &options);
 }
 
 struct moonwatch *moonwatch_new(const struct moonwatch_options *options)
@@ -124,24 +137,23 @@ struct moonwatch *moonwatch_new(const struct moonwatch_options *options)
     moonwatch_options_init(&m->options);
     memcpy(&m->options, options,
            options->size < sizeof m->options ? options->size : sizeof m->options);
-    m->control = m->proc.root = -1;
+    m->proc.root = -1;
     m->priority = PRIORITY_NORMAL;
+    if (shelf_new(&m->shelf, on_shelf, m) < 0 || new_crew(m) < 0) {
+        shelf_free(m->shelf);
+        free(m);
+        return NULL;
+    }
     return m;
 }
 
 /* --- scripts ------------------------------------------------------------------------------- */
 
-static int add_script(struct moonwatch *m, char *name, char *text, size_t len)
+static int add_script(struct moonwatch *m, const char *name, const char *text, size_t len,
+                      bool trusted)
 {
-    struct worker_script *more = realloc(m->scripts, (size_t)(m->scripts_len + 1) * sizeof *more);
-    if (!more || !text) {
-        free(name);
-        free(text);
-        return fail(m, -ENOMEM, "not enough memory for the scripts");
-    }
-    m->scripts = more;
-    more[m->scripts_len++] = (struct worker_script){ name, text, len };
-    return 0;
+    int result = crew_add(m->crew, name, text, len, trusted);
+    return result < 0 ? fail(m, result, "%s", crew_error(m->crew)) : 0;
 }
 
 static char *chunk_name(const char *path)
@@ -152,60 +164,64 @@ static char *chunk_name(const char *path)
     return name;
 }
 
-static int read_script(struct moonwatch *m, const char *path, int fd)
+/* A file that came, changed or went; before the start, those that there are. */
+static void on_shelf(void *ctx, enum shelf_change change, const struct shelf_script *script)
 {
-    char *text = malloc(SCRIPT_MAX + 1);
-    size_t len = 0;
-    ssize_t got = 0;
-    while (text && len <= SCRIPT_MAX && (got = read(fd, text + len, SCRIPT_MAX + 1 - len)) > 0)
-        len += (size_t)got;
-    if (!text || got < 0 || len > SCRIPT_MAX) {
-        int error = !text ? ENOMEM : got < 0 ? errno : EFBIG;
-        free(text);
-        return fail(m, -error, "cannot read script %s: %s", path,
-                    error == EFBIG ? "it is larger than 4 MiB" : strerror(error));
-    }
-    char *fitted = realloc(text, len + 1);
-    return add_script(m, chunk_name(path), fitted ? fitted : text, len);
+    struct moonwatch *m = ctx;
+    char *name = chunk_name(script->path);
+    int result = name ? 0 : -ENOMEM;
+    if (result == 0 && change == SHELF_CHANGED)
+        result = crew_change(m->crew, name, script->text, script->len);
+    if (result == -ENOENT || (result == 0 && change == SHELF_ADDED))
+        result = crew_add(m->crew, name, script->text, script->len, script->tag);
+    if (result == 0 && change == SHELF_REMOVED)
+        crew_remove(m->crew, name);
+    if (change == SHELF_REFUSED)
+        log_error("%s", script->why);
+    if (result < 0)
+        m->shelf_error = result;
+    free(name);
 }
 
-static int add_directory(struct moonwatch *m, const char *path)
+static int add_path(struct moonwatch *m, const char *path, bool trusted)
 {
-    char pattern[4096];
-    glob_t found = { 0 };
-    snprintf(pattern, sizeof pattern, "%s/*.lua", path);
-    int result = glob(pattern, 0, NULL, &found);
-    if (result)
+    const char *why = "";
+    size_t len = strlen(path);
+    m->shelf_error = 0;
+    int added = shelf_add(m->shelf, path, trusted, &why);
+    if (added == -ENOENT && len && path[len - 1] == '/') /* may come later */
+        added = shelf_expect(m->shelf, path, trusted) < 0 ? -ENOENT : 1;
+    if (added < 0)
+        return fail(m, added, "%s", why);
+    if (m->shelf_error)
+        return fail(m, m->shelf_error, "%s", crew_error(m->crew));
+    if (added == 0)
         return fail(m, -ENOENT, "no script in %s: its files must end in .lua", path);
-    for (size_t i = 0; i < found.gl_pathc && !result; i++)
-        result = moonwatch_add_path(m, found.gl_pathv[i]);
-    globfree(&found);
-    return result;
+    return 0;
 }
 
 int moonwatch_add_path(struct moonwatch *m, const char *path)
 {
-    struct stat about;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0 || fstat(fd, &about) < 0) {
-        int error = errno;
-        if (fd >= 0)
-            close(fd);
-        return fail(m, -error, "cannot open script %s: %s", path, strerror(error));
-    }
-    int result = S_ISDIR(about.st_mode) ? add_directory(m, path) : read_script(m, path, fd);
-    close(fd);
-    return result;
+    return add_path(m, path, false);
+}
+
+int moonwatch_add_trusted(struct moonwatch *m, const char *path)
+{
+    return add_path(m, path, true);
 }
 
 int moonwatch_add_text(struct moonwatch *m, const char *name, const char *text)
 {
-    return add_script(m, chunk_name(name), strdup(text), strlen(text));
+    char *chunk = chunk_name(name);
+    int result = chunk ? add_script(m, chunk, text, strlen(text), false)
+                       : fail(m, -ENOMEM, "not enough memory for the scripts");
+    free(chunk);
+    return result;
 }
 
 int moonwatch_add_line(struct moonwatch *m, const char *line)
 {
-    return add_script(m, NULL, strdup(line), strlen(line));
+    return add_script(m, NULL, line, strlen(line), false);
 }
 
 static void free_setting(struct host_setting *s)
@@ -217,24 +233,26 @@ static void free_setting(struct host_setting *s)
 
 int moonwatch_set(struct moonwatch *m, const char *script, const char *name, const char *value)
 {
-    struct host_setting *more =
-        realloc(m->settings, (size_t)(m->settings_len + 1) * sizeof *more);
+    int len = m->settings.len;
+    struct host_setting *more = realloc(m->settings.all, (size_t)(len + 1) * sizeof *more);
     struct host_setting s = { strdup(script), strdup(name), strdup(value) };
     if (more)
-        m->settings = more;
+        m->settings.all = more;
     if (!more || !s.script || !s.name || !s.value) {
         free_setting(&s);
         return fail(m, -ENOMEM, "not enough memory for the settings");
     }
-    more[m->settings_len++] = s;
+    more[len] = s;
+    m->settings.len = len + 1;
     return 0;
 }
 
 static bool has_script(const struct moonwatch *m, const char *name)
 {
+    const struct crew_script *script;
     char stem[64];
-    for (int i = 0; i < m->scripts_len; i++) {
-        source_stem(m->scripts[i].name ? m->scripts[i].name : "", stem, sizeof stem);
+    for (int i = 0; (script = crew_script_at(m->crew, i)); i++) {
+        source_stem(script->name ? script->name : "", stem, sizeof stem);
         if (!strcmp(stem, name))
             return true;
     }
@@ -243,10 +261,10 @@ static bool has_script(const struct moonwatch *m, const char *name)
 
 static void check_settings(const struct moonwatch *m)
 {
-    for (int i = 0; i < m->settings_len; i++)
-        if (!has_script(m, m->settings[i].script))
-            log_warn("--set %s.%s: no script is named %s.lua", m->settings[i].script,
-                     m->settings[i].name, m->settings[i].script);
+    for (int i = 0; i < m->settings.len; i++)
+        if (!has_script(m, m->settings.all[i].script))
+            log_warn("--set %s.%s: no script is named %s.lua", m->settings.all[i].script,
+                     m->settings.all[i].name, m->settings.all[i].script);
 }
 
 /* --- events -------------------------------------------------------------------------------- */
@@ -260,7 +278,7 @@ static void tell_embedder(struct moonwatch *m, const struct event_box *box)
 static void to_ring(void *ctx, struct event_box *box)
 {
     struct moonwatch *m = ctx;
-    ring_write(m->ring, box);
+    crew_write(m->crew, box);
     tell_embedder(m, box);
 }
 
@@ -317,11 +335,10 @@ static struct figures figures_of(struct moonwatch *m)
 static void flush_ring(void *ctx)
 {
     struct moonwatch *m = ctx;
-    if (m->collector) {
-        struct figures figures = figures_of(m);
-        ring_post(m->ring, (const uint64_t *)&figures, FIGURES_WORDS);
-    }
-    ring_flush(m->ring);
+    struct figures figures;
+    if (m->collector)
+        figures = figures_of(m);
+    crew_flush(m->crew, m->collector ? &figures : NULL);
     guard_priority(m);
 }
 
@@ -354,217 +371,85 @@ static void flush_host(void *ctx)
         ending_output(m, -result);
 }
 
-/* --- the worker ------------------------------------------------------------------------------ */
-
-#define SUMMARIES_MAX 64
-
-static void add_summary(struct moonwatch *m, const struct host_script *script)
-{
-    if (m->summaries_len == SUMMARIES_MAX)
-        return;
-    struct moonwatch_script_summary *more =
-        realloc(m->summaries, (size_t)(m->summaries_len + 1) * sizeof *more);
-    if (!more)
-        return;
-    m->summaries = more;
-    struct moonwatch_script_summary *s = &more[m->summaries_len++];
-    *s = (struct moonwatch_script_summary){ .events = script->events,
-                                            .errors = script->errors,
-                                            .alerts = script->alerts,
-                                            .undecided = script->undecided };
-    memcpy(s->name, script->name, sizeof s->name);
-    s->name[sizeof s->name - 1] = '\0';
-}
+/* --- what scripts want --------------------------------------------------------------------- */
 
 /* Each field begins to be needed once: a worker cannot make us read all of /proc again and again.
  */
-static void need(struct moonwatch *m, uint64_t fields)
+static void need(void *ctx, uint64_t fields)
 {
-    if (!(fields & ~m->needs))
+    struct moonwatch *m = ctx;
+    if (!m->collector || !(fields & ~m->needs))
         return;
     m->needs |= fields;
     collector_need(m->collector, m->needs);
 }
 
-static void answer(struct moonwatch *m)
+static struct crew_wants wants_of(const struct moonwatch *m)
 {
-    moonwatch_answered *answered = m->answered;
-    m->answered = NULL;
-    if (answered)
-        answered(m->answered_ctx);
+    struct crew_wants wants = crew_wants(m->crew);
+    if (m->options.on_event) /* what it looks at nobody can tell */
+        wants = (struct crew_wants){ ON_ALL, wants.threads, UINT64_MAX };
+    return wants;
 }
 
-/* A worker asks once a second at most; one that asks more often is not heard. */
-static void retell(struct moonwatch *m)
+/* A script came, went or has a new version. */
+static void wants_changed(void *ctx)
 {
-    int64_t now = clock_mono_ns();
-    if (now < m->retell_at_ns)
+    struct moonwatch *m = ctx;
+    if (!m->collector)
         return;
-    m->retell_at_ns = now + NS_PER_SECOND / 2;
-    collector_retell(m->collector);
+    struct crew_wants wants = wants_of(m);
+    if (wants.kinds != m->wants.kinds || wants.threads != m->wants.threads)
+        collector_subscribe(m->collector, wants.kinds, wants.threads);
+    m->wants = wants;
+    need(m, wants.needs);
 }
 
-/* The worker runs scripts: what it says is checked, never trusted. */
-static void hear(struct moonwatch *m, const struct worker_message *message)
+static void retell(void *ctx)
 {
-    switch ((enum worker_say)message->say) {
-    case WORKER_RETELL:
-        m->missed = message->missed;
-        retell(m);
-        break;
-    case WORKER_STOP:
-        if (message->error)
-            ending_output(m, message->error);
-        else
-            ending(m, MOONWATCH_STOPPED);
-        break;
-    case WORKER_NEEDS:
-        need(m, message->needs);
-        break;
-    case WORKER_MISSED: /* a report begins */
-        m->missed = message->missed;
-        m->summaries_len = 0;
-        break;
-    case WORKER_REPORTED:
-        answer(m);
-        break;
-    case WORKER_SCRIPT:
-        add_summary(m, &message->script);
-        break;
-    case WORKER_READY:
-    case WORKER_FAILED:
-        break;
-    }
+    struct moonwatch *m = ctx;
+    if (m->collector)
+        collector_retell(m->collector);
 }
 
-/* 1: a message; 0: none now; -EPIPE: the worker hung up. */
-static int receive(struct moonwatch *m, struct worker_message *message, int patience_ms)
+static void want_end(void *ctx, enum crew_end why, int error)
 {
-    struct pollfd ready = { .fd = m->control, .events = POLLIN };
-    if (poll(&ready, 1, patience_ms) <= 0)
-        return 0;
-    ssize_t got = recv(m->control, message, sizeof *message, MSG_DONTWAIT);
-    if (got < 0 && (errno == EAGAIN || errno == EINTR))
-        return 0;
-    if (got != sizeof *message)
-        return -EPIPE;
-    message->text[sizeof message->text - 1] = '\0';
-    message->script.name[sizeof message->script.name - 1] = '\0';
-    return 1;
+    struct moonwatch *m = ctx;
+    if (why == CREW_OUTPUT)
+        ending_output(m, error);
+    if (why == CREW_DIED)
+        fail(m, -EIO, "%s", crew_error(m->crew));
+    if (why != CREW_OUTPUT)
+        ending(m, why == CREW_DIED ? MOONWATCH_WORKER_DIED : MOONWATCH_STOPPED);
 }
 
-static void describe_death(struct moonwatch *m)
+static void know(void *ctx, void (*sink)(void *to, const struct event *ev), void *to)
 {
-    int status = 0;
-    pid_t worker = m->worker, ended = 0;
-    m->worker = 0;
-    m->worker_done = true;
-    for (int ms = 0; ms < DEATH_PATIENCE_MS && ended == 0; ms++) {
-        ended = waitpid(worker, &status, WNOHANG);
-        if (ended == 0)
-            usleep(1000);
-    }
-    if (ended == 0) { /* it hung up and lives on: it is not ours any more */
-        kill(worker, SIGKILL);
-        while ((ended = waitpid(worker, &status, 0)) < 0 && errno == EINTR)
-            ;
-    }
-    if (ended != worker)
-        return;
-    if (WIFSIGNALED(status))
-        fail(m, -EIO, "the script worker was killed by %s", strsignal(WTERMSIG(status)));
-    else if (WEXITSTATUS(status))
-        fail(m, -EIO, "the script worker ended with status %d", WEXITSTATUS(status));
+    struct moonwatch *m = ctx;
+    if (m->collector)
+        collector_tell(m->collector, sink, to);
 }
 
-static void on_said(struct ev_loop *loop, ev_io *watcher, int events)
+static void depends(void *ctx, const char *script, const char *file, uint64_t hash)
 {
-    struct moonwatch *m = watcher->data;
-    struct worker_message message;
-    (void)events;
-
-    int got = 0;
-    for (int left = MESSAGES_A_TURN; left && (got = receive(m, &message, 0)) == 1; left--)
-        hear(m, &message);
-    if (got >= 0)
-        return;
-    ev_io_stop(loop, &m->said);
-    describe_death(m);
-    ending(m, MOONWATCH_WORKER_DIED);
+    struct moonwatch *m = ctx;
+    int result = shelf_depends(m->shelf, script, file, hash);
+    if (result < 0 && result != -ENOENT)
+        log_warn("%s is not watched for changes: %s", file, strerror(-result));
 }
 
-static int fork_worker(struct moonwatch *m)
+static struct crew_calls calls_of(struct moonwatch *m)
 {
-    int control[2], questions[2];
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, control) < 0)
-        return fail(m, -errno, "cannot make a socket: %s", strerror(errno));
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, questions) < 0) {
-        int error = errno;
-        close(control[0]);
-        close(control[1]);
-        return fail(m, -error, "cannot make a socket: %s", strerror(error));
-    }
-
-    struct worker_options options = {
-        .ring = m->ring,
-        .reader = POLICY_READER,
-        .control = control[1],
-        .questions = questions[1],
-        .user = m->options.user,
-        .scripts = m->scripts,
-        .scripts_len = m->scripts_len,
-        .only_load = m->only_load,
-        .host = { .table_bytes = m->options.table_bytes,
-                  .boot = event_boot_id(),
-                  .fd = m->options.output,
-                  .json = m->options.json,
-                  .print_all = m->options.print,
-                  .settings = m->settings,
-                  .settings_len = m->settings_len },
-    };
-    m->worker = fork();
-    if (m->worker == 0)
-        _exit(worker_run(&options));
-    close(control[1]);
-    close(questions[1]);
-    m->control = control[0];
-    if (m->worker < 0) {
-        int error = errno;
-        m->worker = 0;
-        close(questions[0]);
-        return fail(m, -error, "cannot start the script worker: %s", strerror(error));
-    }
-    int result = steward_start(m->steward, questions[0]);
-    return result < 0 ? fail(m, result, "cannot start a thread: %s", strerror(-result)) : 0;
+    return (struct crew_calls){ .ctx = m,
+                                .wants = wants_changed,
+                                .need = need,
+                                .retell = retell,
+                                .depends = depends,
+                                .ending = want_end,
+                                .know = know };
 }
 
-static void take_wants(struct moonwatch *m, struct collector_options *wanted, uint32_t kinds,
-                       bool threads, uint64_t needs)
-{
-    bool everything = m->options.on_event; /* what it looks at nobody can tell */
-    m->needs = everything ? UINT64_MAX : needs;
-    wanted->kinds = everything ? ON_ALL : kinds;
-    wanted->threads = threads;
-    wanted->needs = m->needs;
-}
-
-/* Loading may take as long as a script wants to: its author is watching. */
-static int await_worker(struct moonwatch *m, struct collector_options *wanted)
-{
-    struct worker_message message;
-    int got;
-    while ((got = receive(m, &message, -1)) >= 0) {
-        if (got == 1 && message.say == WORKER_FAILED)
-            return fail(m, -EINVAL, "%s", message.text);
-        if (got == 1 && message.say == WORKER_READY) {
-            take_wants(m, wanted, message.kinds, message.threads, message.needs);
-            return 0;
-        }
-    }
-    fail(m, -EIO, "the script worker ended while it loaded the scripts");
-    describe_death(m);
-    return -EIO;
-}
+/* --- workers --------------------------------------------------------------------------------- */
 
 /* Memory that is not there when an event comes costs the event. Only pages that are used are
  * locked; without the right to, it goes on without. */
@@ -583,40 +468,41 @@ static int open_collector(struct moonwatch *m, const struct collector_options *o
     return result < 0 ? fail(m, result, "%s", why) : 0;
 }
 
-static int open_steward(struct moonwatch *m, const char *proc)
+static int open_proc(struct moonwatch *m, const char *proc)
 {
     int result = procfs_open(&m->proc, proc);
-    if (result < 0)
-        return fail(m, result, "cannot open %s: %s", proc, strerror(-result));
-    struct steward_means means = { .proc = &m->proc };
-    result = steward_new(&m->steward, &means);
-    return result < 0 ? fail(m, result, "not enough memory") : 0;
+    return result < 0 ? fail(m, result, "cannot open %s: %s", proc, strerror(-result)) : 0;
 }
 
-static int start_worker(struct moonwatch *m, struct collector_options *options)
+static int start_crew(struct moonwatch *m, struct host *host)
 {
-    int result = ring_new(&m->ring, m->options.ring_bytes);
-    if (result < 0)
-        return fail(m, result, "no shared memory for the ring: %s", strerror(-result));
-    result = open_steward(m, options->proc);
-    if (result < 0)
-        return result;
-    result = fork_worker(m);
-    return result < 0 ? result : await_worker(m, options);
+    int result = crew_start(m->crew, host);
+    return result < 0 ? fail(m, result, "%s", crew_error(m->crew)) : 0;
 }
 
-/* The worker first: so its own start is no news, and its scripts say what to ask the kernel for. */
-static int start_with_worker(struct moonwatch *m, struct collector_options *options)
+static void take_wants(struct moonwatch *m, struct collector_options *options)
 {
-    int result = start_worker(m, options);
+    m->wants = wants_of(m);
+    m->needs = m->wants.needs;
+    options->kinds = m->wants.kinds;
+    options->threads = m->wants.threads;
+    options->needs = m->needs;
+}
+
+/* The workers first: so their own start is no news, and their scripts say what to ask the kernel
+ * for. */
+static int start_with_workers(struct moonwatch *m, struct collector_options *options)
+{
+    int result = open_proc(m, options->proc);
     if (result == 0)
-        result = open_collector(m, options);
+        result = start_crew(m, NULL);
     if (result < 0)
         return result;
-
-    ev_io_init(&m->said, on_said, m->control, EV_READ);
-    m->said.data = m;
-    ev_io_start(m->loop, &m->said);
+    take_wants(m, options);
+    result = open_collector(m, options);
+    if (result < 0)
+        return result;
+    crew_listen(m->crew, m->loop);
     if (m->options.realtime) {
         m->priority = priority_raise((enum priority)m->options.priority);
         lock_memory();
@@ -679,7 +565,7 @@ static void no_timer_stop(void *ctx, int id)
     (void)ctx, (void)id;
 }
 
-static int load_here(struct moonwatch *m, struct collector_options *options)
+static int open_host(struct moonwatch *m, const char *proc)
 {
     struct host_options host = {
         .world = { .ctx = &m->world,
@@ -694,8 +580,7 @@ static int load_here(struct moonwatch *m, struct collector_options *options)
         .fd = m->options.output,
         .json = m->options.json,
         .print_all = m->options.print,
-        .settings = m->settings,
-        .settings_len = m->settings_len,
+        .settings = &m->settings,
     };
     if (m->only_load) {
         host.world.timer_start = no_timer_start;
@@ -705,25 +590,29 @@ static int load_here(struct moonwatch *m, struct collector_options *options)
     m->world.loop = m->loop;
     ev_timer_init(&m->needing, on_needing, 0, 0);
     m->needing.data = m;
-    int result = open_steward(m, options->proc);
+    int result = open_proc(m, proc);
     if (result < 0)
         return result;
-    result = host_new(&m->host, &host);
-    if (result < 0)
-        return fail(m, result, "not enough memory for the script host");
+    if (steward_new(&m->steward, crew_means(m->crew)) < 0 || host_new(&m->host, &host) < 0)
+        return fail(m, -ENOMEM, "not enough memory for the script host");
     m->world.host = m->host;
-    result = worker_load(m->host, m->scripts, m->scripts_len);
-    if (result < 0)
-        return fail(m, result, "%s", host_error(m->host));
-    take_wants(m, options, host_kinds(m->host), host_threads(m->host), host_needs(m->host));
     return 0;
 }
 
-/* The scripts first, as with a worker: they say what to ask the kernel for. */
+static int load_here(struct moonwatch *m, const char *proc)
+{
+    int result = open_host(m, proc);
+    return result < 0 ? result : start_crew(m, m->host);
+}
+
+/* The scripts first, as with workers: they say what to ask the kernel for. */
 static int start_in_one(struct moonwatch *m, struct collector_options *options)
 {
-    int result = load_here(m, options);
-    return result < 0 ? result : open_collector(m, options);
+    int result = load_here(m, options->proc);
+    if (result < 0)
+        return result;
+    take_wants(m, options);
+    return open_collector(m, options);
 }
 
 /* --- life ---------------------------------------------------------------------------------------
@@ -740,57 +629,48 @@ int moonwatch_start(struct moonwatch *m, struct ev_loop *loop)
         .delay_s = m->options.delay,
     };
     m->loop = loop;
+    m->began_ns = clock_mono_ns();
     check_settings(m);
-    int result = m->options.worker ? start_with_worker(m, &options) : start_in_one(m, &options);
-    if (result == 0)
-        collector_start(m->collector, loop);
-    return result;
+    int result = m->options.worker ? start_with_workers(m, &options) : start_in_one(m, &options);
+    if (result < 0)
+        return result;
+    collector_start(m->collector, loop);
+    result = shelf_watch(m->shelf, loop);
+    if (result < 0)
+        log_warn("changes of scripts are not seen: %s", strerror(-result));
+    return 0;
 }
 
 /* --- what a start would ask for --------------------------------------------------------------- */
 
-static int keep_script(struct watch_wants *wants, const struct host_script *script)
+static int load_only(struct moonwatch *m)
 {
-    struct host_script *more =
-        realloc(wants->scripts, (size_t)(wants->scripts_len + 1) * sizeof *more);
-    if (!more)
-        return -ENOMEM;
-    wants->scripts = more;
-    more[wants->scripts_len++] = *script;
-    return 0;
-}
-
-static int wants_of_worker(struct moonwatch *m, struct collector_options *options,
-                           struct watch_wants *wants)
-{
-    struct worker_message message;
-    int got, result = start_worker(m, options);
-    while (result == 0 && (got = receive(m, &message, -1)) >= 0)
-        if (got == 1 && message.say == WORKER_SCRIPT)
-            result = keep_script(wants, &message.script);
+    if (!m->options.worker)
+        return load_here(m, "/proc");
+    int result = open_proc(m, "/proc");
     if (result == 0)
-        describe_death(m);
+        result = start_crew(m, NULL);
+    if (result == 0 && (result = crew_hear_out(m->crew)) < 0)
+        fail(m, result, "%s", crew_error(m->crew));
     return result;
 }
 
-static int wants_here(struct moonwatch *m, struct collector_options *options,
-                      struct watch_wants *wants)
+static int keep_scripts(struct moonwatch *m, struct watch_wants *wants)
 {
-    int result = load_here(m, options);
-    if (result < 0)
-        return result;
-    int n = host_scripts(m->host, NULL, 0);
+    int n = 0;
+    while (crew_script_at(m->crew, n))
+        n++;
     wants->scripts = calloc((size_t)n + 1, sizeof *wants->scripts);
     if (!wants->scripts)
-        return -ENOMEM;
-    wants->scripts_len = host_scripts(m->host, wants->scripts, n);
+        return fail(m, -ENOMEM, "not enough memory for the plan");
+    for (; wants->scripts_len < n; wants->scripts_len++)
+        wants->scripts[wants->scripts_len] = crew_script_at(m->crew, wants->scripts_len)->figures;
     return 0;
 }
 
 /* What scripts print while they are loaded is no part of the answer. */
 int watch_wants(struct moonwatch *m, struct watch_wants *wants)
 {
-    struct collector_options options = { .proc = "/proc" };
     int nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC);
     if (nowhere < 0)
         return fail(m, -errno, "cannot open /dev/null: %s", strerror(errno));
@@ -798,58 +678,56 @@ int watch_wants(struct moonwatch *m, struct watch_wants *wants)
     m->options.output = nowhere;
     m->only_load = true;
     check_settings(m);
-    int result =
-        m->options.worker ? wants_of_worker(m, &options, wants) : wants_here(m, &options, wants);
+    crew_only_load(m->crew, nowhere);
+    int result = load_only(m);
+    if (result == 0 && m->host)
+        crew_ask(m->crew, false, NULL, NULL);
+    if (result == 0)
+        result = keep_scripts(m, wants);
     host_free(m->host); /* before its output goes */
     m->host = NULL;
     close(nowhere);
-    if (result == -ENOMEM)
-        fail(m, result, "not enough memory for the plan");
-    wants->kinds = options.kinds;
-    wants->threads = options.threads;
-    wants->needs = options.needs;
+    struct crew_wants all = wants_of(m);
+    wants->kinds = all.kinds;
+    wants->threads = all.threads;
+    wants->needs = all.needs;
     return result;
 }
 
 /* --- the end ------------------------------------------------------------------------------------
  */
 
-static void stop_worker(struct moonwatch *m)
+static struct moonwatch_script_summary summary_of(const struct crew_script *s)
 {
-    struct worker_message message;
-    int64_t patience = clock_mono_ns() + STOP_PATIENCE_MS * (NS_PER_SECOND / 1000);
-
-    if (ev_is_active(&m->said))
-        ev_io_stop(m->loop, &m->said);
-    ring_finish(m->ring);
-    while (m->worker) {
-        int left = (int)((patience - clock_mono_ns()) / (NS_PER_SECOND / 1000));
-        int got = left > 0 ? receive(m, &message, left) : -ETIMEDOUT;
-        if (got == 1)
-            hear(m, &message);
-        else if (got == -ETIMEDOUT) {
-            log_warn("the script worker did not end in %d s: killed", STOP_PATIENCE_MS / 1000);
-            kill(m->worker, SIGKILL);
-            describe_death(m);
-        } else if (got < 0)
-            describe_death(m);
-    }
+    struct moonwatch_script_summary summary = { .events = s->figures.events,
+                                                .errors = s->figures.errors,
+                                                .alerts = s->figures.alerts,
+                                                .undecided = s->figures.undecided,
+                                                .off = s->state == SCRIPT_OFF ? s->why : NULL };
+    memcpy(summary.name, s->figures.name, sizeof summary.name);
+    return summary;
 }
 
-static void summarize_host(struct moonwatch *m)
+/* Of all that were loaded once. */
+static void summarize_scripts(struct moonwatch *m)
 {
-    struct host_script scripts[SUMMARIES_MAX];
-    int n = host_scripts(m->host, scripts, SUMMARIES_MAX);
+    const struct crew_script *s;
     m->summaries_len = 0;
-    for (int i = 0; i < n && i < SUMMARIES_MAX; i++)
-        add_summary(m, &scripts[i]);
+    for (int i = 0; (s = crew_script_at(m->crew, i)); i++) {
+        struct moonwatch_script_summary *more =
+            realloc(m->summaries, (size_t)(i + 1) * sizeof *more);
+        if (!more)
+            return;
+        m->summaries = more;
+        if (*s->figures.name)
+            more[m->summaries_len++] = summary_of(s);
+    }
 }
 
 static void stop_host(struct moonwatch *m)
 {
     world_fini(&m->world);
     host_finish(m->host);
-    summarize_host(m);
 }
 
 void moonwatch_stop(struct moonwatch *m)
@@ -857,12 +735,15 @@ void moonwatch_stop(struct moonwatch *m)
     if (!m->loop || !m->collector)
         return;
     m->options.on_end = NULL; /* it is ending */
+    shelf_free(m->shelf);
+    m->shelf = NULL;
     m->answered = NULL;
+    m->asked = NULL;
     collector_stop(m->collector);
-    if (m->worker || m->worker_done)
-        stop_worker(m);
     if (m->host)
         stop_host(m);
+    crew_stop(m->crew);
+    summarize_scripts(m);
     ev_timer_stop(m->loop, &m->needing);
     m->loop = NULL;
 }
@@ -872,26 +753,16 @@ void moonwatch_free(struct moonwatch *m)
     if (!m)
         return;
     moonwatch_stop(m);
-    if (m->worker) { /* the start failed half-way */
-        kill(m->worker, SIGKILL);
-        waitpid(m->worker, NULL, 0);
-    }
+    crew_free(m->crew);
+    shelf_free(m->shelf);
     steward_free(m->steward);
     host_free(m->host);
     collector_free(m->collector);
-    ring_free(m->ring);
     if (m->proc.root >= 0)
         procfs_close(&m->proc);
-    if (m->control >= 0)
-        close(m->control);
-    for (int i = 0; i < m->scripts_len; i++) {
-        free(m->scripts[i].name);
-        free(m->scripts[i].text);
-    }
-    free(m->scripts);
-    while (m->settings_len)
-        free_setting(&m->settings[--m->settings_len]);
-    free(m->settings);
+    while (m->settings.len)
+        free_setting(&m->settings.all[--m->settings.len]);
+    free(m->settings.all);
     free(m->summaries);
     buf_free(&m->error);
     free(m);
@@ -902,7 +773,7 @@ void moonwatch_summarize(struct moonwatch *m, struct moonwatch_summary *out)
     *out = (struct moonwatch_summary){ .priority = priority_text(m->priority),
                                        .yields = m->yields,
                                        .sources = "none",
-                                       .missed = m->missed,
+                                       .missed = crew_missed(m->crew),
                                        .scripts = m->summaries,
                                        .scripts_len = m->summaries_len };
     if (!m->collector)
@@ -925,15 +796,60 @@ void moonwatch_summarize(struct moonwatch *m, struct moonwatch_summary *out)
     out->buffer_bytes = (size_t)f.buffer_bytes;
 }
 
+/* Whoever asks while an answer is on its way gets the same one. */
+static void answer(void *ctx)
+{
+    struct moonwatch *m = ctx;
+    moonwatch_answered *answered = m->answered;
+    void (*done)(void *ctx) = m->asked;
+    m->answered = NULL;
+    m->asked = NULL;
+    summarize_scripts(m);
+    if (answered)
+        answered(m->answered_ctx);
+    if (done)
+        done(m->asked_ctx);
+}
+
 void moonwatch_ask_scripts(struct moonwatch *m, moonwatch_answered *answered, void *ctx)
 {
-    bool asked = m->answered;
     m->answered = answered;
     m->answered_ctx = ctx;
-    if (m->host) {
-        summarize_host(m);
-        answer(m);
-    } else if (m->worker && !asked && send(m->control, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL) < 0) {
-        m->answered = NULL; /* it is gone, which the loop is about to hear */
-    }
+    crew_ask(m->crew, false, answer, m);
+}
+
+/* --- for the rest of embed/ ------------------------------------------------------------------- */
+
+void watch_ask(struct moonwatch *m, void (*done)(void *ctx), void *ctx)
+{
+    m->asked = done;
+    m->asked_ctx = ctx;
+    crew_ask(m->crew, true, answer, m);
+}
+
+struct crew *watch_crew(const struct moonwatch *m)
+{
+    return m->crew;
+}
+
+struct shelf *watch_shelf(const struct moonwatch *m)
+{
+    return m->shelf;
+}
+
+const struct moonwatch_options *watch_options(const struct moonwatch *m)
+{
+    return &m->options;
+}
+
+double watch_uptime_s(const struct moonwatch *m)
+{
+    return (double)(clock_mono_ns() - m->began_ns) / (double)NS_PER_SECOND;
+}
+
+struct asker *watch_askers(struct moonwatch *m, struct asker *list)
+{
+    struct asker *before = m->askers;
+    m->askers = list;
+    return list ? list : before;
 }

@@ -84,6 +84,11 @@ void budget_pause(struct budget *b, bool paused)
     b->tick_call = 0; /* counts anew */
 }
 
+void budget_loading(struct budget *b, bool begins)
+{
+    mark(b, MARK_LOADING, begins);
+}
+
 /* Throws in each instruction until the call has ended: also what is shielded by pcall ends. */
 static void throw_over(lua_State *L, lua_Debug *at)
 {
@@ -107,9 +112,10 @@ void budget_tick(struct budget *b, int64_t now_ns)
         b->tick_since_ns = now_ns;
         return;
     }
-    if (now_ns - b->tick_since_ns < b->soft_ns)
+    int64_t soft_ns = b->soft_ns * (marked(b, MARK_LOADING) ? BUDGET_LOADING : 1);
+    if (now_ns - b->tick_since_ns < soft_ns)
         return;
-    if (now_ns - b->tick_since_ns >= b->soft_ns + STARVE_NS)
+    if (now_ns - b->tick_since_ns >= soft_ns + STARVE_NS)
         b->starved = 1;
     b->over = 1;
     lua_sethook(b->L, throw_over, LUA_MASKCOUNT | LUA_MASKCALL | LUA_MASKRET, 1);

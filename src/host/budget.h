@@ -20,6 +20,7 @@ enum budget_mark {
     MARK_SCRIPT, /* whose call runs: its id + 1; 0: none */
     MARK_CALL,   /* how many calls there were: the same number means the same call */
     MARK_PAUSED, /* the call waits for us: its time does not count */
+    MARK_LOADING, /* the script is being loaded, which may take longer */
     MARK_SEQ,    /* of the record that is being delivered; 0: none */
     MARK_SERVED, /* who got it last: id + 1 */
     BUDGET_MARKS
@@ -51,6 +52,10 @@ bool budget_end(struct budget *b);
 /* A record is being delivered, and this script is the next to get it. */
 void budget_serve(struct budget *b, int64_t seq);
 void budget_served(struct budget *b, uint32_t script);
+
+/* Around the loading of a script: each call may take BUDGET_LOADING times as long. */
+#define BUDGET_LOADING 20
+void budget_loading(struct budget *b, bool begins);
 
 /* Around what makes the script wait for us. */
 void budget_pause(struct budget *b, bool paused);

@@ -103,13 +103,13 @@ static int add_traceback(lua_State *L)
 /* The clock is read for a sample of the calls only. */
 static bool timed(const struct policy *policy)
 {
-    return policy->calls < 64 || policy->calls % 8 == 0;
+    return policy->count->calls < 64 || policy->count->calls % 8 == 0;
 }
 
 static int call(struct host *h, struct policy *policy, int args, int results, int base)
 {
     int64_t from = timed(policy) ? clock_mono_ns() : 0;
-    policy->calls++;
+    policy->count->calls++;
     budget_begin(&h->budget, policy->id);
     int failed = lua_pcall(h->L, args, results, base);
     budget_end(&h->budget);
@@ -170,7 +170,7 @@ void host_off(struct host *h, struct policy *policy, const char *format, ...)
 void host_count_error(struct host *h, struct policy *policy)
 {
     int64_t now = clock_mono_ns();
-    if (!policy->errors++)
+    if (!policy->count->errors++)
         log_error("%s: %s", policy->name, host_error(h));
     if (now - policy->minute_ns >= 60 * NS_PER_SECOND) {
         policy->minute_ns = now;
@@ -221,7 +221,7 @@ static void deliver(struct host *h, const struct event *ev, bool summed)
             continue;
         if (lua_gettop(L) == base)
             api_event_push(L, ev);
-        handler->policy->events++;
+        handler->policy->count->events++;
         budget_served(&h->budget, handler->policy->id);
         lua_rawgeti(L, LUA_REGISTRYINDEX, handler->function_ref);
         lua_pushvalue(L, base + 1);
@@ -410,9 +410,35 @@ int host_flush(struct host *h)
     return output_flush(&h->output);
 }
 
+void host_know(struct host *h, const struct event *ev)
+{
+    tracker_apply(h->tracker, ev);
+}
+
 void host_tick(struct host *h, int64_t cpu_ns)
 {
     budget_tick(&h->budget, cpu_ns);
+}
+
+bool host_over(const struct host *h)
+{
+    return h->budget.over;
+}
+
+/* Asked of the state itself: code that cannot be placed in memory switches it off, too. */
+bool host_jit(const struct host *h)
+{
+    lua_State *L = h->L;
+    lua_getfield(L, LUA_REGISTRYINDEX, "_LOADED");
+    lua_getfield(L, -1, "jit");
+    bool on = false;
+    if (lua_istable(L, -1)) {
+        lua_getfield(L, -1, "status");
+        on = lua_pcall(L, 0, 1, 0) == 0 && lua_toboolean(L, -1);
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 2);
+    return on;
 }
 
 size_t host_memory(const struct host *h)
@@ -463,11 +489,11 @@ int host_scripts(const struct host *h, struct host_script *to, int cap)
             continue;
         to[n] = (struct host_script){ .id = p->id,
                                       .generation = p->generation,
-                                      .events = p->events,
-                                      .errors = p->errors,
-                                      .alerts = p->alerts,
-                                      .undecided = p->undecided,
-                                      .calls = p->calls,
+                                      .events = p->count->events,
+                                      .errors = p->count->errors,
+                                      .alerts = p->count->alerts,
+                                      .undecided = p->count->undecided,
+                                      .calls = p->count->calls,
                                       .p50_ns = tally_percentile(&p->times, 0.5),
                                       .p99_ns = tally_percentile(&p->times, 0.99),
                                       .memory_bytes = p->memory_bytes,
@@ -511,6 +537,12 @@ static int open_state(lua_State *L)
     return 0;
 }
 
+static void waits(void *ctx, bool begins)
+{
+    struct host *h = ctx;
+    budget_pause(&h->budget, begins);
+}
+
 int host_new(struct host **out, const struct host_options *options)
 {
     struct host *h = calloc(1, sizeof *h);
@@ -523,6 +555,10 @@ int host_new(struct host **out, const struct host_options *options)
     h->resume_after = atomic_load(&h->budget.marks[MARK_SERVED]);
     h->L = h->budget.L = lua_newstate(budget_alloc, &h->budget);
     output_init(&h->output, options->fd, options->json);
+    h->output.waits = waits;
+    h->output.waits_ctx = h;
+    if (options->output_memory)
+        output_share(&h->output, options->output_memory, options->output_lock);
     if (!h->tracker || !h->L || lua_cpcall(h->L, open_state, h)) {
         if (h->L && lua_isstring(h->L, -1))
             log_error("%s", lua_tostring(h->L, -1));

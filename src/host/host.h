@@ -47,6 +47,24 @@ struct host_world {
 struct host_setting {
     const char *script, *name, *value;
 };
+struct host_settings {
+    struct host_setting *all;
+    int len;
+};
+
+/* What is counted of a script, whatever its version. */
+struct host_count {
+    uint64_t events, errors, alerts, undecided, calls;
+};
+
+/* Counts that outlive a process that is killed: the next one goes on with them. Zeroed: empty. */
+#define HOST_COUNTS 1024
+struct host_counts {
+    struct {
+        uint32_t taken, id;
+        struct host_count count;
+    } of[HOST_COUNTS];
+};
 
 struct host_options {
     struct host_world world;
@@ -55,8 +73,7 @@ struct host_options {
     int fd;             /* where lines go; borrowed */
     bool json;
     bool print_all; /* write every event that is told, scripts or not */
-    const struct host_setting *settings; /* borrowed */
-    int settings_len;
+    const struct host_settings *settings; /* borrowed; NULL: none */
 
     /* Budgets; 0: no bound. */
     int64_t soft_ns;         /* processor time of one call, as far as host_tick is called */
@@ -64,6 +81,12 @@ struct host_options {
     int errors_a_minute;     /* of one script: more switch it off */
     _Atomic uint64_t *marks; /* BUDGET_MARKS words for who watches from outside, or NULL; borrowed.
                                 What a predecessor left there says where to go on. */
+
+    /* Where lines wait until they are written, so that they outlive a process that is killed; NULL:
+     * in memory of our own. With it a lock for who shares the descriptor, or -1. */
+    struct output_memory *output_memory;
+    struct host_counts *counts; /* the same for counts */
+    int output_lock;
 };
 
 /* 0, or -errno. */
@@ -107,6 +130,12 @@ int host_eval(struct host *h, const char *text, size_t len, struct buf *out);
 /* Is a call of a script over its time? Safe in a signal handler of the same thread. */
 void host_tick(struct host *h, int64_t cpu_ns);
 
+/* Is it? In a signal handler too. */
+bool host_over(const struct host *h);
+
+/* Is their code compiled? */
+bool host_jit(const struct host *h);
+
 /* Memory that the scripts hold, in bytes. */
 size_t host_memory(const struct host *h);
 
@@ -123,6 +152,9 @@ uint64_t host_needs(const struct host *h);
 
 /* Deliver one record; borrowed for the call. */
 void host_event(struct host *h, const struct event *ev);
+
+/* A process that is known already: scripts are told nothing. */
+void host_know(struct host *h, const struct event *ev);
 
 /* This many records never reached the host; scripts get a `lost` event. */
 void host_missed(struct host *h, uint64_t records);

@@ -55,7 +55,7 @@ const char *source_first(const struct source *list)
 }
 
 /* Tabs become blanks: the line stays one of the traceback's, and readable. */
-static void add_line(struct buf *out, const char *line, size_t len)
+void source_add_shown(struct buf *out, const char *line, size_t len)
 {
     bool cut = len > LINE_MAX_SHOWN;
     if (cut)
@@ -74,7 +74,7 @@ static void add_line(struct buf *out, const char *line, size_t len)
         buf_puts(out, " ...");
 }
 
-bool source_show_line(const char *text, size_t len, int line, struct buf *out)
+const char *source_line(const char *text, size_t len, int line, size_t *wide)
 {
     const char *at = text, *end = text + len;
     for (int i = 1; at < end && i < line; i++) {
@@ -82,13 +82,22 @@ bool source_show_line(const char *text, size_t len, int line, struct buf *out)
         at = newline ? newline + 1 : end;
     }
     if (line < 1 || at >= end)
-        return false;
+        return NULL;
     const char *newline = memchr(at, '\n', (size_t)(end - at));
-    size_t wide = (size_t)((newline ? newline : end) - at);
-    if (wide && at[wide - 1] == '\r')
-        wide--;
+    *wide = (size_t)((newline ? newline : end) - at);
+    if (*wide && at[*wide - 1] == '\r')
+        --*wide;
+    return at;
+}
+
+bool source_show_line(const char *text, size_t len, int line, struct buf *out)
+{
+    size_t wide = 0;
+    const char *at = source_line(text, len, line, &wide);
+    if (!at)
+        return false;
     buf_printf(out, "\n\t%d | ", line);
-    add_line(out, at, wide);
+    source_add_shown(out, at, wide);
     return true;
 }
 

@@ -20,6 +20,13 @@ const char *source_first(const struct source *list);
 /* Append "\n\t12 | the line" when the chunk is kept and has this line. Returns whether it did. */
 bool source_show(const struct source *list, const char *name, int line, struct buf *out);
 
+/* A line of a text without its end, borrowed; NULL when there is no such line. */
+const char *source_line(const char *text, size_t len, int line, size_t *wide);
+
+/* A part of a line as a terminal may show it: tabs are four blanks, and what steers is shown. Cut
+ * when it is long. */
+void source_add_shown(struct buf *out, const char *line, size_t len);
+
 /* The same for a text that is not (yet) kept. */
 bool source_show_line(const char *text, size_t len, int line, struct buf *out);
 

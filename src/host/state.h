@@ -30,7 +30,7 @@ struct policy {
     bool shadow; /* runs beside the version that counts: what it says is noted and not told */
     bool off;    /* for good, `why` says why: only the figures are left */
     char why[256];
-    uint64_t events, errors, alerts, undecided, calls;
+    struct host_count *count, own; /* where it is counted: shared, or here */
     uint64_t memory_bytes; /* as of the last look */
     uint64_t minute_errors;
     int64_t minute_ns; /* since when they are counted */

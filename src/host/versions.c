@@ -78,6 +78,28 @@ void version_free(struct host *h, struct policy *policy)
 
 /* --- coming --------------------------------------------------------------------------------- */
 
+/* The place for counts of this script, of a predecessor's maybe; NULL: none is left. */
+static struct host_count *shared_count(const struct host *h, uint32_t id)
+{
+    struct host_counts *counts = h->options.counts;
+    for (int i = 0; counts && i < HOST_COUNTS; i++) {
+        if (!counts->of[i].taken)
+            counts->of[i].id = id;
+        counts->of[i].taken = 1;
+        if (counts->of[i].id == id)
+            return &counts->of[i].count;
+    }
+    return NULL;
+}
+
+/* A version that may still be refused counts for itself, and so does a shadow. */
+static void count_for_all(const struct host *h, struct policy *policy)
+{
+    struct host_count *shared = shared_count(h, policy->id);
+    if (shared)
+        policy->count = shared;
+}
+
 struct policy *version_new(struct host *h, uint32_t id, const char *chunk)
 {
     struct policy *policy = calloc(1, sizeof *policy);
@@ -86,6 +108,7 @@ struct policy *version_new(struct host *h, uint32_t id, const char *chunk)
     *policy = (struct policy){
         .id = id, .env = LUA_NOREF, .script_ref = LUA_NOREF, .state_ref = LUA_NOREF
     };
+    policy->count = &policy->own;
     source_stem(chunk, policy->name, sizeof policy->name);
     struct policy **at = &h->policies;
     while (*at && (*at)->id <= id)
@@ -169,15 +192,6 @@ static void start_timers(struct host *h, const struct policy *policy)
     }
 }
 
-/* The figures are the script's, whatever its version. */
-static void inherit(struct policy *policy, const struct policy *before)
-{
-    policy->events = before->events;
-    policy->errors = before->errors;
-    policy->alerts = before->alerts;
-    policy->undecided = before->undecided;
-}
-
 static bool registered(const struct host *h, const struct policy *policy)
 {
     if (policy->script_ref != LUA_NOREF)
@@ -200,11 +214,13 @@ int version_begin(struct host *h, struct policy *policy)
         version_free(h, policy);
         return -EINVAL;
     }
+    if (!policy->shadow)
+        count_for_all(h, policy);
     policy->live = true;
     h->comparing += policy->shadow;
     start_timers(h, policy);
     if (before) {
-        inherit(policy, before);
+        policy->own = *before->count;
         version_free(h, before);
     }
     return 0;
@@ -293,7 +309,10 @@ int host_replace(struct host *h, const struct host_source *s)
     }
     policy->generation = s->generation;
     policy->shadow = s->shadow;
-    return s->name ? load_file(h, policy, s) : load_line(h, policy, s);
+    budget_loading(&h->budget, true);
+    int result = s->name ? load_file(h, policy, s) : load_line(h, policy, s);
+    budget_loading(&h->budget, false);
+    return result;
 }
 
 int host_load(struct host *h, const char *name, const char *text, size_t len)

@@ -13,12 +13,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #define RECORDS_A_TURN 256
+#define TICKS_A_BUDGET 5 /* how exactly a call's time is measured */
 
 /* How often to look how far behind we are: the smallest ring holds some six hundred records, and a
  * script may take milliseconds for one. */
@@ -55,9 +58,9 @@ static void say(const struct worker_message *message)
         log_debug("worker: %s", strerror(errno)); /* the parent is gone: its hang-up ends us */
 }
 
-static int fail(const char *text)
+static int fail(const char *text, uint32_t id)
 {
-    struct worker_message message = { .say = WORKER_FAILED };
+    struct worker_message message = { .say = WORKER_FAILED, .id = id };
     snprintf(message.text, sizeof message.text, "%s", text);
     say(&message);
     return 1;
@@ -140,6 +143,14 @@ static void stop(void *ctx)
     ask_to_stop(0);
 }
 
+static void off(void *ctx, uint32_t id, const char *why)
+{
+    struct worker_message message = { .say = WORKER_OFF, .id = id };
+    (void)ctx;
+    snprintf(message.text, sizeof message.text, "%s", why);
+    say(&message);
+}
+
 static void need(void *ctx, uint64_t fields)
 {
     (void)ctx;
@@ -202,10 +213,11 @@ static int read_some(void)
         int got = ring_read(worker.options->ring, worker.options->reader, &worker.box, &lost);
         if (got == -EOVERFLOW)
             missed(lost);
-        else if (got == 1)
-            host_event(worker.host, &worker.box.ev);
-        else
+        else if (got != 1)
             return got;
+        else
+            host_event(worker.host, &worker.box.ev);
+        ring_done(worker.options->ring, worker.options->reader);
     }
     return 1;
 }
@@ -243,7 +255,10 @@ static void report(void)
 {
     int n = host_scripts(worker.host, NULL, 0);
     struct host_script *scripts = calloc((size_t)n + 1, sizeof *scripts);
-    say(&(struct worker_message){ .say = WORKER_MISSED, .missed = worker.missed });
+    say(&(struct worker_message){ .say = WORKER_MISSED,
+                                  .missed = worker.missed,
+                                  .memory_bytes = host_memory(worker.host),
+                                  .jit = host_jit(worker.host) });
     if (!scripts)
         return;
     host_scripts(worker.host, scripts, n);
@@ -252,32 +267,205 @@ static void report(void)
     free(scripts);
 }
 
-/* It asks for a report; or it hung up: it is gone, and nothing more will be written. */
-static void on_parent(struct ev_loop *loop, ev_io *watcher, int events)
+/* --- what the parent wants -------------------------------------------------------------------- */
+
+/* The text of an order, mapped; NULL: it is not there. */
+static char *map_text(int fd, size_t len)
 {
-    char byte;
-    (void)events;
-    ssize_t got = recv(watcher->fd, &byte, 1, MSG_DONTWAIT);
-    if (got < 0 && (errno == EAGAIN || errno == EINTR))
-        return;
-    if (got > 0) {
+    char *text = len ? mmap(NULL, len, PROT_READ, MAP_PRIVATE, fd, 0) : MAP_FAILED;
+    return text == MAP_FAILED ? NULL : text;
+}
+
+static void say_loaded(const struct worker_order *order, int error, int64_t took_ns)
+{
+    struct worker_message message = {
+        .say = WORKER_LOADED,
+        .id = order->id,
+        .generation = order->generation,
+        .error = error,
+        .took_ns = took_ns,
+        .kinds = host_kinds(worker.host),
+        .threads = host_threads(worker.host),
+        .needs = host_needs(worker.host),
+    };
+    if (error)
+        snprintf(message.text, sizeof message.text, "%s", host_error(worker.host));
+    say(&message);
+}
+
+static void load(const struct worker_order *order, const char *text)
+{
+    struct host_source source = { .id = order->id,
+                                  .generation = order->generation,
+                                  .name = *order->name ? order->name : NULL,
+                                  .text = text ? text : "",
+                                  .len = text ? order->len : 0,
+                                  .shadow = order->shadow };
+    int64_t from = clock_mono_ns();
+    int error = host_replace(worker.host, &source);
+    say_loaded(order, error, clock_mono_ns() - from);
+}
+
+static void unload(const struct worker_order *order)
+{
+    host_unload(worker.host, order->id);
+    say_loaded(order, 0, 0);
+}
+
+static void say_answer(int error, const char *text, size_t len)
+{
+    struct worker_message message = { .say = WORKER_ANSWER, .error = error };
+    do {
+        size_t piece = len < WORKER_TEXT - 1 ? len : WORKER_TEXT - 1;
+        memcpy(message.text, text, piece);
+        message.text[piece] = '\0';
+        text += piece;
+        len -= piece;
+        message.more = len > 0;
+        say(&message);
+    } while (len);
+}
+
+static void compare(const struct worker_order *order)
+{
+    struct buf out = { 0 };
+    int error = host_compare(worker.host, order->id, &out);
+    say_answer(error, buf_str(&out), out.len);
+    buf_free(&out);
+}
+
+static void evaluate(const struct worker_order *order, const char *text)
+{
+    struct buf out = { 0 };
+    int error = host_eval(worker.host, text ? text : "", text ? order->len : 0, &out);
+    const char *answer = error ? host_error(worker.host) : buf_str(&out);
+    say_answer(error, answer, strlen(answer));
+    buf_free(&out);
+}
+
+static void obey(const struct worker_order *order, int fd)
+{
+    char *text = fd >= 0 ? map_text(fd, order->len) : NULL;
+    switch ((enum worker_do)order->what) {
+    case DO_REPORT:
+        if (order->weigh)
+            host_weigh(worker.host);
         report();
         say(&(struct worker_message){ .say = WORKER_REPORTED });
-        return;
+        break;
+    case DO_LOAD:
+        load(order, text);
+        break;
+    case DO_UNLOAD:
+        unload(order);
+        break;
+    case DO_COMPARE:
+        compare(order);
+        break;
+    case DO_DROP_SHADOW:
+        host_drop_shadow(worker.host, order->id);
+        break;
+    case DO_EVAL:
+        evaluate(order, text);
+        break;
     }
+    if (text)
+        munmap(text, order->len);
+    flush();
+}
+
+/* 1: an order, and *fd is the descriptor that came with it, or -1; 0: none now; -1: hung up. */
+static int take_order(int socket, struct worker_order *order, int *fd)
+{
+    union {
+        struct cmsghdr align;
+        char bytes[CMSG_SPACE(sizeof(int))];
+    } control;
+    struct iovec part = { order, sizeof *order };
+    struct msghdr message = { .msg_iov = &part,
+                              .msg_iovlen = 1,
+                              .msg_control = control.bytes,
+                              .msg_controllen = sizeof control.bytes };
+    ssize_t got = recvmsg(socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    if (got < 0 && (errno == EAGAIN || errno == EINTR))
+        return 0;
+    if (got != sizeof *order)
+        return -1;
+    struct cmsghdr *c = CMSG_FIRSTHDR(&message);
+    *fd = -1;
+    if (c && c->cmsg_type == SCM_RIGHTS)
+        memcpy(fd, CMSG_DATA(c), sizeof *fd);
+    order->name[sizeof order->name - 1] = '\0';
+    return 1;
+}
+
+/* An order; or the parent hung up: it is gone, and nothing more will be written. */
+static void on_parent(struct ev_loop *loop, ev_io *watcher, int events)
+{
+    static struct worker_order order;
+    int fd, got = take_order(watcher->fd, &order, &fd);
+    (void)events;
+    if (got == 1) {
+        obey(&order, fd);
+        if (fd >= 0)
+            close(fd);
+    }
+    if (got >= 0)
+        return;
     while (read_some() == 1)
         ;
     ev_break(loop, EVBREAK_ALL);
 }
 
-int worker_load(struct host *h, const struct worker_script *scripts, int len)
+int worker_load(struct host *h, const struct host_source *scripts, int len, uint32_t *wrong)
 {
     for (int i = 0; i < len; i++) {
-        const struct worker_script *s = &scripts[i];
-        int result = s->name ? host_load(h, s->name, s->text, s->len) : host_load_line(h, s->text);
+        int result = host_replace(h, &scripts[i]);
+        *wrong = scripts[i].id;
         if (result < 0)
             return result;
     }
+    return 0;
+}
+
+/* --- the budget of a call ------------------------------------------------------------------------
+ *
+ * A timer that counts the processor time of this thread: it does not run while we wait for events,
+ * and a machine that is busy with others costs no script its time. */
+
+static volatile sig_atomic_t told_busy;
+
+static void on_tick(int signal)
+{
+    static const struct worker_message busy = { .say = WORKER_BUSY };
+    int error = errno;
+    (void)signal;
+    host_tick(worker.host, clock_thread_cpu_ns());
+    if (host_over(worker.host) && !told_busy) {
+        told_busy = 1;
+        send(worker.options->control, &busy, sizeof busy, MSG_NOSIGNAL | MSG_DONTWAIT);
+    } else if (!host_over(worker.host)) {
+        told_busy = 0;
+    }
+    errno = error;
+}
+
+static int start_ticking(int64_t soft_ns)
+{
+    struct sigaction act = { .sa_handler = on_tick, .sa_flags = SA_RESTART };
+    struct sigevent event = { .sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGALRM };
+    int64_t every = soft_ns / TICKS_A_BUDGET;
+    struct timespec each = { every / NS_PER_SECOND, every % NS_PER_SECOND };
+    timer_t timer;
+    sigset_t alarm;
+    sigemptyset(&alarm);
+    sigaddset(&alarm, SIGALRM);
+    if (!soft_ns)
+        return 0;
+    if (sigaction(SIGALRM, &act, NULL) || sigprocmask(SIG_UNBLOCK, &alarm, NULL) ||
+        timer_create(CLOCK_THREAD_CPUTIME_ID, &event, &timer) ||
+        timer_settime(timer, 0, &(struct itimerspec){ each, each }, NULL))
+        return -errno;
     return 0;
 }
 
@@ -294,9 +482,15 @@ static void run_loop(void)
     ev_run(worker.loop, 0);
 }
 
+static void know(void *to, const struct event *ev)
+{
+    host_know(to, ev);
+}
+
 int worker_run(const struct worker_options *options)
 {
     char why[256];
+    uint32_t wrong = 0;
     worker.options = options;
 
     /* the terminal's Ctrl-C goes to the whole group; the parent says when to end */
@@ -309,12 +503,13 @@ int worker_run(const struct worker_options *options)
     prctl(PR_SET_NAME, "moonwatch-lua");
 
     int keep[] = { options->control, options->questions, options->host.fd,
-                   ring_reader_fd(options->ring, options->reader) };
+                   options->host.output_lock, ring_reader_fd(options->ring, options->reader) };
     if (ring_read_only(options->ring, options->reader) < 0)
-        return fail("cannot map the ring for reading");
+        return fail("cannot map the ring for reading", 0);
+    ring_reader_resume(options->ring, options->reader);
     close_others(keep, sizeof keep / sizeof *keep);
     if (become(options->user, why, sizeof why) < 0)
-        return fail(why);
+        return fail(why, 0);
 
     worker.loop = ev_loop_new(EVFLAG_AUTO);
     worker.world.loop = worker.loop;
@@ -323,15 +518,22 @@ int worker_run(const struct worker_options *options)
                                       .request = request,
                                       .stop = stop,
                                       .need = need,
+                                      .off = off,
                                       .figures = figures,
                                       .timer_start = world_timer_start,
                                       .timer_stop = world_timer_stop };
+    host.marks = ring_words(options->ring, options->reader);
     if (!worker.loop || host_new(&worker.host, &host) < 0)
-        return fail("not enough memory for the script host");
+        return fail("not enough memory for the script host", 0);
     worker.world.host = worker.host;
-    if (worker_load(worker.host, options->scripts, options->scripts_len) < 0)
-        return fail(host_error(worker.host));
+    if (options->know)
+        options->know(options->know_ctx, know, worker.host);
+    if (start_ticking(host.soft_ns) < 0)
+        return fail("cannot set the timer of the scripts' budgets", 0);
+    if (worker_load(worker.host, options->scripts, options->scripts_len, &wrong) < 0)
+        return fail(host_error(worker.host), wrong);
     flush();
+    report(); /* their names */
 
     say(&(struct worker_message){ .say = WORKER_READY,
                                   .kinds = host_kinds(worker.host),

@@ -265,6 +265,17 @@ void ring_reader_resume(struct ring *r, int reader)
     atomic_store(&r->readers[reader]->asleep, 0);
 }
 
+void ring_reader_follow(struct ring *r, int leader, int reader)
+{
+    const struct reader *from = r->readers[leader];
+    struct reader *to = r->readers[reader];
+    atomic_store(&to->at, atomic_load(&from->at));
+    atomic_store(&to->seq, atomic_load(&from->seq));
+    for (int i = 0; i < RING_WORDS; i++)
+        atomic_store(&to->words[i], atomic_load(&from->words[i]));
+    ring_reader_resume(r, reader);
+}
+
 _Atomic uint64_t *ring_words(struct ring *r, int reader)
 {
     return r->readers[reader]->words;

@@ -62,6 +62,9 @@ void ring_reader_start(struct ring *r, int reader);
 /* In a process that takes a dead reader's place: go on where its cursor is. */
 void ring_reader_resume(struct ring *r, int reader);
 
+/* Let `reader` stand where `leader` stands, with its words. */
+void ring_reader_follow(struct ring *r, int leader, int reader);
+
 /* RING_WORDS words beside the cursor of `reader`, for it to tell the writer something; what they
  * mean is between the two. */
 _Atomic uint64_t *ring_words(struct ring *r, int reader);

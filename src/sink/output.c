@@ -3,8 +3,10 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -16,10 +18,18 @@ void output_init(struct output *o, int fd, bool json)
     const char *no_color = getenv("NO_COLOR");
     bool terminal = isatty(fd);
 
-    *o = (struct output){ .fd = fd, .json = json, .terminal = terminal };
+    *o = (struct output){ .fd = fd, .json = json, .terminal = terminal, .lock = -1 };
     if (terminal && ioctl(fd, TIOCGWINSZ, &size) == 0)
         o->view.columns = size.ws_col;
     o->view.colour = terminal && !(no_color && *no_color);
+}
+
+void output_share(struct output *o, struct output_memory *shared, int lock)
+{
+    if (shared->len > OUTPUT_SHARED || shared->start > shared->len)
+        shared->start = shared->len = 0; /* a predecessor may have written anything there */
+    o->shared = shared;
+    o->lock = lock;
 }
 
 void output_free(struct output *o)
@@ -28,16 +38,13 @@ void output_free(struct output *o)
     buf_free(&o->lines);
 }
 
-static void added(struct output *o)
-{
-    if (o->lines.len >= FLUSH_AT)
-        output_flush(o);
-}
+static void added(struct output *o);
 
 void output_heading(struct output *o)
 {
     if (!o->json)
         view_heading(&o->lines, &o->view);
+    added(o);
 }
 
 static struct json_context json_context(const struct output_context *context)
@@ -100,8 +107,8 @@ void output_raw(struct output *o, const char *bytes, size_t len)
     added(o);
 }
 
-/* *written gets how many bytes arrived. 0, or -errno. */
-static int write_all(int fd, const char *bytes, size_t len, size_t *written)
+/* *written gets how many bytes arrived, as they do. 0, or -errno. */
+static int write_all(int fd, const char *bytes, size_t len, uint64_t *written)
 {
     while (*written < len) {
         ssize_t done = write(fd, bytes + *written, len - *written);
@@ -117,21 +124,73 @@ static int write_all(int fd, const char *bytes, size_t len, size_t *written)
     return 0;
 }
 
-static uint64_t count_lines(const struct buf *b, size_t from)
+static uint64_t count_lines(const char *bytes, size_t from, size_t to)
 {
     uint64_t lines = 0;
-    for (size_t i = from; i < b->len; i++)
-        lines += b->data[i] == '\n';
+    for (size_t i = from; i < to; i++)
+        lines += bytes[i] == '\n';
     return lines;
+}
+
+static void write_out(struct output *o, const char *bytes, size_t len, uint64_t *written)
+{
+    if (o->waits)
+        o->waits(o->waits_ctx, true);
+    if (o->lock >= 0)
+        flock(o->lock, LOCK_EX);
+    if (!o->error)
+        o->error = -write_all(o->fd, bytes, len, written);
+    if (o->lock >= 0)
+        flock(o->lock, LOCK_UN);
+    if (o->waits)
+        o->waits(o->waits_ctx, false);
+    if (o->error)
+        o->unwritten += count_lines(bytes, *written, len);
+}
+
+/* `start` moves on with each write, so a successor does not repeat what was written. */
+static void flush_shared(struct output *o)
+{
+    struct output_memory *m = o->shared;
+    if (m->start < m->len)
+        write_out(o, m->bytes, m->len, &m->start);
+    m->len = 0;
+    atomic_signal_fence(memory_order_seq_cst);
+    m->start = 0;
+}
+
+/* Whole lines go to where they outlive this process. */
+static void share(struct output *o)
+{
+    struct output_memory *m = o->shared;
+    uint64_t written = 0;
+    if (m->len + o->lines.len > OUTPUT_SHARED)
+        flush_shared(o);
+    if (o->lines.len > OUTPUT_SHARED) {
+        write_out(o, o->lines.data, o->lines.len, &written);
+    } else {
+        memcpy(m->bytes + m->len, o->lines.data, o->lines.len);
+        atomic_signal_fence(memory_order_seq_cst);
+        m->len += o->lines.len;
+    }
+    buf_clear(&o->lines);
+}
+
+static void added(struct output *o)
+{
+    if (o->shared && o->lines.len)
+        share(o);
+    else if (o->lines.len >= FLUSH_AT)
+        output_flush(o);
 }
 
 int output_flush(struct output *o)
 {
-    size_t written = 0;
-    if (o->lines.len && !o->error)
-        o->error = -write_all(o->fd, o->lines.data, o->lines.len, &written);
-    if (o->error)
-        o->unwritten += count_lines(&o->lines, written);
+    uint64_t written = 0;
+    if (o->shared)
+        flush_shared(o);
+    if (o->lines.len)
+        write_out(o, o->lines.data, o->lines.len, &written);
     buf_clear(&o->lines);
     return -o->error;
 }

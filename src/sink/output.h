@@ -10,6 +10,14 @@
 #include "event/json.h"
 #include "sink/view.h"
 
+/* Memory for lines that wait to be written. Shared by processes, it outlives one that is killed:
+ * the next one goes on with it. Zeroed: empty. */
+#define OUTPUT_SHARED ((size_t)256 * 1024)
+struct output_memory {
+    uint64_t start, len; /* what waits is from `start` to `len` */
+    char bytes[OUTPUT_SHARED];
+};
+
 struct output {
     int fd; /* borrowed */
     bool json;
@@ -18,6 +26,10 @@ struct output {
     struct buf lines;   /* owned */
     int error;          /* errno of the write that failed; then nothing is written any more */
     uint64_t unwritten; /* lines given up because of it */
+    struct output_memory *shared; /* borrowed, or NULL: lines wait in `lines` */
+    int lock; /* descriptor to lock while a batch is written, so that writers take turns; -1: none */
+    void (*waits)(void *ctx, bool begins); /* around what may wait for the reader; or NULL */
+    void *waits_ctx;
 };
 
 /* What surrounds an event. */
@@ -31,6 +43,11 @@ struct output_context {
 
 /* `json` or text; text takes the width and the colour from the descriptor and from NO_COLOR. */
 void output_init(struct output *o, int fd, bool json);
+
+/* Let lines wait in `shared` (borrowed), what a predecessor left there first; `lock` as in the
+ * struct. */
+void output_share(struct output *o, struct output_memory *shared, int lock);
+
 void output_free(struct output *o);
 
 void output_heading(struct output *o);

@@ -61,12 +61,30 @@ def output_lost():
             check("moonwatch: cannot write the output: No space left on device" in w.stderr(), w.stderr())
 
 
-@test("status 1: the worker is killed, and a sentence says so")
-def worker_killed():
+@test("a worker that is killed is followed by another, which misses nothing")
+def worker_followed():
     with Watch("--json") as w:
-        os.kill(w.worker(), signal.SIGKILL)
+        first = w.worker()
+        os.kill(first, signal.SIGKILL)
+        w.wait_error("a script worker was killed by Killed, in no script's call")
+        w.marker()
+        check(w.worker() != first, "the same worker")
+        numbers = [e["event"]["sequence"] for e in w.events]
+        equal(numbers, sorted(set(numbers)), "numbers of events, which come once and in order")
+        equal(w.stop(), 0, "status")
+        check(" missed" not in w.stderr(), w.stderr())
+
+
+@test("status 1: workers die again and again, and a sentence says so")
+def workers_killed():
+    with Watch("--json") as w:
+        for n in range(4):
+            os.kill(w.worker(), signal.SIGKILL)
+            w.wait(lambda n=n: w.stderr().count("in no script's call") > n, "the sentence")
+            if n < 3:
+                w.marker()
         equal(w.ended(), 1, "status")
-        check("moonwatch: the script worker was killed by Killed\n" in w.stderr(), w.stderr())
+        check("moonwatch: the script worker was killed by Killed, again and again\n" in w.stderr(), w.stderr())
 
 
 WRONG = [
@@ -76,6 +94,8 @@ WRONG = [
     (["no-command"], "'no-command'"), (["run"], "no script"), (["--json", "extra"], "'extra'"),
     (["ps", "1"], "'1'"), (["tree", "abc"], "'abc'"), (["tree", "1", "2"], "'2'"), (["ps", "--nonsense"], "nonsense"),
     (["fields", "x"], "'x'"), (["fields", "--nonsense"], "nonsense"), (["doctor", "x"], "'x'"),
+    (["run", "--budget", "0"], "'0'"), (["run", "--limit", "x"], "'x'"), (["run", "--memory", "1k"], "'1k'"),
+    (["run", "--errors", "-1"], "'-1'"), (["run", "--trusted"], "trusted"),
     (["plan"], "no script"), (["plan", "--nonsense"], "nonsense"),
 ]
 

@@ -486,7 +486,7 @@ static struct worker_message hear(int from)
 static void a_worker_says_what_its_scripts_need(void **state)
 {
     static char text[] = SCRIPT("exec = function(ev) print(ev.cmdline, ev['c' .. 'wd']) end");
-    struct worker_script script = { .name = (char *)"@test.lua", .text = text };
+    struct host_source script = { .name = "@test.lua", .text = text };
     struct ring *ring;
     static struct event_box box;
     int control[2], questions[2];
@@ -511,6 +511,10 @@ static void a_worker_says_what_its_scripts_need(void **state)
 
         struct timeval deadline = { .tv_sec = 10 };
         setsockopt(control[0], SOL_SOCKET, SO_RCVTIMEO, &deadline, sizeof deadline);
+        assert_int_equal(hear(control[0]).say, WORKER_MISSED);
+        struct worker_message named = hear(control[0]);
+        assert_int_equal(named.say, WORKER_SCRIPT);
+        assert_string_equal(named.script.name, "t");
         struct worker_message ready = hear(control[0]);
         assert_int_equal(ready.say, WORKER_READY);
         assert_int_equal(ready.needs & PROCFS_FIELDS, FIELD(ARGS));

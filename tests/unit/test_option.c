@@ -14,12 +14,14 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-static const struct host_setting settings[] = {
+static struct host_setting set[] = {
     { "web", "max", "3" },     { "web", "max", "1e3" },      { "web", "on", "no" },
     { "web", "off", "yes" },   { "web", "names", " a,, b c ,d" }, { "web", "text", "x=y" },
     { "web", "empty", "" },    { "web", "bad", "12x" },      { "other", "max", "9" },
     { "unheard", "maxx", "1" }, { "unheard", "\x1b[2J", "1" },
 };
+
+static const struct host_settings settings = { set, sizeof set / sizeof *set };
 
 static struct host *host;
 static char logged[4096];
@@ -35,8 +37,7 @@ static void keep_log(void *ctx, enum log_level level, const char *text)
 static int begin(void **state)
 {
     struct host_options options = { .table_bytes = 1 << 20,
-                                    .settings = settings,
-                                    .settings_len = sizeof settings / sizeof *settings };
+                                    .settings = &settings };
     (void)state;
     logged[0] = '\0';
     log_to(keep_log, NULL);

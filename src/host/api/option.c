@@ -24,8 +24,9 @@ static bool is_for(const struct host_setting *s, const struct policy *policy)
 static const struct host_setting *find(const struct host *h, const struct policy *policy,
                                        const char *name)
 {
-    for (int i = h->options.settings_len - 1; i >= 0; i--) {
-        const struct host_setting *s = &h->options.settings[i];
+    const struct host_settings *settings = h->options.settings;
+    for (int i = settings ? settings->len - 1 : -1; i >= 0; i--) {
+        const struct host_setting *s = &settings->all[i];
         if (!strcmp(s->name, name) && is_for(s, policy))
             return s;
     }
@@ -140,8 +141,9 @@ int api_option(lua_State *L)
 
 void api_option_check(const struct host *h, const struct policy *policy)
 {
-    for (int i = 0; i < h->options.settings_len; i++) {
-        const struct host_setting *s = &h->options.settings[i];
+    const struct host_settings *settings = h->options.settings;
+    for (int i = 0; settings && i < settings->len; i++) {
+        const struct host_setting *s = &settings->all[i];
         if (!is_for(s, policy) || is_known(policy->asked, s->name))
             continue;
         struct buf has = { 0 };

@@ -402,7 +402,7 @@ static int script_alert(lua_State *L)
         add_labels(L, 3, &context);
     if (!policy->shadow)
         output_alert(&h->output, &alert, ev, &context);
-    policy->alerts++;
+    policy->count->alerts++;
     return 0;
 }
 
@@ -577,7 +577,7 @@ static int script_stop(lua_State *L)
 /* _undecided(): the event lacked what the expression looked at */
 static int script_undecided(lua_State *L)
 {
-    current(L, "undecided")->undecided++;
+    current(L, "undecided")->count->undecided++;
     return 0;
 }
 

@@ -1,0 +1,137 @@
+-- Made-up events for the test of a script: what a test leaves out is filled in.
+--
+-- rehearsal(test) -> records, problem. A test is { name, events, alerts, output, errors, options }; a record is what
+-- src/host/rehearsal.c makes an event of. Each process is a table in the test: `parent` is told of first, as one that
+-- was running before, and the same table twice is the same process.
+local mw = require "moonwatch"
+
+local BEGIN = 1700000000 -- s since the epoch; 1 s between events unless `at` says when, from here on
+
+local fields = mw._core._fields
+local own = { at = true, parent = true, was = true, type = true }
+
+local kinds = mw.set {
+  "fork", "exec", "exit", "uid", "gid", "sid", "ptrace", "comm", "coredump", "snapshot", "lost", "reload", "storm",
+}
+
+local Filler = {}
+Filler.__index = Filler
+
+local function fail(format, ...)
+  error({ text = format:format(...) }, 0)
+end
+
+local function check(event)
+  if type(event) ~= "table" then
+    fail("`events` holds a %s, but events are tables", type(event))
+  end
+  for key in pairs(event) do
+    if not own[key] and not fields[key] then
+      fail("events have no field '%s'; `moonwatch lint` knows which was meant", tostring(key))
+    end
+  end
+  if event.type and not kinds[event.type] then
+    fail("there is no event '%s'", tostring(event.type))
+  end
+end
+
+local function when(at)
+  local ok, seconds = pcall(mw.seconds, at)
+  if not ok then
+    fail("`at` is a number of seconds or a span such as '5m', not '%s'", tostring(at))
+  end
+  return BEGIN + seconds
+end
+
+local function name_of(event)
+  local path = event.exe or (type(event.args) == "table" and event.args[1]) or "program"
+  return tostring(path):match "([^/]*)$":sub(1, 15)
+end
+
+local function default(record, key, value)
+  if record[key] == nil then
+    record[key] = value
+  end
+end
+
+-- What all events of a process have.
+function Filler:describe(record, event)
+  local pid = record.pid or self.pids[event]
+  if not pid then
+    pid = self.next_pid
+    self.next_pid = pid + 1
+  end
+  self.pids[event] = pid
+  record.pid = pid
+  default(record, "tid", pid)
+  default(record, "ppid", event.parent and self.pids[event.parent] or 1)
+  default(record, "uid", 1000)
+  default(record, "gid", 1000)
+  default(record, "euid", record.uid)
+  default(record, "egid", record.gid)
+  default(record, "starttime", pid * 10)
+  default(record, "start", record.time)
+  default(record, "comm", name_of(event))
+  default(record, "exe", "/usr/bin/" .. record.comm)
+  default(record, "args", { record.comm })
+  default(record, "execs", 1)
+end
+
+function Filler:add(event, kind, time)
+  local record = {}
+  for key, value in pairs(event) do
+    record[key] = value
+  end
+  record.type, record.time, record.mono = kind, time, time - BEGIN + 1000
+  record.at, record.parent = nil, nil
+  if kind ~= "lost" and kind ~= "reload" and kind ~= "storm" then
+    self:describe(record, event)
+  end
+  if kind == "exit" then
+    default(record, "code", not record.signal and 0 or nil)
+    default(record, "duration", 0.001)
+  end
+  self.records[#self.records + 1] = record
+end
+
+function Filler:parents(event, time, depth)
+  local parent = event.parent
+  if parent == nil or self.pids[parent] then
+    return
+  end
+  if depth > 64 then
+    fail "a process is its own ancestor"
+  end
+  check(parent)
+  self:parents(parent, time, depth + 1)
+  self:add(parent, "snapshot", time)
+end
+
+local function fill(test)
+  if type(test) ~= "table" or type(test.name) ~= "string" then
+    fail "a test is a table with a `name`, a string"
+  elseif type(test.events) ~= "table" then
+    fail "a test has `events`, a list"
+  elseif test.alerts == nil and test.output == nil and test.errors == nil then
+    fail "it checks nothing: say how many `alerts`, or which `output`"
+  end
+  local filler = setmetatable({ records = {}, pids = {}, next_pid = 1000 }, Filler)
+  local time = BEGIN
+  for _, event in ipairs(test.events) do
+    check(event)
+    time = event.at and when(event.at) or time + 1
+    filler:parents(event, time, 0)
+    filler:add(event, event.type or "exec", time)
+  end
+  return filler.records
+end
+
+---@param test table
+---@return table[]? records, string? problem
+return function(test)
+  local ok, records = pcall(fill, test)
+  if ok then
+    return records
+  end
+  return nil, type(records) == "table" and records.text or tostring(records)
+end

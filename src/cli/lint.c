@@ -1,0 +1,108 @@
+/* lint.c - what is wrong with scripts, for people and for editors. */
+#include "cli/cli.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+
+static const char usage[] =
+    "usage: moonwatch lint [options] FILE|DIRECTORY...\n"
+    "\n"
+    "Says what is wrong with scripts without running them: what is no Lua; fields, events, methods\n"
+    "and functions that do not exist, with those that were meant; fields that the events of a\n"
+    "handler never have; what the policy profile lacks; names that are never used; and, as hints,\n"
+    "what costs more than it must. luacheck is asked too when it is installed. NAME_test.lua is\n"
+    "looked at as a test (see `moonwatch test`). A comment `-- lint: ignore` silences its line.\n"
+    "\n"
+    "      --json         one JSON object per remark\n"
+    "      --trusted      for scripts that are run with all that LuaJIT has\n"
+    "      --no-luacheck  our own remarks only\n"
+    "  -h, --help         this text\n"
+    "\n"
+    "Exit status: 0 clean, or hints only; 1 errors or warnings; 2 wrong command line.\n";
+
+struct report {
+    bool json, colour;
+    int counts[3]; /* by level */
+};
+
+static void print_text(const struct report *report, const struct moonwatch_remark *r)
+{
+    static const char *const names[] = { "error", "warning", "hint" };
+    static const char *const colours[] = { "\x1b[31m", "\x1b[33m", "\x1b[36m" };
+    const char *begin = report->colour ? colours[r->level] : "";
+    const char *end = report->colour ? "\x1b[0m" : "";
+    cli_put(stdout, r->path);
+    printf(":%d:%d: %s%s%s: ", r->line, r->column, begin, names[r->level], end);
+    cli_put(stdout, r->text);
+    printf(" [%s]\n", r->code);
+    if (!*r->source)
+        return;
+    printf("  %4d | ", r->line);
+    cli_put(stdout, r->source);
+    printf("\n       | %*s%s^%s\n", r->caret, "", begin, end);
+}
+
+static void print(void *ctx, const struct moonwatch_remark *r)
+{
+    struct report *report = ctx;
+    report->counts[r->level]++;
+    if (report->json)
+        puts(r->json);
+    else
+        print_text(report, r);
+}
+
+static int finish(const struct report *report)
+{
+    const int *n = report->counts;
+    if (!report->json && n[0] + n[1] + n[2])
+        printf("%d errors, %d warnings, %d hints\n", n[0], n[1], n[2]);
+    if (fflush(stdout) || ferror(stdout)) {
+        cli_say("cannot write the output: %s", strerror(errno));
+        return EXIT_FAILED;
+    }
+    return n[0] + n[1] ? EXIT_FAILED : EXIT_OK;
+}
+
+int cli_lint(int argc, char **argv)
+{
+    static const struct option options[] = {
+        { "json", no_argument, NULL, 'j' },
+        { "trusted", no_argument, NULL, 't' },
+        { "no-luacheck", no_argument, NULL, 'n' },
+        { "help", no_argument, NULL, 'h' },
+        { NULL, 0, NULL, 0 },
+    };
+    struct report report = { .colour = cli_colour() };
+    unsigned flags = MOONWATCH_LINT_LUACHECK;
+    int option;
+
+    optind = 1;
+    while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+        switch (option) {
+        case 'j':
+            report.json = true;
+            break;
+        case 't':
+            flags |= MOONWATCH_LINT_TRUSTED;
+            break;
+        case 'n':
+            flags &= ~(unsigned)MOONWATCH_LINT_LUACHECK;
+            break;
+        case 'h':
+            fputs(usage, stdout);
+            return EXIT_OK;
+        default:
+            return EXIT_USAGE;
+        }
+    }
+    if (optind == argc)
+        return cli_usage("lint", "no script is named");
+    if (moonwatch_lint((const char *const *)argv + optind, argc - optind, flags, print, &report)) {
+        cli_say("not enough memory");
+        return EXIT_FAILED;
+    }
+    return finish(&report);
+}

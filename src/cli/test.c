@@ -1,0 +1,111 @@
+/* test.c - runs the tests of scripts, and tells it as the Test Anything Protocol does. */
+#include "cli/cli.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+
+static const char usage[] =
+    "usage: moonwatch test FILE|DIRECTORY...\n"
+    "\n"
+    "Runs scripts with made-up events: NAME.lua with the tests in NAME_test.lua, or each pair of a\n"
+    "directory. A test file returns a list:\n"
+    "\n"
+    "  return {\n"
+    "    { name = \"what it claims\",\n"
+    "      events = { { type = \"exec\", comm = \"sh\", parent = { comm = \"nginx\" } } },\n"
+    "      alerts = 1 },\n"
+    "  }\n"
+    "\n"
+    "Events have the fields of `moonwatch fields`; what is left out is filled in (type: exec). A\n"
+    "`parent` was running before; the same table twice is the same process. Events are a second\n"
+    "apart; at = \"5m\" says when, from the beginning. A test says how many `alerts` there are to be,\n"
+    "or `output`: a text or a list of texts to be found in what the script writes; `errors` if it is\n"
+    "to throw some; `options` are what mw.option gives. Nothing is watched and no privilege needed;\n"
+    "questions such as ev:sockets() have no answer, and no timer is ever due.\n"
+    "\n"
+    "  -v, --verbose  show what each script writes\n"
+    "  -h, --help     this text\n"
+    "\n"
+    "Exit status: 0 all passed; 1 some did not; 2 wrong command line; 3 a script or test is wrong.\n";
+
+struct report {
+    int number, failed;
+    bool verbose;
+};
+
+/* Each line as a comment of TAP. */
+static void print_comment(const char *text)
+{
+    while (*text) {
+        char line[4096];
+        size_t len = strcspn(text, "\n");
+        snprintf(line, sizeof line, "%.*s", (int)(len < sizeof line ? len : sizeof line - 1), text);
+        fputs("#   ", stdout);
+        for (char *tab = line; *tab == '\t'; *tab++ = ' ')
+            ;
+        cli_put(stdout, line);
+        putchar('\n');
+        text += len + (text[len] == '\n');
+    }
+}
+
+static void print(void *ctx, const struct moonwatch_tested_case *t)
+{
+    struct report *report = ctx;
+    const char *slash = strrchr(t->script, '/');
+    printf("%sok %d - ", t->passed ? "" : "not ", ++report->number);
+    cli_put(stdout, slash ? slash + 1 : t->script);
+    fputs(": ", stdout);
+    cli_put(stdout, t->name);
+    putchar('\n');
+    report->failed += !t->passed;
+    print_comment(t->why);
+    if ((report->verbose || !t->passed) && *t->output) {
+        puts("# it wrote");
+        print_comment(t->output);
+    }
+}
+
+static int run(struct report *report, char **paths, int n)
+{
+    char why[4096];
+    bool wrong = false;
+    for (int i = 0; i < n; i++) {
+        int result = moonwatch_test(paths[i], print, report, why, sizeof why);
+        if (result < 0)
+            cli_say("%s", why);
+        wrong = wrong || result < 0;
+    }
+    printf("1..%d\n", report->number);
+    if (fflush(stdout) || ferror(stdout)) {
+        cli_say("cannot write the output: %s", strerror(errno));
+        return EXIT_FAILED;
+    }
+    return wrong ? EXIT_SCRIPT : report->failed ? EXIT_FAILED : EXIT_OK;
+}
+
+int cli_test(int argc, char **argv)
+{
+    static const struct option options[] = {
+        { "verbose", no_argument, NULL, 'v' },
+        { "help", no_argument, NULL, 'h' },
+        { NULL, 0, NULL, 0 },
+    };
+    struct report report = { 0 };
+    int option;
+    optind = 1;
+    while ((option = getopt_long(argc, argv, "vh", options, NULL)) != -1) {
+        if (option == 'h') {
+            fputs(usage, stdout);
+            return EXIT_OK;
+        }
+        if (option != 'v')
+            return EXIT_USAGE;
+        report.verbose = true;
+    }
+    if (optind == argc)
+        return cli_usage("test", "no script is named");
+    return run(&report, argv + optind, argc - optind);
+}

@@ -1,0 +1,352 @@
+/* rehearsal.c - a script and made-up events: does it tell what its author expects? See
+ * rehearsal.h. */
+#include "host/rehearsal.h"
+
+#include "host/state.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define OUTPUT_MOST (1 << 20)
+#define SETTINGS    64
+
+struct rehearsal {
+    struct host *host; /* owned */
+    int output;        /* owned: where it writes */
+    struct buf text, why; /* owned: what it wrote; what is wrong, a line each */
+    struct host_setting setting[SETTINGS]; /* texts borrowed from the test's table */
+    struct host_settings settings;
+};
+
+/* --- a host for one test --------------------------------------------------------------------- */
+
+static void no_timer(void *ctx, int id, double after, double every)
+{
+    (void)ctx, (void)id, (void)after, (void)every;
+}
+
+static void no_timer_stop(void *ctx, int id)
+{
+    (void)ctx, (void)id;
+}
+
+static int begin(struct rehearsal *r)
+{
+    *r = (struct rehearsal){ .output = memfd_create("rehearsal", MFD_CLOEXEC) };
+    struct host_options options = { .world = { .timer_start = no_timer, .timer_stop = no_timer_stop },
+                                    .table_bytes = 16u << 20, .boot = 1, .fd = r->output, .output_lock = -1 };
+    return r->output < 0 ? -errno : host_new(&r->host, &options);
+}
+
+static void end(struct rehearsal *r)
+{
+    host_free(r->host);
+    if (r->output >= 0)
+        close(r->output);
+    buf_free(&r->text);
+    buf_free(&r->why);
+}
+
+static void read_output(struct rehearsal *r)
+{
+    host_flush(r->host);
+    buf_clear(&r->text);
+    ssize_t len = 0;
+    char *to = buf_reserve(&r->text, OUTPUT_MOST);
+    if (to)
+        len = pread(r->output, to, OUTPUT_MOST, 0);
+    r->text.len = len > 0 ? (size_t)len : 0;
+}
+
+/* --- what is wrong ------------------------------------------------------------------------------ */
+
+static void complain(struct rehearsal *r, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+static void complain(struct rehearsal *r, const char *format, ...)
+{
+    char text[1024];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    if (r->why.len)
+        buf_putc(&r->why, '\n');
+    buf_harmless(&r->why, text, strlen(text));
+}
+
+/* --- the test's file --------------------------------------------------------------------------- */
+
+/* Run the file and leave its list on the stack. False: `why` says why.  [-0, +(1|0), m] */
+static bool push_tests(struct host *h, const struct rehearsal_text *test, struct buf *why)
+{
+    lua_State *L = h->L;
+    struct buf line = { 0 };
+    lua_rawgeti(L, LUA_REGISTRYINDEX, h->traceback);
+    bool ok = !luaL_loadbufferx(L, test->text, test->len, test->name, "t");
+    if (!ok)
+        source_show_line(test->text, test->len, source_line_of(test->name, lua_tostring(L, -1)), &line);
+    ok = ok && !lua_pcall(L, 0, 1, -2);
+    lua_remove(L, -2);
+    if (ok && lua_istable(L, -1))
+        return true;
+    if (ok)
+        buf_printf(why, "%s returns no list of tests", test->name + 1);
+    else
+        buf_puts(why, lua_tostring(L, -1) ? lua_tostring(L, -1) : "it throws what is no text");
+    buf_puts(why, buf_str(&line));
+    buf_free(&line);
+    lua_pop(L, 1);
+    return false;
+}
+
+/* --- its settings -------------------------------------------------------------------------------- */
+
+/* "x" for a string or a number, yes and no; NULL for what no command line can say.  [-0, +0, m] */
+static const char *setting_text(lua_State *L, int index)
+{
+    if (lua_isboolean(L, index))
+        return lua_toboolean(L, index) ? "yes" : "no";
+    return lua_isnumber(L, index) || lua_isstring(L, index) ? lua_tostring(L, index) : NULL;
+}
+
+/* The `options` of the test on top of the stack, as --set would have them. The texts stay where they
+ * are, in its table.  [-0, +0, m] */
+static void take_settings(struct rehearsal *r, const struct rehearsal_text *script, char *stem)
+{
+    lua_State *L = r->host->L;
+    int n = 0;
+    source_stem(script->name, stem, 64);
+    lua_getfield(L, -1, "options");
+    if (lua_istable(L, -1))
+        for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
+            if (lua_type(L, -2) != LUA_TSTRING || n == SETTINGS || !setting_text(L, -1))
+                continue;
+            lua_pushstring(L, setting_text(L, -1)); /* a number becomes a text of its own */
+            const char *text = lua_tostring(L, -1);
+            luaL_ref(L, LUA_REGISTRYINDEX);
+            r->setting[n++] = (struct host_setting){ stem, lua_tostring(L, -2), text };
+        }
+    lua_pop(L, 1);
+    r->settings = (struct host_settings){ r->setting, n };
+    r->host->options.settings = &r->settings;
+}
+
+/* --- its events ------------------------------------------------------------------------------- */
+
+/* A record's table becomes what events are read from: all that it has is somebody's figure. */
+static void set_origin(lua_State *L)
+{
+    char why[EVENT_FIELDS] = { 0 };
+    lua_createtable(L, 0, 1);
+    lua_pushlstring(L, why, sizeof why);
+    lua_setfield(L, -2, "why");
+    lua_setmetatable(L, -2);
+}
+
+/* Tell of the records in the list on top of the stack, one by one.  [-0, +0, m] */
+static void tell_records(lua_State *L, struct host *h)
+{
+    int list = lua_gettop(L);
+    struct event_box *box = lua_newuserdata(L, sizeof *box);
+    for (int i = 1, n = (int)lua_objlen(L, list); i <= n; i++) {
+        lua_rawgeti(L, list, i);
+        set_origin(L);
+        if (api_event_record(L, -1, box)) {
+            event_set(box, F_SEQ, i, WHY_COMPUTED);
+            host_event(h, &box->ev);
+        }
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+}
+
+/* What lua/moonwatch/rehearsal.lua makes of the test on top of the stack.  [-0, +(1|0), m] */
+static bool push_records(struct rehearsal *r)
+{
+    lua_State *L = r->host->L;
+    lua_getglobal(L, "require");
+    lua_pushliteral(L, "moonwatch.rehearsal");
+    lua_call(L, 1, 1);
+    lua_pushvalue(L, -2);
+    lua_call(L, 1, 2);
+    if (lua_istable(L, -2)) {
+        lua_pop(L, 1);
+        return true;
+    }
+    const char *problem = lua_tostring(L, -1);
+    complain(r, "%s", problem ? problem : "it cannot be read");
+    lua_pop(L, 2);
+    return false;
+}
+
+/* --- its judgement ------------------------------------------------------------------------------ */
+
+/* A number of the test on top of the stack; -1: it says none.  [-0, +0, -] */
+static long long wanted(lua_State *L, const char *key)
+{
+    lua_getfield(L, -1, key);
+    long long n = lua_isnumber(L, -1) ? (long long)lua_tonumber(L, -1) : -1;
+    lua_pop(L, 1);
+    return n;
+}
+
+/* As it stands in the output, where what steers a terminal is shown. */
+static void judge_text(struct rehearsal *r, const char *text, size_t len)
+{
+    struct buf shown = { 0 };
+    buf_harmless(&shown, text, len);
+    if (!memmem(r->text.data, r->text.len, shown.data, shown.len) &&
+        !memmem(r->text.data, r->text.len, text, len))
+        complain(r, "it does not write '%s'", text);
+    buf_free(&shown);
+}
+
+/* `output`: a text, or a list of texts.  [-0, +0, m] */
+static void judge_output(struct rehearsal *r)
+{
+    lua_State *L = r->host->L;
+    size_t len;
+    lua_getfield(L, -1, "output");
+    if (lua_type(L, -1) == LUA_TSTRING) {
+        const char *text = lua_tolstring(L, -1, &len);
+        judge_text(r, text, len);
+    }
+    for (int i = 1, n = lua_istable(L, -1) ? (int)lua_objlen(L, -1) : 0; i <= n; i++) {
+        lua_rawgeti(L, -1, i);
+        const char *text = lua_tolstring(L, -1, &len);
+        if (text)
+            judge_text(r, text, len);
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+}
+
+static void complain_of_errors(struct rehearsal *r, long long expected, uint64_t thrown)
+{
+    const char *last = thrown ? host_error(r->host) : "";
+    const char *end = strstr(last, "\nstack traceback:");
+    complain(r, "%lld errors wanted, %llu thrown", expected, (unsigned long long)thrown);
+    buf_puts(&r->why, *last ? "\n" : ""); /* harmless already, with the line below it */
+    buf_add(&r->why, last, end ? (size_t)(end - last) : strlen(last));
+}
+
+/* [-0, +0, m] */
+static void judge(struct rehearsal *r)
+{
+    struct host_script figures = { 0 };
+    host_scripts(r->host, &figures, 1);
+    long long alerts = wanted(r->host->L, "alerts"), errors = wanted(r->host->L, "errors");
+    if (alerts >= 0 && (uint64_t)alerts != figures.alerts)
+        complain(r, "%lld alerts wanted, %llu told", alerts, (unsigned long long)figures.alerts);
+    if (figures.errors != (uint64_t)(errors < 0 ? 0 : errors))
+        complain_of_errors(r, errors < 0 ? 0 : errors, figures.errors);
+    judge_output(r);
+}
+
+/* --- one test ------------------------------------------------------------------------------------ */
+
+struct job {
+    struct rehearsal rehearsal;
+    const struct rehearsal_text *script, *test;
+    int number; /* of the test, from 1 */
+    rehearsal_ended *ended;
+    void *ctx;
+    struct buf *why; /* borrowed: script or test are wrong as a whole */
+    int result;
+};
+
+/* The test on top of the stack. False: the script does not load.  [-0, +0, m] */
+static bool run(struct job *job)
+{
+    char stem[64];
+    struct rehearsal *r = &job->rehearsal;
+    lua_State *L = r->host->L;
+    take_settings(r, job->script, stem);
+    if (host_load(r->host, job->script->name, job->script->text, job->script->len) < 0) {
+        buf_puts(job->why, host_error(r->host));
+        return false;
+    }
+    if (!push_records(r))
+        return true;
+    tell_records(L, r->host);
+    lua_pop(L, 1);
+    host_finish(r->host);
+    read_output(r);
+    judge(r);
+    return true;
+}
+
+/* The test on top of the stack.  [-0, +0, m] */
+static void report(struct job *job)
+{
+    struct rehearsal *r = &job->rehearsal;
+    lua_State *L = r->host->L;
+    struct buf name = { 0 };
+    size_t len;
+    lua_getfield(L, -1, "name");
+    const char *text = lua_type(L, -1) == LUA_TSTRING ? lua_tolstring(L, -1, &len) : NULL;
+    if (text)
+        buf_harmless(&name, text, len);
+    else
+        buf_printf(&name, "number %d", job->number);
+    struct rehearsal_result result = { .name = buf_str(&name),
+                                       .passed = !r->why.len,
+                                       .why = buf_str(&r->why),
+                                       .output = buf_str(&r->text) };
+    job->ended(job->ctx, &result);
+    buf_free(&name);
+    lua_pop(L, 1);
+}
+
+/* Called protected: what throws is memory that is not there. */
+static int rehearse_one(lua_State *L)
+{
+    struct job *job = lua_touserdata(L, 1);
+    if (!push_tests(job->rehearsal.host, job->test, job->why))
+        return 0;
+    job->result = 0;
+    if (job->number > (int)lua_objlen(L, -1))
+        return 0;
+    job->result = 1;
+    lua_rawgeti(L, -1, job->number);
+    if (!lua_istable(L, -1)) {
+        complain(&job->rehearsal, "a test is a table, and this is a %s", luaL_typename(L, -1));
+        lua_newtable(L);
+    } else if (!run(job)) {
+        job->result = -EINVAL;
+        return 0;
+    }
+    report(job);
+    return 0;
+}
+
+/* 1: there was one; 0: there are no more; or -errno with `why`. */
+static int one(struct job *job)
+{
+    job->result = -EINVAL;
+    int result = begin(&job->rehearsal);
+    if (result == 0 && lua_cpcall(job->rehearsal.host->L, rehearse_one, job))
+        result = -ENOMEM;
+    if (result < 0)
+        buf_puts(job->why, "not enough memory");
+    end(&job->rehearsal);
+    return result < 0 ? result : job->result;
+}
+
+int rehearse(const struct rehearsal_text *script, const struct rehearsal_text *test,
+             rehearsal_ended *ended, void *ctx, struct buf *why)
+{
+    struct job job = { .script = script, .test = test, .ended = ended, .ctx = ctx, .why = why };
+    int result = 1;
+    while (result == 1) {
+        job.number++;
+        result = one(&job);
+    }
+    return result < 0 ? result : job.number - 1;
+}

@@ -1,0 +1,31 @@
+/* rehearsal.h - a script and made-up events: does it tell what its author expects?
+ *
+ * In this process, with the same host that a watch has, but no world around it: nothing is asked of
+ * the privileged side, no timer is ever due, and the time is that of the events. Each test has a
+ * host of its own. */
+#ifndef HOST_REHEARSAL_H
+#define HOST_REHEARSAL_H
+
+#include "base/buf.h"
+
+/* A file: its name as in "@path", and its text. */
+struct rehearsal_text {
+    const char *name, *text;
+    size_t len;
+};
+
+/* One test has ended; borrowed for the call. */
+struct rehearsal_result {
+    const char *name;
+    bool passed;
+    const char *why;    /* it has not; one line each */
+    const char *output; /* what the script wrote */
+};
+typedef void rehearsal_ended(void *ctx, const struct rehearsal_result *result);
+
+/* Run each test of a file, `return { { name = ..., events = { ... }, alerts = 1 }, ... }`. How many
+ * there are; or -EINVAL with a sentence in `why`: script or test are wrong as a whole. */
+int rehearse(const struct rehearsal_text *script, const struct rehearsal_text *test,
+             rehearsal_ended *ended, void *ctx, struct buf *why);
+
+#endif

@@ -1,0 +1,208 @@
+"""test_new.py - `moonwatch new` writes scripts that work, and `moonwatch test` runs scripts with made-up events."""
+import os
+import re
+import shutil
+
+from mwtest import check, equal, main, run, scratch, scratch_file, test
+
+KINDS = ["exec", "fork", "exit", "uid", "gid", "sid", "ptrace", "comm", "coredump"]
+BEFORE = 'local mw = require "moonwatch"\n'
+
+
+def folder(name):
+    path = os.path.join(scratch(), name)
+    shutil.rmtree(path, ignore_errors=True)
+    os.mkdir(path)
+    return path
+
+
+def pair(script, tests, name="pair"):
+    """The path of a script with its test beside it."""
+    scratch_file(f"{name}_test.lua", tests)
+    return scratch_file(f"{name}.lua", BEFORE + script)
+
+
+def lines(out):
+    return [line for line in out.splitlines() if not line.startswith("#")]
+
+
+# --- new -----------------------------------------------------------------------------------------
+
+
+@test("new: for each event a script that lints clean, passes its test and runs")
+def new_scripts():
+    where = folder("new")
+    for kind in KINDS:
+        status, out, errors = run("new", "--event", kind, f"my-{kind}", cwd=where)
+        equal((status, out, errors), (0, f"my-{kind}.lua\nmy-{kind}_test.lua\n", ""), kind)
+        with open(os.path.join(where, f"my-{kind}.lua")) as f:
+            check(max(map(len, f)) <= 121, "its lines are short")
+    equal(run("lint", where), (0, "", ""), "lint")
+    status, out, errors = run("test", where)
+    equal((status, errors), (0, ""), out)
+    equal(lines(out)[-1], f"1..{3 * len(KINDS)}", "each has three tests")
+    for kind in KINDS:  # each test can fail
+        path = os.path.join(where, f"my-{kind}_test.lua")
+        with open(path) as f:
+            text = f.read()
+        with open(path, "w") as f:
+            f.write(text.replace("alerts = 0", "alerts = 1"))
+        status, out, _ = run("test", path)
+        equal((status, out.count("\nnot ok 2")), (1, 1), out)
+    status, out, _ = run("plan", where)
+    equal(status, 0, "they load, and their tests are no scripts")
+    check("_test" not in out and out.count("script  ") == len(KINDS), out)
+
+
+@test("new: what is there is never written over, and a name is a name")
+def new_careful():
+    where = folder("careful")
+    for there in ("a.lua", "b_test.lua"):
+        with open(os.path.join(where, there), "w") as f:
+            f.write("mine")
+    os.symlink("/nonexistent/x", os.path.join(where, "c.lua"))
+    for name in ("a", "a.lua", "b", "c"):
+        status, out, errors = run("new", name, cwd=where)
+        equal((status, out), (1, ""), name)
+        check("is there already" in errors, errors)
+    equal(sorted(os.listdir(where)), ["a.lua", "b_test.lua", "c.lua"], "nothing is new")
+    with open(os.path.join(where, "a.lua")) as f:
+        equal(f.read(), "mine", "a.lua")
+    for words in (["new"], ["new", "a", "b"], ["new", "x y"], ["new", "-x"], ["new", ""], ["new", "x_test"],
+                  ["new", "--event", "any", "x"], ["new", 'x"']):
+        equal(run(*words, cwd=where)[0], 2, f"status of {words}")
+    status, _, errors = run("new", "none/x", cwd=where)
+    equal(status, 1, errors)
+    os.mkdir(os.path.join(where, "sub"))
+    equal(run("new", "sub/x", cwd=where)[:2], (0, "sub/x.lua\nsub/x_test.lua\n"), "in a directory")
+
+
+# --- test ------------------------------------------------------------------------------------------
+
+ECHO = """
+return mw.script { name = "echo", on = { any = function(ev)
+  print(ev.type, ev.pid, ev.ppid, ev.comm, ev.cmdline, ev.exe, ev.uid, ev.parent and ev.parent.comm, mw.now())
+  if ev.comm == "bad" then mw.alert { event = ev } end
+  if ev.comm == "broken" then error "broken" end
+end } }
+"""
+
+
+def results(script, tests, *flags):
+    status, out, errors = run("test", *flags, pair(script, tests))
+    return status, out, errors
+
+
+@test("test: events get what they leave out; a parent was running before, the same table is the same process")
+def made_up_events():
+    status, out, errors = results(ECHO, """
+local init = { comm = "init", pid = 1 }
+local shell = { comm = "sh", parent = init, uid = 0 }
+return { { name = "all", alerts = 1, output = {
+    "snapshot\\t1\\t1\\tinit\\tinit\\t/usr/bin/init\\t1000\\tnil\\t1700000001",
+    "snapshot\\t1000\\t1\\tsh\\tsh\\t/usr/bin/sh\\t0\\tinit\\t1700000001",
+    "exec\\t1001\\t1000\\tls\\tls -l\\t/usr/bin/ls\\t1000\\tsh\\t1700000001",
+    "exit\\t1000\\t1\\tsh\\tsh\\t/usr/bin/sh\\t0\\tinit\\t1700000002",
+    "exec\\t77\\t1\\tbad\\tbad\\t/tmp/bad\\t1000\\tinit\\t1700000300",
+    "lost\\tnil\\tnil\\tnil\\tnil\\tnil\\tnil\\tnil\\t1700000301" },
+  events = {
+    { args = { "ls", "-l" }, parent = shell },
+    { type = "exit", comm = "sh", pid = 1000, parent = init, uid = 0 },
+    { exe = "/tmp/bad", pid = 77, at = "5m" },
+    { type = "lost", lost = 3 },
+  } } }""", "-v")
+    equal((status, errors), (0, ""), out)
+    equal(lines(out), ["ok 1 - pair.lua: all", "1..1"], out)
+    equal(out.count("snapshot"), 2, "each parent is told of once: " + out)
+
+
+@test("test: alerts, output and errors are compared, and what the script wrote is shown when it is not so")
+def judged():
+    status, out, errors = results(ECHO, """
+return {
+  { name = "alerts", events = { { comm = "bad" } }, alerts = 0 },
+  { name = "output", events = { { comm = "good" } }, output = "nothing like it" },
+  { name = "errors", events = { { comm = "broken" } }, alerts = 0 },
+  { name = "expected", events = { { comm = "broken" }, { comm = "bad" } }, alerts = 1, errors = 1 },
+  { name = "fresh each time", events = { { comm = "bad" } }, alerts = 1 },
+}""")
+    equal(status, 1, out)
+    equal([l[:8] for l in lines(out)], ["not ok 1", "not ok 2", "not ok 3", "ok 4 - p", "ok 5 - p", "1..5"], out)
+    for text in ("#   0 alerts wanted, 1 told", "#   it does not write 'nothing like it'", "#   0 errors wanted, 1 thrown",
+                 "pair.lua:6: broken", "# it wrote", "good"):
+        check(text in out, f"{text!r} in {out}")
+    check(re.search(r"#    6 \|   if ev.comm == \"broken\"", out), "the line of the error: " + out)
+
+
+@test("test: options of a test are what mw.option gives")
+def options():
+    status, out, errors = results('print(mw.option("max", 3) + 1, mw.option("on", true), mw.option("name", "x"))', """
+return {
+  { name = "set", options = { max = 7.5, on = false, name = "a b" }, events = {}, output = "8.5\\tfalse\\ta b" },
+  { name = "not set", events = {}, output = "4\\ttrue\\tx" },
+}""")
+    equal(status, 0, out + errors)
+
+
+@test("test: what a test says wrong is said, and costs only that test")
+def wrong_tests():
+    status, out, _ = results(ECHO, """
+return {
+  1,
+  { events = {}, alerts = 0 },
+  { name = "no events", alerts = 0 },
+  { name = "nothing", events = {} },
+  { name = "field", events = { { cmdlin = "x" } }, alerts = 0 },
+  { name = "event", events = { { type = "exce" } }, alerts = 0 },
+  { name = "text", events = { "exec" }, alerts = 0 },
+  { name = "at", events = { { at = "soon" } }, alerts = 0 },
+  { name = "right", events = {}, alerts = 0 },
+}""")
+    equal(status, 1, out)
+    equal([l[:6] for l in lines(out)], ["not ok"] * 8 + ["ok 9 -", "1..9"], out)
+    for text in ("this is a number", "a `name`, a string", "has `events`", "it checks nothing", "no field 'cmdlin'",
+                 "no event 'exce'", "holds a string", "soon"):
+        check(text in out, f"{text!r} in {out}")
+
+
+@test("test: own ancestors, hostile names and endless lists end")
+def hostile():
+    status, out, _ = results(ECHO, """
+local a = { comm = "a" } a.parent = { comm = "b", parent = a }
+local many = {} for i = 1, 5000 do many[i] = { comm = "x" .. i } end
+return {
+  { name = "own ancestor", events = { a }, alerts = 0 },
+  { name = "name\\27[2J\\n1..9", events = many, alerts = 0 },
+}""")
+    check("\x1b" not in out and "\n1..9\n" not in out, out[:500])
+    equal([l[:8] for l in lines(out)], ["not ok 1", "ok 2 - p", "1..2"], out[:500])
+
+
+@test("test: statuses: 0 passed, 1 not, 2 the command line, 3 script or test are wrong")
+def statuses():
+    good = "return { { name = 'x', events = {}, alerts = 0 } }"
+    equal(run("test", pair(ECHO, good))[0], 0, "passed")
+    for script, tests, text in ((" x = = 1", good, "pair.lua:2: "), (" error 'late'", good, "pair.lua:2: late"),
+                                (ECHO, "return = 1", "pair_test.lua:1: "), (ECHO, "error 'soon'", "pair_test.lua:1: soon"),
+                                (ECHO, "return 1", "returns no list of tests")):
+        status, out, errors = run("test", pair(script, tests))
+        equal((status, lines(out)), (3, ["1..0"]), f"{script} {tests}")
+        check(text in errors, f"{text!r} in {errors!r}")
+    alone = scratch_file("alone.lua", BEFORE)
+    for path, text in ((alone, "alone_test.lua: No such file"), ("/no/such.lua", "No such file"),
+                       (folder("empty"), "there is no NAME_test.lua"), ("/etc/hostname", "no NAME.lua")):
+        status, _, errors = run("test", path)
+        equal(status, 3, path)
+        check(text in errors, f"{text!r} in {errors!r}")
+    equal(run("test")[0], 2, "no file")
+    equal(run("test", "--help")[0], 0, "help")
+
+
+@test("test and new need no root")
+def no_root():
+    path = pair(ECHO, "return { { name = 'x', events = { {} }, alerts = 0 } }")
+    equal(run("test", path, user=65534, group=65534, extra_groups=[])[0], 0, "status")
+
+
+if __name__ == "__main__":
+    main()
