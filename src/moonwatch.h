@@ -78,6 +78,14 @@ struct moonwatch_options {
     size_t memory_bytes;  /* of all scripts of a worker together: 64 MiB */
     int errors_a_minute;  /* of one script, then it is off: 60 */
     bool ward;            /* whose call killed a worker goes on alone instead of being off */
+    const char *state_dir; /* where mw.persist keeps: "/var/lib/moonwatch"; NULL: nothing is kept */
+    bool allow_kill;       /* scripts may send signals */
+
+    /* What scripts may open besides `output`: the system's log. */
+    const char *output_dir;     /* files and sockets below this directory; NULL: none */
+    const char *const *sockets; /* and these unix sockets, sockets_len of them */
+    int sockets_len;
+    bool allow_exec;            /* programs, run as `user` */
 };
 
 /* Fill in the defaults. */

@@ -321,6 +321,119 @@ function Gate:pass(key, span) end
 ---@return fun(): any, integer key, held
 function Gate:each_held(all) end
 
+---@class moonwatch.MatchOptions
+---@field cased? boolean false: capital letters of ASCII are as small ones; true when not given
+---@field lenient? boolean true: what is no pattern is left out, and the second result says how many were
+
+---Does the text fit one of the patterns? nil and "no value" without a text; nil and "limit" when a regular
+---expression took too many steps and no other one fits.
+---@alias moonwatch.Predicate fun(text: string?): boolean?, string?
+
+---Patterns, one or a list of them, compiled once: make the predicate when the script is loaded. Texts may be
+---any bytes, and none takes long. A bad pattern is an error where it was written.
+---
+---    local hidden = mw.match.glob { "/tmp/.*", "/dev/shm/*" }
+---    -- in on.exec:
+---    if hidden(ev.exe) then mw.alert { event = ev } end
+---@class moonwatch.Match
+mw.match = {}
+
+---@param patterns string|string[]
+---@param options? moonwatch.MatchOptions
+---@return moonwatch.Predicate
+---@return integer? skipped
+function mw.match.contains(patterns, options) end
+
+---@param patterns string|string[]
+---@param options? moonwatch.MatchOptions
+---@return moonwatch.Predicate
+function mw.match.startswith(patterns, options) end
+
+---@param patterns string|string[]
+---@param options? moonwatch.MatchOptions
+---@return moonwatch.Predicate
+function mw.match.endswith(patterns, options) end
+
+---The whole text: `*` is any bytes, also `/`; `?` one byte; `[a-z]` and `[!a-z]` classes; `\\` takes what
+---follows as it is. 1,023 elements at most.
+---
+---    local script = mw.match.glob("*.sh", { cased = false })
+---@param patterns string|string[]
+---@param options? moonwatch.MatchOptions
+---@return moonwatch.Predicate
+function mw.match.glob(patterns, options) end
+
+---PCRE2 on bytes, anywhere in the text. It gives up after 200,000 steps: a few milliseconds.
+---
+---    local pipe_to_shell = mw.match.regex [[\b(curl|wget)\b.*\|\s*(ba|da|z)?sh\b]]
+---@param patterns string|string[]
+---@param options? moonwatch.MatchOptions
+---@return moonwatch.Predicate
+function mw.match.regex(patterns, options) end
+
+---An address in one of the networks, or one of the addresses. Version 4 is told apart from 6, and `::ffff:`
+---with an address of version 4 is that address.
+---
+---    local inside = mw.match.cidr { "10.0.0.0/8", "192.168.0.0/16", "fd00::/8" }
+---    for _, s in ipairs(ev:sockets() or {}) do
+---      if s.remote_ip and not inside(s.remote_ip) then print(ev.comm, s.remote_ip) end
+---    end
+---@param networks string|string[]
+---@param options? moonwatch.MatchOptions
+---@return moonwatch.Predicate
+function mw.match.cidr(networks, options) end
+
+---Contains, where a dash that begins an option may also be `/` or one of the three longer dashes, as with
+---Sigma's windash.
+---
+---    local encoded = mw.match.windash({ " -enc ", " -EncodedCommand " }, { cased = false })
+---@param patterns string|string[]
+---@param options? moonwatch.MatchOptions
+---@return moonwatch.Predicate
+function mw.match.windash(patterns, options) end
+
+---@class moonwatch.ListOptions
+---@field file string below the script's directory; nobody but root and its owner may be able to change it
+---@field every? string|number how often it is looked at, "2s" when not given
+---@field max? integer values, 100,000 when not given; more are left out, counted and told
+---@field match? "contains"|"startswith"|"endswith"|"glob"|"regex"|"cidr"|"windash" the values are patterns
+---@field cased? boolean for `match`
+---@field optional? boolean the file may be missing; else it is an error when the script is loaded
+---@field changed? fun(list: moonwatch.List) it was read again
+
+---@class moonwatch.List
+---@field name string
+---@field count integer values
+---@field dropped integer values that found no room
+---@field skipped integer values that are no patterns
+---@field problem? string why it could not be read the last time; the values are those from before
+---@field loaded? number when it was read
+local List = {}
+
+---A file with one value a line, read again when it changes: `#` at the beginning or behind a blank begins a
+---comment. Replace it by a rename (as editors do), or a half-written one is read for a moment.
+---
+---    local bad = mw.list "bad-programs.txt"
+---    -- in on.exec:
+---    if bad:has(ev.exe) then mw.alert { event = ev } end
+---@param file string|moonwatch.ListOptions
+---@return moonwatch.List
+function mw.list(file) end
+
+---One of the values? With `match`: does one of them fit?
+---@param value any nil: false
+---@return boolean?
+function List:has(value) end
+
+---Is the address in one of the networks that the list has? Lines that are none do not count.
+---@param address string?
+---@return boolean
+function List:contains_ip(address) end
+
+---The values in the order of the file, each once.
+---@return string[]
+function List:values() end
+
 ---Give a process a name, which goes on to all that it forks from now on, and so on. Labels are the script's
 ---own; they outlive its reload, and end with the last descendant. 10,000 processes may have some.
 ---
@@ -355,7 +468,66 @@ function mw.json(value) end
 ---@return T
 function mw.option(name, default) end
 
----End the watch.
-function mw.stop() end
+---End the watch; with a process: halt it (SIGSTOP), which the operator has to allow with --allow-kill.
+---@param process? moonwatch.Event|moonwatch.Process
+---@return true? sent
+---@return string? reason
+function mw.stop(process) end
+
+---Let a halted process go on (SIGCONT).
+---@param process moonwatch.Event|moonwatch.Process
+---@return true? sent
+---@return string? reason
+function mw.cont(process) end
+
+---@alias moonwatch.Signal "TERM"|"KILL"|"STOP"|"CONT"|"INT"|"HUP"|"QUIT"|"USR1"|"USR2"
+
+---Send a signal to the process that is meant, or to none: a pid that was given out again is never hit.
+---The operator has to allow it with --allow-kill, and is told of each.
+---@param process moonwatch.Event|moonwatch.Process
+---@param signal? moonwatch.Signal "TERM" when not given
+---@return true? sent
+---@return string? reason "not allowed: start with --allow-kill", "gone", ...
+function mw.kill(process, signal) end
+
+---@class moonwatch.PersistOptions
+---@field name string of the store; each script has its own
+---@field max? string|integer bytes of all keys and values, 4k to 16M; "1M" when not given
+
+---@class moonwatch.Persist what mw.persist gave
+local Persist = {}
+
+---A fresh copy of the value; nil when there is none.
+---@param key string|number|boolean
+---@return any
+function Persist:get(key) end
+
+---Keep a value: nil (deletes), a boolean, number or string, or a table of them, at most 16 deep, without
+---functions and metatables. When it returns true the value outlives this process.
+---@param key string|number|boolean
+---@param value any
+---@return true? kept
+---@return string? reason "full: ...", "cannot write: No space left on device"; then the old value stands
+function Persist:set(key, value) end
+
+---All keys and values as of now, in no order; the loop may set and delete.
+---@return fun(): any, any
+function Persist:each() end
+
+---@return integer bytes taken
+---@return integer most of `max`
+---@return integer entries
+function Persist:size() end
+
+---Does it outlive this process? Not in a shadow run or a replay, nor where the directory cannot be used.
+---@return boolean durable
+---@return string? reason
+function Persist:durable() end
+
+---The values that this script keeps under a name: they survive reloads, the worker and the program.
+---Raises an error when another watch has the store open.
+---@param options moonwatch.PersistOptions
+---@return moonwatch.Persist
+function mw.persist(options) end
 
 return mw

@@ -14,8 +14,13 @@ local mw = {
   proc = core.proc,
   stats = core.stats,
   json = core.json,
+  match = core.match,
   option = core.option,
   stop = core.stop,
+  kill = core.kill,
+  cont = core.cont,
+  persist = core.persist,
+  sink = core.sink,
   _core = core,
 }
 
@@ -133,6 +138,7 @@ mw.window = lazily("window", "new")
 mw.sequence = lazily("sequence", "new")
 mw.dedup = lazily("gate", "dedup")
 mw.throttle = lazily("gate", "throttle")
+mw.list = lazily("list", "new")
 mw.label = lazily("labels", "label")
 mw.labels = lazily("labels", "labels")
 mw.labelled = lazily("labels", "labelled")
@@ -189,7 +195,7 @@ function mw.alert(alert)
       return false
     end
   end
-  core._alert(severity, alert.text, alert.event, alert.tags, key, held)
+  core._alert(severity, alert.text, alert.event, alert.tags, key, held, alert.sink)
   return true
 end
 
@@ -252,7 +258,7 @@ local parent_names = {
 ---@param name string
 ---@return any
 function methods:get(name)
-  local own = methods._aliases[name]
+  local own = core._aliases[name]
   if own then
     local outer, inner = own:match "^(was)%.(.+)$"
     if outer then

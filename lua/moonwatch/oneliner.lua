@@ -106,11 +106,11 @@ local function prologue(text)
 end
 
 local function compile(source, what, env)
-  local chunk, message = loadstring("return function(ev) " .. source .. "\nend", "=-e")
+  local chunk, message = load("return function(ev) " .. source .. "\nend", "=-e", "t", env)
   if not chunk then
     error(("-e: the %s is not Lua: %s"):format(what, message:gsub("^%-e:%d+: ", "")), 0)
   end
-  return setfenv(chunk, env)()
+  return chunk()
 end
 
 local function lacks(ev, names)
@@ -128,7 +128,7 @@ end
 return function(name, text, env)
   local events, rest = split_events(text)
   local condition, action = split_action(rest)
-  env.mw = mw
+  env.mw = env.require "moonwatch" -- its own
 
   local selects
   if condition:match "%S" then

@@ -3,7 +3,8 @@
 --
 --   local o = options("mw.window", given, { span = { "span" }, max = { "count", 10000 } })
 --
--- Each option has a sort and a default; one without a default must be given, unless it is a function.
+-- Each option has a sort and a default; one without a default must be given, unless it is `optional` or a
+-- function.
 local mw = require "moonwatch"
 local type, pairs, error, pcall, tostring = type, pairs, error, pcall, tostring
 local floor, sort, concat = math.floor, table.sort, table.concat
@@ -31,6 +32,10 @@ end
 
 function sorts.text(value)
   return type(value) == "string" and value ~= "" and value or nil, "a string"
+end
+
+function sorts.boolean(value)
+  return value == true, "true or false"
 end
 
 function sorts.functions(value)
@@ -68,13 +73,13 @@ return function(what, given, known)
     local value, kind = given[name], option[1]
     if value == nil then
       value = option[2]
-      if value == nil and kind ~= "function" then
+      if value == nil and kind ~= "function" and not option.optional then
         error(("%s: `%s` is missing: %s"):format(what, name, select(2, sorts[kind](nil))), 3)
       end
     end
     if value ~= nil then
       local read, wanted = sorts[kind](value)
-      if read == nil then
+      if read == nil or (kind == "boolean" and type(value) ~= "boolean") then
         error(("%s: `%s` must be %s"):format(what, name, wanted), 3)
       end
       values[name] = read

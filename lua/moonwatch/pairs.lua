@@ -1,6 +1,7 @@
 -- `pairs` as scripts have it: who walks an event looks at all of it, so that all is read from then on.
 local core = debug.getregistry().moonwatch
-local plain, getmetatable, rawget, type = pairs, getmetatable, rawget, type
+local getmetatable = debug.getmetatable -- an event's own is out of reach
+local plain, rawget, type = pairs, rawget, type
 
 return function(t)
   local meta = getmetatable(t)

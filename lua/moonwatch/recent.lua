@@ -5,8 +5,8 @@
 -- its own: no table per key, which is dense and little work for the collector of garbage.
 local setmetatable, type = setmetatable, type
 
-local recent = {}
-recent.__index = recent
+local recent, Recent = {}, {}
+local meta = { __index = Recent, __metatable = "moonwatch.recent" }
 
 local BYTES = 4 * 1024 * 1024 -- of the texts of keys: a command line may have 64 KiB
 
@@ -26,7 +26,7 @@ function recent.new(max, left, bytes)
     older = { [0] = 0 },
     top = 0,
     free = nil, -- list through `older`
-  }, recent)
+  }, meta)
 end
 
 local function size(key)
@@ -45,7 +45,7 @@ local function link(self, slot)
 end
 
 ---The key goes.
-function recent:remove(slot)
+function Recent:remove(slot)
   local key = self.keys[slot]
   unlink(self, slot)
   self.slots[key] = nil
@@ -64,7 +64,7 @@ local function make_room(self, bytes)
 end
 
 ---The slot of the key, which is now the newest; the second value says whether it is new.
-function recent:touch(key)
+function Recent:touch(key)
   local slot = self.slots[key]
   if slot then
     if self.older[0] ~= slot then
@@ -90,7 +90,7 @@ function recent:touch(key)
 end
 
 ---The slot that was used longest ago; 0: there is none.
-function recent:oldest()
+function Recent:oldest()
   return self.newer[0]
 end
 

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <ev.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
@@ -18,8 +19,9 @@ static const char usage[] =
     "\n"
     "Watches every process until Ctrl-C. Without scripts, each event is one line: text on a\n"
     "terminal, JSON (ECS names) elsewhere. With scripts, they decide what is written. A directory\n"
-    "means each *.lua in it but tests (NAME_test.lua), in the order of names. At the end a summary goes to stderr, and at each\n"
-    "SIGUSR1 one of what was until then.\n"
+    "means each *.lua in it but tests (NAME_test.lua), in the order of names; scripts are reloaded\n"
+    "when their files change; without a terminal SIGHUP looks for changes at once. At the end a\n"
+    "summary goes to stderr, and at each SIGUSR1 one of what was until then.\n"
     "\n"
     "  -e LINE          a script in one line; may be given more than once. EVENT is fork exec "
     "exit\n"
@@ -49,6 +51,12 @@ static const char usage[] =
     "      --delay SPAN let events gather for so long before they are read (8ms); 0: none\n"
     "      --priority P the best to try of fifo, nice, slice, normal (fifo)\n"
     "      --without S  do without these sources, where they could be had: tap, taskstats\n"
+    "      --state-dir D where scripts keep values with mw.persist (/var/lib/moonwatch)\n"
+    "      --allow-kill scripts may send signals: mw.kill, mw.stop, mw.cont\n"
+    "      --output-dir DIR  let scripts write files below it (mw.sink.file)\n"
+    "      --allow-unix PATH let scripts write to this socket; may be given more than once\n"
+    "      --allow-exec      let scripts start programs that read what they write, as the user of "
+    "scripts\n"
     "  -h, --help       this text\n"
     "\n"
     "Needs root, or CAP_NET_ADMIN; from Linux 6.6 on it also works without, with a smaller buffer "
@@ -59,9 +67,11 @@ struct watch {
     struct moonwatch_options options;
     double seconds; /* --for; 0: no end */
     bool quiet, json, text;
+    bool hangup_ends; /* else it reloads */
     const char *lines[64], *trusted[64];
     int lines_len, trusted_len;
     struct cli_settings settings;
+    const char *sockets[64]; /* --allow-unix */
 
     struct ev_loop *loop;
     struct moonwatch *watch;
@@ -83,13 +93,18 @@ enum {
     OPTION_DELAY,
     OPTION_PRIORITY,
     OPTION_WITHOUT,
+    OPTION_OUTPUT_DIR,
+    OPTION_ALLOW_UNIX,
+    OPTION_ALLOW_EXEC,
     OPTION_TRUSTED,
     OPTION_BUDGET,
     OPTION_LIMIT,
     OPTION_MEMORY,
     OPTION_ERRORS,
     OPTION_WARD,
-    OPTION_SET
+    OPTION_SET,
+    OPTION_STATE_DIR,
+    OPTION_ALLOW_KILL
 };
 
 static const struct option long_options[] = {
@@ -105,6 +120,9 @@ static const struct option long_options[] = {
     { "delay", required_argument, NULL, OPTION_DELAY },
     { "priority", required_argument, NULL, OPTION_PRIORITY },
     { "without", required_argument, NULL, OPTION_WITHOUT },
+    { "output-dir", required_argument, NULL, OPTION_OUTPUT_DIR },
+    { "allow-unix", required_argument, NULL, OPTION_ALLOW_UNIX },
+    { "allow-exec", no_argument, NULL, OPTION_ALLOW_EXEC },
     { "trusted", required_argument, NULL, OPTION_TRUSTED },
     { "budget", required_argument, NULL, OPTION_BUDGET },
     { "limit", required_argument, NULL, OPTION_LIMIT },
@@ -112,6 +130,8 @@ static const struct option long_options[] = {
     { "errors", required_argument, NULL, OPTION_ERRORS },
     { "ward", no_argument, NULL, OPTION_WARD },
     { "set", required_argument, NULL, OPTION_SET },
+    { "state-dir", required_argument, NULL, OPTION_STATE_DIR },
+    { "allow-kill", no_argument, NULL, OPTION_ALLOW_KILL },
     { "help", no_argument, NULL, 'h' },
     { NULL, 0, NULL, 0 },
 };
@@ -214,6 +234,18 @@ static int take_option(struct watch *w, int option, const char *command)
         if (!parse_sources(optarg, &w->options.without))
             return cli_usage(command, "--without takes tap and taskstats, not '%s'", optarg);
         return -1;
+    case OPTION_OUTPUT_DIR:
+        w->options.output_dir = optarg;
+        return -1;
+    case OPTION_ALLOW_UNIX:
+        if (w->options.sockets_len == (int)(sizeof w->sockets / sizeof *w->sockets))
+            return cli_usage(command, "more than 64 sockets");
+        w->sockets[w->options.sockets_len++] = optarg;
+        w->options.sockets = w->sockets;
+        return -1;
+    case OPTION_ALLOW_EXEC:
+        w->options.allow_exec = true;
+        return -1;
     case OPTION_TRUSTED:
         if (w->trusted_len == (int)(sizeof w->trusted / sizeof *w->trusted))
             return cli_usage(command, "more than 64 --trusted: name a directory");
@@ -243,6 +275,12 @@ static int take_option(struct watch *w, int option, const char *command)
         return -1;
     case OPTION_SET:
         return cli_take_setting(&w->settings, command, optarg);
+    case OPTION_STATE_DIR:
+        w->options.state_dir = optarg;
+        return -1;
+    case OPTION_ALLOW_KILL:
+        w->options.allow_kill = true;
+        return -1;
     case 'h':
         fputs(usage, stdout);
         return EXIT_OK;
@@ -276,6 +314,31 @@ static void on_signal(struct ev_loop *loop, ev_signal *watcher, int events)
 {
     (void)watcher, (void)events;
     ev_break(loop, EVBREAK_ALL);
+}
+
+static void on_reloaded(void *ctx, int result, const char *text)
+{
+    (void)ctx, (void)result, (void)text; /* it is on stderr already */
+}
+
+/* Where there are files, and no terminal that could hang up, it is an operator's request. */
+static void on_hangup(struct ev_loop *loop, ev_signal *watcher, int events)
+{
+    static const char *const reload[] = { "reload" };
+    struct watch *w = watcher->data;
+    (void)events;
+    if (w->hangup_ends)
+        ev_break(loop, EVBREAK_ALL);
+    else
+        moonwatch_order(w->watch, reload, 1, on_reloaded, NULL);
+}
+
+static bool has_terminal(void)
+{
+    int fd = open("/dev/tty", O_RDONLY | O_NOCTTY | O_CLOEXEC);
+    if (fd >= 0)
+        close(fd);
+    return fd >= 0;
 }
 
 static void on_time(struct ev_loop *loop, ev_timer *watcher, int events)
@@ -405,17 +468,20 @@ static void say_small_buffer(struct moonwatch *m, size_t asked)
 
 static int watch(struct watch *w, struct moonwatch *m)
 {
-    static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
-    ev_signal on[3], summary;
+    static const int signals[] = { SIGINT, SIGTERM };
+    ev_signal on[2], summary, hangup;
     ev_timer end;
 
-    for (int i = 0; i < 3; i++) { /* before anything is written: who reads it may end us */
+    for (int i = 0; i < 2; i++) { /* before anything is written: who reads it may end us */
         ev_signal_init(&on[i], on_signal, signals[i]);
         ev_signal_start(w->loop, &on[i]);
     }
     ev_signal_init(&summary, on_summary, SIGUSR1);
     summary.data = w;
     ev_signal_start(w->loop, &summary);
+    ev_signal_init(&hangup, on_hangup, SIGHUP);
+    hangup.data = w;
+    ev_signal_start(w->loop, &hangup);
     w->watch = m;
     int result = moonwatch_start(m, w->loop);
     if (result < 0)
@@ -429,6 +495,7 @@ static int watch(struct watch *w, struct moonwatch *m)
     ev_run(w->loop, 0);
     double seconds = ev_time() - w->began;
 
+    ev_signal_stop(w->loop, &hangup);
     ev_signal_stop(w->loop, &summary);
     moonwatch_stop(m);
     if (*moonwatch_error(m) && w->status != EXIT_OK)
@@ -481,6 +548,7 @@ static int begin(int argc, char **argv, bool scripts)
         fputs("moonwatch: not enough memory\n", stderr);
         return EXIT_FAILED;
     }
+    w.hangup_ends = has_terminal() || (optind == argc && !w.trusted_len);
     if (add_scripts(&w, m, argc - optind, argv + optind) < 0)
         return fail(m, EXIT_SCRIPT);
     return watch(&w, m);

@@ -20,6 +20,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #define STOP_PATIENCE_NS   (10 * NS_PER_SECOND)
@@ -106,6 +107,7 @@ struct crew {
     pthread_mutex_t mutex;   /* of the names, which stewards read, and of the next two */
     struct dependence *found; /* owned list: by stewards, to be told */
     int lock; /* owned: descriptor whose copies are locked in turn; -1: none */
+    struct last_words *last_words; /* owned list: threads that write them */
     int64_t retell_at_ns;
     unsigned unexplained;
     int64_t unexplained_ns;
@@ -173,6 +175,7 @@ static void script_free(struct crew_script *s)
     free(s->name);
     free(s->text);
     free(s->next);
+    free(s->after);
     free(s->shadow);
     free(s);
 }
@@ -209,7 +212,7 @@ static uint32_t id_for(const struct crew *c, int place)
 {
     uint32_t before = place ? c->scripts[place - 1]->id : 0;
     if (place == c->scripts_len)
-        return before + ID_STEP;
+        return before + (before < UINT32_MAX - ID_STEP ? ID_STEP : 1);
     uint32_t after = c->scripts[place]->id;
     return after - before > 1 ? before + (after - before) / 2 : 0;
 }
@@ -223,6 +226,25 @@ static bool make_room(struct crew *c)
         c->scripts = more;
     pthread_mutex_unlock(&c->mutex);
     return more;
+}
+
+static struct worker_slot *slot_of(struct crew *c, const struct crew_script *s);
+
+/* This one of the worker, or all (0), whose file is gone: once nothing that it says can be about
+ * it, for a later script may get the same id. */
+static void forget_gone(struct crew *c, const struct worker_slot *slot, uint32_t id)
+{
+    int kept = 0;
+    pthread_mutex_lock(&c->mutex);
+    for (int i = 0; i < c->scripts_len; i++) {
+        struct crew_script *s = c->scripts[i];
+        if (s->state == SCRIPT_GONE && (!id || s->id == id) && (c->host || slot_of(c, s) == slot))
+            script_free(s);
+        else
+            c->scripts[kept++] = s;
+    }
+    c->scripts_len = kept;
+    pthread_mutex_unlock(&c->mutex);
 }
 
 static struct crew_script *insert(struct crew *c, const char *name, bool trusted)
@@ -380,11 +402,16 @@ static int order_of(struct worker_slot *slot, const struct crew_script *s, enum 
                                   .len = len };
     if (s->name)
         snprintf(order.name, sizeof order.name, "%s", s->name);
+    if (what == DO_LOAD && slot->steward && steward_script(slot->steward, s->id, s->name) < 0)
+        return -ENOMEM;
     return send_order(slot, &order, text);
 }
 
 static void begin_watching(struct crew *c);
 static int spawn(struct worker_slot *slot);
+static void send_next(struct crew *c, struct crew_script *s);
+static void send_unsent(struct worker_slot *slot);
+static void summarize_host(struct crew *c);
 
 /* --- answers ---------------------------------------------------------------------------------- */
 
@@ -446,12 +473,21 @@ static void switch_off(struct crew_script *s, const char *why)
     s->warded = false;
 }
 
+/* What came while `next` was being loaded is the next one now. */
+static void advance(struct crew_script *s)
+{
+    s->next = s->after;
+    s->next_len = s->after_len;
+    s->asked_ns = clock_mono_ns();
+    s->after = NULL;
+}
+
 static void take_next(struct crew_script *s)
 {
     free(s->text);
     s->text = s->next;
     s->len = s->next_len;
-    s->next = NULL;
+    advance(s);
     s->generation++;
     s->state = SCRIPT_ON;
     s->why[0] = '\0';
@@ -460,7 +496,7 @@ static void take_next(struct crew_script *s)
 static void drop_next(struct crew_script *s)
 {
     free(s->next);
-    s->next = NULL;
+    advance(s);
 }
 
 static void drop_shadow(struct crew_script *s)
@@ -519,8 +555,16 @@ static void refuse_next(struct crew *c, struct crew_script *s, const char *why)
 
 static void say_loaded(const struct crew_script *s, int64_t took_ns)
 {
-    log_warn("reloaded %s in %.1f ms (generation %u)", crew_script_name(s), (double)took_ns / 1e6,
-             s->generation);
+    log_warn("%s %s in %.1f ms (generation %u)", s->generation == 1 ? "loaded" : "reloaded",
+             crew_script_name(s), (double)took_ns / 1e6, s->generation);
+}
+
+/* A report tells of the version that counts, and of its shadow; that one has the same id. */
+static void hear_script(struct crew *c, const struct host_script *figures)
+{
+    struct crew_script *s = script_of(c, figures->id);
+    if (s && !figures->shadow)
+        s->figures = *figures;
 }
 
 /* The version that was asked for last is in place, or was refused. */
@@ -530,36 +574,30 @@ static void hear_loaded(struct worker_slot *slot, const struct worker_message *m
     struct crew_script *s = script_of(c, message->id);
     slot->wants = (struct crew_wants){ message->kinds, message->threads, message->needs };
     c->options.calls.wants(c->options.calls.ctx);
-    if (!s || message->generation != s->generation + 1)
-        return;
-    if (s->next) {
+    if (message->shadow) { /* somebody waits for it, whatever came between */
+        if (message->error && s)
+            drop_shadow(s);
+        answer(slot, message->error, message->text);
+    } else if (s && s->next && message->generation == s->generation + 1) {
         if (message->error == 0) {
             take_next(s);
+            hear_script(c, &message->script);
             say_loaded(s, message->took_ns);
         } else {
             refuse_next(c, s, message->text);
         }
+        if (s->next)
+            send_next(c, s);
         check_settled(c);
-    } else if (s->shadow) {
-        if (message->error)
-            drop_shadow(s);
-        answer(slot, message->error, message->text);
     }
+    send_unsent(slot);
 }
 
 static void hear_off(struct crew *c, const struct worker_message *message)
 {
     struct crew_script *s = script_of(c, message->id);
-    if (s)
+    if (s && s->state != SCRIPT_GONE)
         switch_off(s, message->text);
-}
-
-/* A report tells of the version that counts, and of its shadow; that one has the same id. */
-static void hear_script(struct crew *c, const struct host_script *figures)
-{
-    struct crew_script *s = script_of(c, figures->id);
-    if (s && !figures->shadow)
-        s->figures = *figures;
 }
 
 /* What a dead worker had counted of this script since its last report. */
@@ -594,11 +632,23 @@ static void hear_ready(struct worker_slot *slot, const struct worker_message *me
     slot->ready = true;
     slot->wants = (struct crew_wants){ message->kinds, message->threads, message->needs };
     c->options.calls.wants(c->options.calls.ctx);
+    forget_gone(c, slot, 0);
     for (int i = 0; i < c->scripts_len; i++) {
-        const struct crew_script *s = c->scripts[i];
-        if (s->next && slot_of(c, s) == slot)
-            order_of(slot, s, DO_LOAD, s->next, s->next_len, false);
+        struct crew_script *s = c->scripts[i];
+        if (slot_of(c, s) == slot)
+            s->unsent = s->next;
     }
+    send_unsent(slot);
+}
+
+static void hear_unloaded(struct worker_slot *slot, const struct worker_message *message)
+{
+    struct crew *c = slot->crew;
+    slot->wants = (struct crew_wants){ message->kinds, message->threads, message->needs };
+    c->options.calls.wants(c->options.calls.ctx);
+    if (message->id)
+        forget_gone(c, slot, message->id);
+    send_unsent(slot);
 }
 
 /* What loaded before does not any more; or privileges cannot be given up. */
@@ -644,6 +694,9 @@ static void hear(struct worker_slot *slot, const struct worker_message *message)
         break;
     case WORKER_LOADED:
         hear_loaded(slot, message);
+        break;
+    case WORKER_UNLOADED:
+        hear_unloaded(slot, message);
         break;
     case WORKER_OFF:
         hear_off(c, message);
@@ -742,6 +795,14 @@ static int make_memory(struct worker_slot *slot)
     return 0;
 }
 
+/* A ward keeps the trust of the script in it. */
+static enum profile profile_of(const struct worker_slot *slot)
+{
+    const struct crew_script *s = script_of(slot->crew, slot->ward_of);
+    bool trusted = slot->group == CREW_WARD ? s && s->trusted : slot->group == CREW_TRUSTED;
+    return trusted ? PROFILE_TRUSTED : PROFILE_POLICY;
+}
+
 static void run_worker(struct worker_slot *slot, int control, int questions, int lock)
 {
     struct crew *c = slot->crew;
@@ -763,6 +824,7 @@ static void run_worker(struct worker_slot *slot, int control, int questions, int
     options.host.output_memory = &slot->shared->output;
     options.host.counts = &slot->shared->counts;
     options.host.output_lock = lock;
+    options.host.profile = profile_of(slot);
     options.host.print_all = c->options.host.print_all && slot->group == CREW_POLICY;
     _exit(sources ? worker_run(&options) : 1);
 }
@@ -813,7 +875,12 @@ static int spawn(struct worker_slot *slot)
         return fail(c, -error, "cannot start a script worker: %s", strerror(error));
     }
     slot->control = control[0];
-    int result = steward_new(&slot->steward, &c->options.means);
+    struct steward_means means = c->options.means;
+    means.owner = (uint32_t)slot->reader;
+    int result = steward_new(&slot->steward, &means);
+    for (int i = 0; result == 0 && i < c->scripts_len; i++)
+        if (runs(slot, c->scripts[i]))
+            result = steward_script(slot->steward, c->scripts[i]->id, c->scripts[i]->name);
     if (result == 0)
         result = steward_start(slot->steward, questions[0]);
     if (c->loop)
@@ -863,6 +930,66 @@ static void close_slot(struct worker_slot *slot)
         answer(slot, -EIO, "the script worker ended");
 }
 
+/* --- last words -----------------------------------------------------------------------------------
+ *
+ * What a worker has said and not written is written by its successor. Where there is none, a thread
+ * does it: who reads the output may be slow, and we wait for nobody. */
+
+struct last_words {
+    struct last_words *next;
+    pthread_t thread;
+    bool running;
+    struct shared *shared; /* owned mapping */
+    int fd, lock;          /* lock: owned */
+};
+
+static void *write_last_words(void *arg)
+{
+    struct last_words *words = arg;
+    struct output output;
+    output_init(&output, words->fd, true);
+    output_share(&output, &words->shared->output, words->lock);
+    output_free(&output);
+    return NULL;
+}
+
+static void leave_last_words(struct worker_slot *slot)
+{
+    struct crew *c = slot->crew;
+    struct last_words *words = calloc(1, sizeof *words);
+    if (!words || !slot->shared || slot->shared->output.start >= slot->shared->output.len) {
+        free(words);
+        return;
+    }
+    words->shared = slot->shared;
+    words->fd = c->options.host.fd;
+    words->lock = open_lock(c);
+    slot->shared = NULL;
+    words->next = c->last_words;
+    c->last_words = words;
+    words->running = pthread_create(&words->thread, NULL, write_last_words, words) == 0;
+    if (!words->running)
+        write_last_words(words);
+}
+
+/* At the end: they are given until `patience_ns`. */
+static void hear_last_words(struct crew *c, int64_t patience_ns)
+{
+    while (c->last_words) {
+        struct last_words *words = c->last_words;
+        int64_t left = patience_ns - clock_mono_ns();
+        int64_t until_ns = clock_real_ns() + (left > 0 ? left : 0);
+        struct timespec until = { until_ns / NS_PER_SECOND, until_ns % NS_PER_SECOND };
+        c->last_words = words->next;
+        if (words->running && pthread_timedjoin_np(words->thread, NULL, &until))
+            continue; /* it goes with the process */
+        munmap(words->shared, sizeof *words->shared);
+        if (words->lock >= 0)
+            close(words->lock);
+        free(words);
+    }
+}
+
 static uint64_t mark_of(const struct worker_slot *slot, enum budget_mark mark)
 {
     return atomic_load(&ring_words(slot->crew->ring, slot->reader)[mark]);
@@ -906,7 +1033,7 @@ static void blame(struct worker_slot *slot, struct crew_script *s, const char *h
                  (double)c->options.hard_ns / (double)NS_PER_SECOND);
     else
         snprintf(why, sizeof why, "its worker %s in one of its calls", how);
-    if (s->next) { /* it died of the version that was being loaded */
+    if (s->next && !s->unsent) { /* it died of the version that was being loaded */
         refuse_next(c, s, why);
         check_settled(c);
         return;
@@ -955,8 +1082,10 @@ static bool replace(struct worker_slot *slot, const char *how)
         blame(slot, s, how);
     else if (!slot->failed)
         log_error("a script worker %s, in no script's call", how);
-    if (!has_work(slot))
+    if (!has_work(slot)) {
+        leave_last_words(slot);
         return true;
+    }
     if (!s && !slot->failed && count_unexplained(c)) {
         fail(c, -EIO, "the script worker %s, again and again", how);
         return false;
@@ -972,7 +1101,9 @@ static void worker_died(struct worker_slot *slot)
     reap(slot, how, sizeof how);
     bool reporting = c->reports > 0;
     close_slot(slot);
-    if (!slot->retired && !replace(slot, how))
+    if (slot->retired)
+        leave_last_words(slot);
+    else if (!replace(slot, how))
         end_watch(c);
     if (reporting)
         reported(c);
@@ -1102,6 +1233,9 @@ static int load_here(struct crew *c)
 void crew_only_load(struct crew *c, int fd)
 {
     c->options.only_load = true;
+    c->options.means.vault = NULL; /* what is only loaded keeps nothing and harms nobody */
+    c->options.means.signals = NULL;
+    c->options.means.keeper = NULL;
     c->options.host.fd = fd;
 }
 
@@ -1150,15 +1284,15 @@ static void on_patience(struct ev_loop *loop, ev_timer *watcher, int events)
 void crew_listen(struct crew *c, struct ev_loop *loop)
 {
     double every = (double)c->options.hard_ns / 1e9 / LOOKS_A_LIMIT;
-    pthread_mutex_lock(&c->mutex);
-    c->loop = loop;
-    pthread_mutex_unlock(&c->mutex);
     ev_timer_init(&c->watching, on_look, every, every);
     ev_timer_init(&c->patience, on_patience, ANSWER_PATIENCE_S, 0);
     c->watching.data = c->patience.data = c->depended.data = c;
     ev_async_init(&c->depended, on_depended);
     ev_async_start(loop, &c->depended);
     ev_unref(loop); /* it keeps no loop alive */
+    pthread_mutex_lock(&c->mutex); /* stewards may send from now on */
+    c->loop = loop;
+    pthread_mutex_unlock(&c->mutex);
     tell_dependences(c);
     for (int i = 0; i < RING_READERS; i++)
         if (c->slots[i].pid)
@@ -1215,6 +1349,7 @@ static int load_now(struct crew *c, struct crew_script *s)
         return result;
     }
     take_next(s);
+    summarize_host(c);
     say_loaded(s, clock_mono_ns() - from);
     tell_wants(c);
     return 0;
@@ -1243,21 +1378,54 @@ static void leave_ward(struct crew *c, struct crew_script *s)
     kill(ward->pid, SIGKILL);
 }
 
+/* To a worker that begins it is given when it is ready. */
+static void send_next(struct crew *c, struct crew_script *s)
+{
+    struct worker_slot *slot = worker_for(c, s);
+    int result = slot->ready ? order_of(slot, s, DO_LOAD, s->next, s->next_len, false) : 0;
+    s->unsent = result == -EAGAIN;
+    if (result < 0 && result != -ESRCH && result != -EAGAIN)
+        refuse_next(c, s, "its worker takes no new version");
+}
+
+static void send_unload(struct crew *c, struct crew_script *s)
+{
+    s->unsent = order_of(slot_of(c, s), s, DO_UNLOAD, NULL, 0, false) == -EAGAIN;
+}
+
+/* An answer came, so there is room again: orders wait only for those before them. */
+static void send_unsent(struct worker_slot *slot)
+{
+    struct crew *c = slot->crew;
+    bool room = slot->ready;
+    for (int i = 0; room && i < c->scripts_len; i++) {
+        struct crew_script *s = c->scripts[i];
+        if (!s->unsent || slot_of(c, s) != slot)
+            continue;
+        if (s->next)
+            send_next(c, s);
+        else
+            send_unload(c, s);
+        room = !s->unsent;
+    }
+}
+
+/* One at a time: so it is known which one an answer is about. */
 static int load_next(struct crew *c, struct crew_script *s, const char *text, size_t len)
 {
-    drop_next(s);
-    s->next = copy(text, len);
-    s->next_len = len;
-    s->asked_ns = clock_mono_ns();
-    if (!s->next)
+    free(s->after);
+    s->after = copy(text, len);
+    s->after_len = len;
+    if (!s->after)
         return -ENOMEM;
+    if (s->next)
+        return 0;
+    advance(s);
     if (c->host)
         return load_now(c, s);
     if (s->warded)
         leave_ward(c, s);
-    int result = order_of(worker_for(c, s), s, DO_LOAD, text, len, false);
-    if (result < 0 && result != -ESRCH) /* a worker that begins is given it when it is ready */
-        refuse_next(c, s, "its worker takes no new version");
+    send_next(c, s);
     return 0;
 }
 
@@ -1287,6 +1455,7 @@ static void unload(struct crew *c, struct crew_script *s)
 {
     drop_shadow(s);
     drop_next(s);
+    drop_next(s); /* and what came after it */
     check_settled(c);
     if (!c->host)
         count_last(slot_of(c, s), s);
@@ -1296,7 +1465,7 @@ static void unload(struct crew *c, struct crew_script *s)
     } else if (s->warded) {
         leave_ward(c, s);
     } else {
-        order_of(slot_of(c, s), s, DO_UNLOAD, NULL, 0, false);
+        send_unload(c, s);
     }
 }
 
@@ -1306,8 +1475,10 @@ void crew_remove(struct crew *c, const char *name)
     if (!s)
         return;
     s->state = SCRIPT_GONE;
-    unload(c, s);
     log_warn("%s is gone: its file is", crew_script_name(s));
+    unload(c, s);
+    if (c->host)
+        forget_gone(c, NULL, 0);
 }
 
 int crew_disable(struct crew *c, const char *name)
@@ -1558,8 +1729,10 @@ static void hear_to_the_end(struct worker_slot *slot, int64_t patience_ns)
         }
         reap(slot, how, sizeof how);
         close_slot(slot);
-        if (!ended || !offender_of(slot) || !replace(slot, how))
-            return;
+        if (ended && offender_of(slot) && replace(slot, how))
+            continue;
+        leave_last_words(slot);
+        return;
     }
 }
 
@@ -1585,6 +1758,7 @@ void crew_stop(struct crew *c)
         ring_finish(c->ring);
     for (int i = 0; i < RING_READERS; i++)
         hear_to_the_end(&c->slots[i], patience_ns);
+    hear_last_words(c, patience_ns);
     if (c->host)
         summarize_host(c);
 }

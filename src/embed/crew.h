@@ -62,12 +62,15 @@ struct crew_script {
     char *text; /* owned: of the version that runs */
     size_t len;
     bool trusted, warded;
+    bool unsent; /* there was no room for the order to load or unload it: it follows */
     enum crew_state state;
     char why[512];             /* it is off */
     struct host_script figures; /* as of the last report */
 
     char *next; /* owned: the version that is being loaded; NULL: none */
     size_t next_len;
+    char *after; /* owned: what came meanwhile, and is loaded then; NULL: nothing */
+    size_t after_len;
     char *shadow; /* owned: the version that runs beside; NULL: none */
     size_t shadow_len;
     int64_t asked_ns; /* when `next` or a shadow was asked for */

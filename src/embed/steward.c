@@ -3,12 +3,16 @@
 
 #include "base/log.h"
 #include "collect/answers.h"
+#include "embed/signals.h"
+#include "embed/vault.h"
 #include "embed/shelf.h"
 #include "host/request.h"
+#include "sink/keeper.h"
 
 #include <errno.h>
 #include <limits.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -18,7 +22,20 @@ struct steward {
     struct steward_means means;
     pthread_t thread;
     int fd; /* owned; -1: no thread */
+    int refused; /* stores, as was told */
+
+    pthread_mutex_t lock;   /* of: */
+    struct script *scripts; /* owned list: those of the worker */
 };
+
+struct script {
+    struct script *next;
+    uint32_t id;
+    char name[256]; /* for files and people */
+};
+
+/* A script may ask again and again. */
+#define REFUSALS_TOLD 10
 
 /* --- one function for each kind ---------------------------------------------------------------
  */
@@ -65,12 +82,235 @@ static int answer_file(struct steward *s, const void *bytes, size_t len, struct 
     return 0;
 }
 
+/* --- names ----------------------------------------------------------------------------------- */
+
+/* The next of the NUL-ended texts up to `end`; NULL when there is none. */
+static const char *take_text(const char **at, const char *end)
+{
+    const char *text = *at, *nul = text < end ? memchr(text, '\0', (size_t)(end - text)) : NULL;
+    if (nul)
+        *at = nul + 1;
+    return nul ? text : NULL;
+}
+
+/* "@/etc/moonwatch/web-shell.lua" -> "web-shell" */
+static void name_after(const char *chunk, char *to, size_t cap)
+{
+    const char *slash = strrchr(chunk, '/');
+    const char *base = slash ? slash + 1 : chunk + (*chunk == '@' || *chunk == '=');
+    size_t len = strlen(base);
+    if (len > 4 && !strcmp(base + len - 4, ".lua"))
+        len -= 4;
+    snprintf(to, cap, "%.*s", (int)len, base);
+}
+
+/* What the script is called here, whatever its worker calls it; in this process there is no worker
+ * to lie. -EPERM: it is none of its. */
+static int name_of_script(struct steward *s, uint32_t id, const char *said, char *to, size_t cap)
+{
+    char path[PATH_MAX];
+    int result = s->fd < 0 ? 0 : -EPERM;
+    if (!result && s->means.script_path && s->means.script_path(s->means.ctx, id, path, sizeof path))
+        name_after(path, to, cap);
+    else
+        snprintf(to, cap, "%s", said);
+    pthread_mutex_lock(&s->lock);
+    for (const struct script *script = s->scripts; script; script = script->next)
+        if (script->id == id) {
+            snprintf(to, cap, "%s", script->name);
+            result = 0;
+        }
+    pthread_mutex_unlock(&s->lock);
+    return result;
+}
+
+int steward_script(struct steward *s, uint32_t id, const char *name)
+{
+    struct script *script = malloc(sizeof *script);
+    if (!script)
+        return -ENOMEM;
+    script->id = id;
+    name_after(name ? name : "=-e", script->name, sizeof script->name);
+    pthread_mutex_lock(&s->lock);
+    struct script **at = &s->scripts;
+    while (*at && (*at)->id != id)
+        at = &(*at)->next;
+    script->next = *at ? (*at)->next : NULL;
+    free(*at);
+    *at = script;
+    pthread_mutex_unlock(&s->lock);
+    return 0;
+}
+
+/* --- stores ---------------------------------------------------------------------------------- */
+
+static void add_refusal(struct buf *out, int error, struct buf *why)
+{
+    struct request_refusal refusal = { .error = error };
+    buf_add(out, &refusal, sizeof refusal);
+    buf_add(out, why->data ? why->data : "", why->len);
+}
+
+typedef int vault_function(struct vault *v, const struct vault_holder *holder, const char *store,
+                           struct buf *why);
+
+static int answer_store(struct steward *s, const void *bytes, size_t len, struct buf *out,
+                        int *fds, vault_function *function)
+{
+    const struct request_store *q = bytes;
+    const char *end = (const char *)bytes + len, *at = (const char *)(q + 1);
+    char name[256];
+    if (len < sizeof *q)
+        return -EINVAL;
+    const char *said = take_text(&at, end), *store = take_text(&at, end);
+    if (!said || !store || at != end)
+        return -EINVAL;
+    if (!s->means.vault)
+        return -ENOTCONN;
+    int result = name_of_script(s, q->script, said, name, sizeof name);
+    if (result < 0)
+        return result;
+
+    struct buf why = { 0 };
+    struct vault_holder holder = { .worker = s, .script = q->script, .name = name };
+    fds[0] = function(s->means.vault, &holder, store, &why);
+    if (fds[0] < 0) {
+        if (s->refused++ < REFUSALS_TOLD)
+            log_warn("store '%s' of script '%s': %s", store, name, buf_str(&why));
+        add_refusal(out, fds[0], &why);
+    }
+    buf_free(&why);
+    return fds[0] >= 0;
+}
+
+static int answer_store_open(struct steward *s, const void *bytes, size_t len, struct buf *out,
+                             int *fds)
+{
+    return answer_store(s, bytes, len, out, fds, vault_open);
+}
+
+static int answer_store_compact(struct steward *s, const void *bytes, size_t len, struct buf *out,
+                                int *fds)
+{
+    return answer_store(s, bytes, len, out, fds, vault_compact);
+}
+
+/* --- signals --------------------------------------------------------------------------------- */
+
+static int answer_signal(struct steward *s, const void *bytes, size_t len, struct buf *out,
+                         int *fds)
+{
+    const struct request_signal *q = bytes;
+    const char *end = (const char *)bytes + len, *at = (const char *)(q + 1);
+    char name[256];
+    (void)fds;
+    if (len < sizeof *q)
+        return -EINVAL;
+    const char *said = take_text(&at, end);
+    if (!said || at != end)
+        return -EINVAL;
+    if (!s->means.signals)
+        return -ENOTCONN;
+    int result = name_of_script(s, q->script, said, name, sizeof name);
+    if (result < 0)
+        return result;
+
+    struct buf why = { 0 };
+    result = signals_send(s->means.signals, name, q->pid, q->starttime, q->signal, &why);
+    if (result < 0)
+        add_refusal(out, result, &why);
+    buf_free(&why);
+    return 0;
+}
+
+/* --- sinks --------------------------------------------------------------------------------------- */
+
+/* What all four have in common: who asks, and what. False: it is no question. */
+static bool take_sink_question(struct steward *s, const void *bytes, size_t len,
+                               struct keeper_asker *asker, struct request_sink *q)
+{
+    if (len < sizeof *q)
+        return false;
+    memcpy(q, bytes, sizeof *q);
+    *asker = (struct keeper_asker){ s->means.owner, q->life };
+    return true;
+}
+
+/* Without a keeper the answer is empty: nothing was opened, and nothing is wrong. */
+static int answer_sink_open(struct steward *s, const void *bytes, size_t len, struct buf *out,
+                            int *fds)
+{
+    struct keeper_answer answer = { 0 };
+    struct keeper_asker asker;
+    struct request_sink q;
+    int n = 0;
+    if (!take_sink_question(s, bytes, len, &asker, &q))
+        return -EINVAL;
+    if (s->means.keeper)
+        n = keeper_open(s->means.keeper, asker, (const char *)bytes + sizeof q, len - sizeof q,
+                        &answer, fds);
+    buf_add(out, &answer, sizeof answer);
+    return n;
+}
+
+static int answer_sink_adopt(struct steward *s, const void *bytes, size_t len, struct buf *out,
+                             int *fds)
+{
+    struct keeper_answer answer = { 0 };
+    struct sink_spec spec;
+    struct keeper_asker asker;
+    struct request_sink q;
+    int n = 0;
+    if (!take_sink_question(s, bytes, len, &asker, &q))
+        return -EINVAL;
+    if (s->means.keeper)
+        n = keeper_adopt(s->means.keeper, asker, &spec, &answer, fds);
+    buf_add(out, &answer, sizeof answer);
+    buf_add(out, &spec, answer.spec_len);
+    return n;
+}
+
+static int answer_sink_tend(struct steward *s, const void *bytes, size_t len, struct buf *out,
+                            int *fds)
+{
+    struct keeper_answer answer = { 0 };
+    struct keeper_asker asker;
+    struct request_sink q;
+    int n = 0;
+    if (!take_sink_question(s, bytes, len, &asker, &q))
+        return -EINVAL;
+    if (s->means.keeper)
+        n = keeper_tend(s->means.keeper, asker, q.id, (enum keeper_what)q.what, &answer, fds);
+    buf_add(out, &answer, sizeof answer);
+    return n;
+}
+
+static int answer_sink_close(struct steward *s, const void *bytes, size_t len, struct buf *out,
+                             int *fds)
+{
+    struct keeper_asker asker;
+    struct request_sink q;
+    (void)out, (void)fds;
+    if (!take_sink_question(s, bytes, len, &asker, &q))
+        return -EINVAL;
+    if (s->means.keeper)
+        keeper_close(s->means.keeper, asker, q.id);
+    return 0;
+}
+
 typedef int steward_function(struct steward *s, const void *bytes, size_t len, struct buf *out,
                              int *fds);
 
 static steward_function *const functions[REQUESTS] = {
     [REQUEST_PROBE] = answer_probe,
     [REQUEST_FILE] = answer_file,
+    [REQUEST_STORE_OPEN] = answer_store_open,
+    [REQUEST_STORE_COMPACT] = answer_store_compact,
+    [REQUEST_SIGNAL] = answer_signal,
+    [REQUEST_SINK_OPEN] = answer_sink_open,
+    [REQUEST_SINK_ADOPT] = answer_sink_adopt,
+    [REQUEST_SINK_TEND] = answer_sink_tend,
+    [REQUEST_SINK_CLOSE] = answer_sink_close,
 };
 
 int steward_answer(void *ctx, uint32_t kind, const void *bytes, size_t len, struct buf *out,
@@ -90,6 +330,7 @@ int steward_new(struct steward **out, const struct steward_means *means)
     if (!s)
         return -ENOMEM;
     *s = (struct steward){ .means = *means, .fd = -1 };
+    pthread_mutex_init(&s->lock, NULL);
     *out = s;
     return 0;
 }
@@ -121,5 +362,13 @@ void steward_free(struct steward *s)
         pthread_join(s->thread, NULL);
         close(s->fd);
     }
+    if (s->means.vault)
+        vault_release(s->means.vault, s);
+    while (s->scripts) {
+        struct script *script = s->scripts;
+        s->scripts = script->next;
+        free(script);
+    }
+    pthread_mutex_destroy(&s->lock);
     free(s);
 }

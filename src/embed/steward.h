@@ -9,11 +9,20 @@
 #include "base/buf.h"
 #include "collect/procfs.h"
 
+#include <stdint.h>
+
+struct signals;
 struct steward; /* opaque */
+struct vault;
+struct keeper;
 
 /* What the answers need; borrowed, and must outlive the steward. Read from its thread. */
 struct steward_means {
     const struct procfs *proc;
+    struct vault *vault;     /* NULL: nothing is kept */
+    struct signals *signals; /* NULL: none is sent */
+    struct keeper *keeper; /* NULL: scripts are only loaded and open nothing */
+    uint32_t owner;        /* of what this worker opens: the same for the one that follows it */
 
     /* The path of a script; false: there is none of this id. */
     bool (*script_path)(void *ctx, uint32_t id, char *path, size_t cap);
@@ -24,6 +33,10 @@ struct steward_means {
 
 /* 0, or -ENOMEM. */
 int steward_new(struct steward **out, const struct steward_means *means);
+
+/* The worker runs this script, by the name that it was loaded by: "@" and its path; NULL: a
+ * one-liner. Before it is started or after. 0, or -ENOMEM. */
+int steward_script(struct steward *s, uint32_t id, const char *name);
 
 /* Serve the worker behind `fd`, one end of a stream socket (owned from now on), on a thread. 0, or
  * -errno. */

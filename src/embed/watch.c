@@ -9,11 +9,14 @@
 #include "collect/collector.h"
 #include "collect/priority.h"
 #include "embed/crew.h"
+#include "embed/signals.h"
 #include "embed/shelf.h"
 #include "embed/steward.h"
+#include "embed/vault.h"
 #include "embed/watch.h"
 #include "host/source.h"
 #include "host/world.h"
+#include "sink/keeper.h"
 
 #include <errno.h>
 #include <ev.h>
@@ -36,6 +39,8 @@ struct moonwatch {
     struct host_settings settings; /* owned, and their texts */
     struct buf error;
     struct procfs proc; /* for the scripts' questions */
+    struct vault *vault;     /* owned; NULL: nothing is kept */
+    struct signals *signals; /* owned */
     struct crew_wants wants; /* as the collector was told */
     uint64_t needs;          /* fields that somebody looks at; only grows */
     bool only_load;     /* end when the scripts are loaded */
@@ -43,6 +48,8 @@ struct moonwatch {
     /* one process */
     struct host *host;
     struct steward *steward; /* owned */
+    struct keeper *keeper;   /* owned: of what scripts open */
+    struct place_rules rules;
     struct world world;
     ev_timer needing; /* due at once when scripts need more: not in the middle of an event */
     uint64_t seq;     /* of the last event */
@@ -100,18 +107,31 @@ void moonwatch_options_init(struct moonwatch_options *options)
         .hard = 1,
         .memory_bytes = 64u << 20,
         .errors_a_minute = 60,
+        .state_dir = "/var/lib/moonwatch",
     };
 }
 
 static struct crew_calls calls_of(struct moonwatch *m);
 static void on_shelf(void *ctx, enum shelf_change change, const struct shelf_script *script);
 
+/* What workers ask for beside /proc. */
+static int new_means(struct moonwatch *m)
+{
+    int result = signals_new(&m->signals, &m->proc, m->options.allow_kill);
+    if (!result && m->options.state_dir)
+        result = vault_new(&m->vault, m->options.state_dir);
+    return result;
+}
+
 static int new_crew(struct moonwatch *m)
 {
     const struct moonwatch_options *o = &m->options;
     struct crew_options options = {
         .calls = calls_of(m),
-        .means = { .proc = &m->proc },
+        .means = { .proc = &m->proc,
+                   .vault = m->vault,
+                   .signals = m->signals,
+                   .keeper = m->keeper },
         .host = { .table_bytes = o->table_bytes,
                   .boot = event_boot_id(),
                   .fd = o->output,
@@ -129,6 +149,17 @@ static int new_crew(struct moonwatch *m)
     return crew_new(&m->crew, &options);
 }
 
+/* What scripts may open. */
+static struct place_rules rules_of(const struct moonwatch_options *o)
+{
+    return (struct place_rules){ .output_dir = o->output_dir,
+                                 .sockets = o->sockets,
+                                 .sockets_len = o->sockets_len,
+                                 .allow_exec = o->allow_exec,
+                                 .user = o->user,
+                                 .output = o->output };
+}
+
 struct moonwatch *moonwatch_new(const struct moonwatch_options *options)
 {
     struct moonwatch *m = calloc(1, sizeof *m);
@@ -139,7 +170,12 @@ struct moonwatch *moonwatch_new(const struct moonwatch_options *options)
            options->size < sizeof m->options ? options->size : sizeof m->options);
     m->proc.root = -1;
     m->priority = PRIORITY_NORMAL;
-    if (shelf_new(&m->shelf, on_shelf, m) < 0 || new_crew(m) < 0) {
+    m->rules = rules_of(&m->options);
+    if (new_means(m) < 0 || keeper_new(&m->keeper, &m->rules) < 0 ||
+        shelf_new(&m->shelf, on_shelf, m) < 0 || new_crew(m) < 0) {
+        vault_free(m->vault);
+        signals_free(m->signals);
+        keeper_free(m->keeper);
         shelf_free(m->shelf);
         free(m);
         return NULL;
@@ -574,7 +610,9 @@ static int open_host(struct moonwatch *m, const char *proc)
                    .need = need_here,
                    .figures = figures_here,
                    .timer_start = world_timer_start,
-                   .timer_stop = world_timer_stop },
+                   .timer_stop = world_timer_stop,
+                   .writable_start = world_writable_start,
+                   .writable_stop = world_writable_stop },
         .table_bytes = m->options.table_bytes,
         .boot = event_boot_id(),
         .fd = m->options.output,
@@ -582,6 +620,10 @@ static int open_host(struct moonwatch *m, const char *proc)
         .print_all = m->options.print,
         .settings = &m->settings,
     };
+    const struct crew_script *s; /* one state has one profile: that of who may the most */
+    for (int i = 0; (s = crew_script_at(m->crew, i)); i++)
+        if (s->trusted)
+            host.profile = PROFILE_TRUSTED;
     if (m->only_load) {
         host.world.timer_start = no_timer_start;
         host.world.timer_stop = no_timer_stop;
@@ -757,6 +799,9 @@ void moonwatch_free(struct moonwatch *m)
     shelf_free(m->shelf);
     steward_free(m->steward);
     host_free(m->host);
+    vault_free(m->vault);
+    signals_free(m->signals);
+    keeper_free(m->keeper); /* after all who write: children see the end of their input */
     collector_free(m->collector);
     if (m->proc.root >= 0)
         procfs_close(&m->proc);

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "host/library.h"
 #include "host/needs.h"
+#include "host/sandbox.h"
 
 #include <errno.h>
 #include <lualib.h>
@@ -91,6 +92,9 @@ static int add_traceback(lua_State *L)
         buf_clear(harmless);
         buf_harmless(harmless, text, len);
         text = buf_str(harmless);
+        const char *hint = sandbox_hint(host_of(L), text);
+        if (hint)
+            text = lua_pushfstring(L, "%s%s", text, hint);
     } else {
         text = lua_pushfstring(L, "(the error is a %s)", luaL_typename(L, 1));
     }
@@ -124,6 +128,8 @@ bool host_call(struct host *h, struct policy *policy, int args, int results)
     int base = lua_gettop(L) - args;
     struct policy *outer = h->current;
 
+    if (!outer)
+        sandbox_mark_stack(h);
     lua_rawgeti(L, LUA_REGISTRYINDEX, h->traceback);
     lua_insert(L, base);
     h->current = policy;
@@ -371,6 +377,8 @@ bool host_pressure(struct host *h, double backlog, int64_t now_ns)
 
 void host_timer(struct host *h, int id)
 {
+    if (id == SINKS_TIMER)
+        sinks_tick(h);
     if (id < 0 || id >= h->timers_len || h->timers[id].function_ref == LUA_NOREF)
         return;
     struct timer timer =
@@ -388,6 +396,11 @@ void host_timer(struct host *h, int id)
         host_count_error(h, timer.policy);
 }
 
+void host_writable(struct host *h, int id)
+{
+    sinks_writable(h, id);
+}
+
 void host_finish(struct host *h)
 {
     if (h->storm)
@@ -401,12 +414,14 @@ void host_finish(struct host *h)
         free(handler);
     }
     host_flush(h);
+    sinks_finish(h);
 }
 
 int host_flush(struct host *h)
 {
     if (h->unsettled || h->budget.memory > h->options.memory_bytes / 4 * 3)
         versions_settle(h);
+    sinks_flush(h);
     return output_flush(&h->output);
 }
 
@@ -519,12 +534,17 @@ static int open_state(lua_State *L)
     lua_pushcfunction(L, add_traceback);
     h->traceback = luaL_ref(L, LUA_REGISTRYINDEX);
 
-    luaL_openlibs(L);
+    enum profile profile = h->options.profile;
+    sandbox_open_libraries(L, profile);
     library_open(L);
     where_open(L);
     api_event_open(L);
     lua_newtable(L);
     api_script_open(L);
+    api_match_open(L);
+    api_file_open(L);
+    api_sink_open(L);
+    sandbox_open(L, profile);
     lua_setfield(L, LUA_REGISTRYINDEX, "moonwatch"); /* lua/moonwatch/init.lua takes it from here */
     lua_getglobal(L, "require");
     lua_pushliteral(L, "moonwatch");
@@ -533,7 +553,11 @@ static int open_state(lua_State *L)
     lua_pushliteral(L, "moonwatch.pairs");
     lua_call(L, 1, 1);
     lua_setglobal(L, "pairs");
-    api_require_open(L);
+    if (profile == PROFILE_TRUSTED)
+        api_require_open(L);
+    lua_getglobal(L, "require");
+    lua_pushliteral(L, "moonwatch.sandbox");
+    lua_call(L, 1, 0);
     return 0;
 }
 
@@ -579,6 +603,7 @@ void host_free(struct host *h)
         version_free(h, h->policies);
     if (h->L)
         lua_close(h->L);
+    sinks_free(h);
     tracker_free(h->tracker);
     storm_free(h->storm);
     free(h->storm_box);

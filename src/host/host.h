@@ -17,6 +17,12 @@
 
 struct host; /* opaque */
 
+/* What scripts may do: see sandbox.h. */
+enum profile {
+    PROFILE_POLICY,
+    PROFILE_TRUSTED /* all of LuaJIT: the operator says so, never a script */
+};
+
 /* What the host needs of the world around it. */
 struct host_world {
     void *ctx;
@@ -28,6 +34,10 @@ struct host_world {
     /* Call host_timer(id) after `after` seconds and then each `every` seconds (0: once). */
     void (*timer_start)(void *ctx, int id, double after, double every);
     void (*timer_stop)(void *ctx, int id);
+
+    /* Call host_writable(id) whenever this descriptor can be written to, until stopped. */
+    void (*writable_start)(void *ctx, int id, int fd);
+    void (*writable_stop)(void *ctx, int id);
 
     /* A script called mw.stop(): end the watch soon. */
     void (*stop)(void *ctx);
@@ -68,6 +78,7 @@ struct host_counts {
 
 struct host_options {
     struct host_world world;
+    enum profile profile;
     size_t table_bytes; /* bound of the table of processes */
     uint64_t boot;      /* event_boot_id() of the machine that the events come from */
     int fd;             /* where lines go; borrowed */
@@ -164,8 +175,9 @@ void host_missed(struct host *h, uint64_t records);
  * times a second, also when no record comes. */
 bool host_pressure(struct host *h, double backlog, int64_t now_ns);
 
-/* A timer is due. */
+/* A timer is due; a descriptor can be written to. */
 void host_timer(struct host *h, int id);
+void host_writable(struct host *h, int id);
 
 /* End a storm that lasts; run all functions given to mw.at_exit, once. */
 void host_finish(struct host *h);

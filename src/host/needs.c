@@ -362,7 +362,7 @@ static uint64_t of_word(const char *name, size_t len)
     return needs_of_name(name, len);
 }
 
-/* mw.emit or mw.json */
+/* mw.emit, mw.json, or emit of a sink */
 static void take_output(struct reading *r)
 {
     struct token t = argument(r->reader);
@@ -376,7 +376,8 @@ static void take_name(struct reading *r, const struct token *t)
 {
     if (is_name(t, "function"))
         note_parameters(r->reader, &r->parameters);
-    else if ((is_name(t, "emit") || is_name(t, "json")) && is_symbol(&r->before, '.'))
+    else if ((is_name(t, "emit") || is_name(t, "json")) &&
+             (is_symbol(&r->before, '.') || is_symbol(&r->before, ':')))
         take_output(r);
     else if ((is_name(t, "pairs") || is_name(t, "next")) && walks_event(r->reader, &r->parameters))
         r->needs = NEEDS_ALL;

@@ -17,6 +17,13 @@
 enum request_kind {
     REQUEST_PROBE, /* struct request_probe: the rows of answers_read */
     REQUEST_FILE,  /* struct request_file and a name: a file beside a script */
+    REQUEST_STORE_OPEN,    /* struct request_store and two names: a descriptor to append to */
+    REQUEST_STORE_COMPACT, /* the same: one that takes its place */
+    REQUEST_SIGNAL,        /* struct request_signal and a name */
+    REQUEST_SINK_OPEN,  /* struct request_sink and a spec: these four are those of sink/keeper.h */
+    REQUEST_SINK_ADOPT, /* struct request_sink */
+    REQUEST_SINK_TEND,
+    REQUEST_SINK_CLOSE,
     REQUESTS
 };
 
@@ -32,6 +39,32 @@ struct request_file {
     uint64_t known; /* hash of the text that the asker has, 0: none */
     uint32_t script;
     uint32_t module; /* 1: its code is run: a change of it reloads the script */
+};
+
+/* Followed by the name of the script and that of the store, each with its NUL. A refusal is a
+ * struct request_refusal and a sentence without NUL, in an answer that went well. */
+struct request_store {
+    uint32_t script;
+};
+
+/* Followed by the name of the script with its NUL. The answer is empty when it was sent, else a
+ * refusal. */
+struct request_signal {
+    int64_t starttime; /* as in request_probe, but never -1 */
+    int32_t pid;
+    int32_t signal;
+    uint32_t script;
+    uint32_t unused;
+};
+
+struct request_refusal {
+    int32_t error; /* -errno */
+};
+
+/* The answer is a struct keeper_answer, and to ADOPT a spec after it. */
+struct request_sink {
+    uint64_t life; /* of the asker, see struct keeper_asker */
+    uint32_t id, what;
 };
 
 #define REQUEST_MAX ((size_t)256 * 1024) /* bytes of a question */

@@ -6,6 +6,7 @@
 
 #include "host/budget.h"
 #include "host/host.h"
+#include "host/sinks.h"
 #include "host/source.h"
 #include "host/storm.h"
 #include "host/tally.h"
@@ -88,12 +89,14 @@ struct host {
         size_t len;
     } loading;
 
+    struct sinks sinks;
     struct storm *storm;         /* owned; NULL until a script wants sums */
     struct event_box *storm_box; /* owned; goes with it */
     int64_t time_ns, mono_ns;    /* of the last event */
 
     struct policy *current;    /* whose code runs; NULL between calls */
     const struct event *event; /* being delivered, or NULL */
+    const char *stack;         /* where the outermost call of a script began, see sandbox.h */
     int traceback;             /* registry reference of the message handler */
 
     struct event_box box; /* for records made here */
@@ -162,6 +165,9 @@ bool api_process_push(lua_State *L, tracker_ref ref);
 /* The table of methods that events and processes share.  [-0, +1, -] */
 void api_event_push_methods(lua_State *L);
 
+/* { ["process.executable"] = "exe", Image = "exe", ... } for ev:get().  [-0, +1, m] */
+void api_event_push_aliases(lua_State *L);
+
 /* A record from an event's or a process's table, with what the script changed. False when the value
  * is no such table.  [-0, +0, m] */
 bool api_event_record(lua_State *L, int index, struct event_box *box);
@@ -188,13 +194,42 @@ void api_require_open(lua_State *L);
 /* Put ev:fds() and the like into the table of methods on top of the stack.  [-0, +0, m] */
 void api_topics_open(lua_State *L);
 
+/* --- api/sink.c -------------------------------------------------------------------------- */
+
+/* Put `sink` into the table on top of the stack.  [-0, +0, m] */
+void api_sink_open(lua_State *L);
+
+/* Send to the sink at `index`, or each of the list there.  [-0, +0, e] */
+void api_sink_event(lua_State *L, int index, const struct event *ev,
+                    const struct output_context *context, const struct json_alert *alert);
+void api_sink_text(lua_State *L, int index, const char *text, size_t len, bool is_json);
+
 /* --- api/script.c ------------------------------------------------------------------------ */
 
 /* Write one event to the output, with its parent and depth.  */
 void api_write_event(struct host *h, const struct event *ev);
 
+/* Write the value at 1 to the sinks at 2, to the output when there is nothing at 2.  [-0, +0, e] */
+void api_emit_to(lua_State *L);
+
 /* Put script, where, alert, emit ... into the table on top of the stack.  [-0, +0, m] */
 void api_script_open(lua_State *L);
+
+/* --- api/persist.c, api/kill.c ------------------------------------------------------------ */
+
+/* Put persist, and kill, stop and cont, into the table on top of the stack.  [-0, +0, m] */
+void api_persist_open(lua_State *L);
+void api_kill_open(lua_State *L);
+
+/* --- api/match.c ------------------------------------------------------------------------- */
+
+/* Put match into the table of `mw` on top of the stack.  [-0, +0, m] */
+void api_match_open(lua_State *L);
+
+/* --- api/file.c -------------------------------------------------------------------------- */
+
+/* Put _values into the table of `mw` on top of the stack.  [-0, +0, m] */
+void api_file_open(lua_State *L);
 
 /* --- api/json.c -------------------------------------------------------------------------- */
 

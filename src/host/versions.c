@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "host/needs.h"
+#include "host/sandbox.h"
 #include "host/weigh.h"
 
 #include <errno.h>
@@ -56,6 +57,7 @@ static void strip(struct host *h, struct policy *policy)
         remove_handlers(h, &h->handlers[kind], policy);
     remove_handlers(h, &h->at_exit, policy);
     remove_timers(h, policy);
+    sinks_release(h, policy);
     luaL_unref(h->L, LUA_REGISTRYINDEX, policy->env);
     luaL_unref(h->L, LUA_REGISTRYINDEX, policy->script_ref);
     luaL_unref(h->L, LUA_REGISTRYINDEX, policy->state_ref);
@@ -118,13 +120,11 @@ struct policy *version_new(struct host *h, uint32_t id, const char *chunk)
     if (h->next_id <= id)
         h->next_id = id + 1;
 
-    lua_State *L = h->L;
-    lua_newtable(L); /* its environment: reads fall through to the globals, writes stay */
-    lua_newtable(L);
-    lua_pushvalue(L, LUA_GLOBALSINDEX);
-    lua_setfield(L, -2, "__index");
-    lua_setmetatable(L, -2);
-    policy->env = luaL_ref(L, LUA_REGISTRYINDEX);
+    policy->env = sandbox_env(h, chunk);
+    if (policy->env == LUA_NOREF) {
+        version_free(h, policy);
+        return NULL;
+    }
     return policy;
 }
 

@@ -3,12 +3,11 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "host/confine.h"
 #include "host/world.h"
 
 #include <errno.h>
 #include <ev.h>
-#include <grp.h>
-#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,6 +31,8 @@
  * ring is full makes the next gap: so not then, or once a second at most. */
 #define RETELL_BELOW    0.5 /* of the ring */
 #define RETELL_EVERY_NS NS_PER_SECOND
+
+#define MEMORY_BESIDES ((size_t)512 << 20) /* what no budget counts may map so much */
 
 struct worker {
     const struct worker_options *options;
@@ -93,30 +94,6 @@ static void close_others(int *keep, size_t n)
             from = keep[i] + 1;
     }
     syscall(SYS_close_range, from, ~0U, 0);
-}
-
-/* 0, or -errno with one sentence in `why`. */
-static int become(const char *name, char *why, size_t cap)
-{
-    if (name && geteuid() == 0) {
-        const struct passwd *user = getpwnam(name);
-        if (!user) {
-            snprintf(why, cap, "there is no user '%s': create it, or name another with --user",
-                     name);
-            return -ENOENT;
-        }
-        gid_t gid = user->pw_gid;
-        uid_t uid = user->pw_uid;
-        if (setgroups(0, NULL) || setresgid(gid, gid, gid) || setresuid(uid, uid, uid)) {
-            snprintf(why, cap, "cannot become user '%s': %s", name, strerror(errno));
-            return -errno;
-        }
-    }
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)) {
-        snprintf(why, cap, "cannot give up privileges: %s", strerror(errno));
-        return -errno;
-    }
-    return 0;
 }
 
 /* --- the world of the host ------------------------------------------------------------------ */
@@ -276,12 +253,27 @@ static char *map_text(int fd, size_t len)
     return text == MAP_FAILED ? NULL : text;
 }
 
+/* A new version may have given itself another name. */
+static void add_figures(struct worker_message *message)
+{
+    int n = host_scripts(worker.host, NULL, 0);
+    struct host_script *scripts = calloc((size_t)n + 1, sizeof *scripts);
+    if (!scripts)
+        return;
+    host_scripts(worker.host, scripts, n);
+    for (int i = 0; i < n; i++)
+        if (scripts[i].id == message->id && !scripts[i].shadow)
+            message->script = scripts[i];
+    free(scripts);
+}
+
 static void say_loaded(const struct worker_order *order, int error, int64_t took_ns)
 {
     struct worker_message message = {
         .say = WORKER_LOADED,
         .id = order->id,
         .generation = order->generation,
+        .shadow = order->shadow,
         .error = error,
         .took_ns = took_ns,
         .kinds = host_kinds(worker.host),
@@ -290,6 +282,7 @@ static void say_loaded(const struct worker_order *order, int error, int64_t took
     };
     if (error)
         snprintf(message.text, sizeof message.text, "%s", host_error(worker.host));
+    add_figures(&message);
     say(&message);
 }
 
@@ -309,7 +302,11 @@ static void load(const struct worker_order *order, const char *text)
 static void unload(const struct worker_order *order)
 {
     host_unload(worker.host, order->id);
-    say_loaded(order, 0, 0);
+    say(&(struct worker_message){ .say = WORKER_UNLOADED,
+                                  .id = order->id,
+                                  .kinds = host_kinds(worker.host),
+                                  .threads = host_threads(worker.host),
+                                  .needs = host_needs(worker.host) });
 }
 
 static void say_answer(int error, const char *text, size_t len)
@@ -508,8 +505,6 @@ int worker_run(const struct worker_options *options)
         return fail("cannot map the ring for reading", 0);
     ring_reader_resume(options->ring, options->reader);
     close_others(keep, sizeof keep / sizeof *keep);
-    if (become(options->user, why, sizeof why) < 0)
-        return fail(why, 0);
 
     worker.loop = ev_loop_new(EVFLAG_AUTO);
     worker.world.loop = worker.loop;
@@ -521,13 +516,20 @@ int worker_run(const struct worker_options *options)
                                       .off = off,
                                       .figures = figures,
                                       .timer_start = world_timer_start,
-                                      .timer_stop = world_timer_stop };
+                                      .timer_stop = world_timer_stop,
+                                      .writable_start = world_writable_start,
+                                      .writable_stop = world_writable_stop };
     host.marks = ring_words(options->ring, options->reader);
     if (!worker.loop || host_new(&worker.host, &host) < 0)
         return fail("not enough memory for the script host", 0);
     worker.world.host = worker.host;
     if (options->know)
         options->know(options->know_ctx, know, worker.host);
+    struct confine_options walls = { .profile = host.profile, .user = options->user };
+    if (host.memory_bytes) /* a table that grows is there twice for a while */
+        walls.memory_bytes = host.table_bytes + 2 * host.memory_bytes + MEMORY_BESIDES;
+    if (confine(&walls, why, sizeof why) < 0)
+        return fail(why, 0);
     if (start_ticking(host.soft_ns) < 0)
         return fail("cannot set the timer of the scripts' budgets", 0);
     if (worker_load(worker.host, options->scripts, options->scripts_len, &wrong) < 0)

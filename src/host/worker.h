@@ -36,8 +36,9 @@ enum worker_say {
     WORKER_MISSED, /* before these: records that it missed in all, memory that it holds */
     WORKER_REPORTED, /* after these, when the parent asked for them */
     WORKER_NEEDS,  /* a script looked at more than was known: needs is set */
-    WORKER_LOADED, /* answers DO_LOAD and DO_UNLOAD: id, generation, error and its text, took_ns; and
-                      what all want now */
+    WORKER_LOADED, /* answers DO_LOAD: id, generation, error and its text, took_ns, script; and what
+                      all want now */
+    WORKER_UNLOADED, /* answers DO_UNLOAD: id; and what all want now */
     WORKER_OFF,    /* a script (id) was switched off: text */
     WORKER_BUSY,   /* a call takes long: watch us */
     WORKER_ANSWER, /* answers DO_COMPARE and DO_EVAL: error, text, in pieces while `more` */
@@ -50,12 +51,12 @@ struct worker_message {
     uint32_t kinds;
     uint32_t threads;
     int32_t error; /* STOP: errno of the output, or 0; LOADED, ANSWER: -errno, or 0 */
-    uint32_t id, generation, more, jit;
+    uint32_t id, generation, shadow, more, jit;
     uint64_t missed;
     uint64_t memory_bytes;
     uint64_t needs; /* as host_needs has them */
     int64_t took_ns;
-    struct host_script script;
+    struct host_script script; /* SCRIPT, LOADED */
     char text[WORKER_TEXT];
 };
 

@@ -503,6 +503,12 @@ static void put_command(struct line *l, const struct event *ev, const struct eve
     line_text(l, "]");
 }
 
+void view_command(struct buf *out, const struct event *ev)
+{
+    struct line l = line_begin(out, 0, false);
+    put_command(&l, ev, NULL);
+}
+
 /* --- events ----------------------------------------------------------------------------- */
 
 /* What stands behind the columns, and the colour of the kind. */

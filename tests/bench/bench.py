@@ -495,7 +495,7 @@ class Bench(Figures):
             self.note("host figures left out: `make benches` builds what they need")
             return
         say("host")
-        out = subprocess.run([programs[0], "3" if self.form == "quick" else "5"],
+        out = subprocess.run([programs[0], "2" if self.form == "quick" else "5"],
                              check=True, stdout=subprocess.PIPE, text=True).stdout
         for line in out.splitlines():
             name, *numbers = line.split()

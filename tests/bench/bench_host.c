@@ -1,19 +1,23 @@
 /* bench_host.c - what the parts behind the socket cost: an event to scripts, a record through the
  * ring, a process through the table.
  *
- *   bench_host [RUNS]
+ *   bench_host [RUNS [NAME]]    NAME: only this figure, or those that begin so when it ends in '-'
  *
  * Feeds made-up exec records of 8192 processes, each with a parent, all different. Prints one line
- * for each figure: NAME MEDIAN MIN MAX, in nanoseconds of CPU time (of wall time for two threads). */
+ * for each figure: NAME MEDIAN MIN MAX, in nanoseconds of CPU time (of wall time for two threads);
+ * for pause-* the median, p99 and p99.99 of single events in nanoseconds of wall time, for gc-* the
+ * percentage of the time. "interpreted" is the policy profile, in which nothing is compiled. */
 #include "base/buf.h"
 #include "base/clock.h"
 #include "collect/tracker.h"
-#include "host/host.h"
+#include "host/state.h"
 #include "ring/ring.h"
+#include "sink/store.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <luajit.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdarg.h>
@@ -28,6 +32,14 @@
 
 static struct event *forks[PROCESSES], *execs[PROCESSES], *exits[PROCESSES], *parents[PARENTS];
 static int runs = 5;
+static const char *only = "";
+
+static bool wanted(const char *name)
+{
+    size_t len = strlen(only);
+    bool part = !len || only[len - 1] == '-';
+    return part ? !strncmp(name, only, len) : !strcmp(name, only);
+}
 
 /* --- records ------------------------------------------------------------------------------ */
 
@@ -162,7 +174,7 @@ static void no_stop(void *ctx)
     (void)ctx;
 }
 
-static struct host *new_host(const char *script, int scripts)
+static struct host *new_host(const char *script, int scripts, bool compiled)
 {
     struct host_options options = {
         .world = { .timer_start = no_timer, .timer_stop = no_timer_stop,
@@ -173,6 +185,8 @@ static struct host *new_host(const char *script, int scripts)
     struct host *h;
     if (host_new(&h, &options))
         exit(1);
+    if (!compiled)
+        luaJIT_setmode(h->L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_OFF);
     for (int i = 0; i < scripts; i++)
         if (host_load(h, "=bench", script, strlen(script))) {
             fprintf(stderr, "bench_host: %s\n", host_error(h));
@@ -185,11 +199,15 @@ static struct host *new_host(const char *script, int scripts)
     return h;
 }
 
-static void measure_host(const char *name, const char *script, int scripts, int laps)
+static void measure_script(const char *name, const char *script, int scripts, int laps,
+                           bool compiled)
 {
     double ns[RUNS_MAX];
     char title[64];
-    struct host *h = new_host(script, scripts);
+    snprintf(title, sizeof title, "%s-%s%d", name, compiled ? "" : "interpreted-", scripts);
+    if (!wanted(title))
+        return;
+    struct host *h = new_host(script, scripts, compiled);
 
     for (int i = 0; i < PROCESSES; i++) /* warm: traces are compiled, strings interned */
         host_event(h, execs[i]);
@@ -201,8 +219,139 @@ static void measure_host(const char *name, const char *script, int scripts, int 
         ns[run] = (double)(clock_cpu_ns() - began) / laps / PROCESSES;
     }
     host_free(h);
-    snprintf(title, sizeof title, "%s-%d", name, scripts);
     print(title, ns);
+}
+
+static void measure_host(const char *name, const char *script, int scripts, int laps)
+{
+    if (scripts)
+        measure_script(name, script, scripts, laps, false);
+    measure_script(name, script, scripts, laps, true);
+}
+
+/* --- the garbage collector ---------------------------------------------------------------- */
+
+/* The touching script, with this many tables that live on. */
+static const char *with_live_entries(int live)
+{
+    static char text[sizeof touch_script + 100];
+    snprintf(text, sizeof text, "local live = {} for i = 1, %d do live[i] = { n = i } end\n%s", live,
+             touch_script);
+    return text;
+}
+
+/* How long single events take: the collector works a step at a time within them. */
+static void measure_pauses(int live, bool compiled)
+{
+    int n = runs < 5 ? 100000 : 300000;
+    if (!wanted("pause-"))
+        return;
+    double *ns = calloc((size_t)n, sizeof *ns);
+    struct host *h = new_host(with_live_entries(live), 1, compiled);
+    if (!ns)
+        exit(1);
+    for (int i = 0; i < PROCESSES; i++)
+        host_event(h, execs[i]);
+    for (int i = 0; i < n; i++) {
+        int64_t began = clock_mono_ns();
+        host_event(h, execs[i % PROCESSES]);
+        ns[i] = (double)(clock_mono_ns() - began);
+    }
+    qsort(ns, (size_t)n, sizeof *ns, by_size);
+    printf("pause-%s%d %.0f %.0f %.0f\n", compiled ? "" : "interpreted-", live, ns[n / 2],
+           ns[n / 100 * 99], ns[n / 10000 * 9999]);
+    fflush(stdout);
+    free(ns);
+    host_free(h);
+}
+
+/* Whole cycles by hand, each when the heap has doubled, as the collector does it step by step:
+ * its steps cannot be timed from outside. */
+static double gc_percent(struct host *h)
+{
+    int64_t collecting = 0, began = clock_cpu_ns();
+    lua_gc(h->L, LUA_GCCOLLECT, 0);
+    int live_kib = lua_gc(h->L, LUA_GCCOUNT, 0);
+    int64_t before = clock_cpu_ns() - began;
+    for (int i = 0, cycles = 0; i < 4 * PROCESSES || cycles < 2; i++) {
+        lua_gc(h->L, LUA_GCSTOP, 0);
+        host_event(h, execs[i % PROCESSES]);
+        if (lua_gc(h->L, LUA_GCCOUNT, 0) < 2 * live_kib)
+            continue;
+        int64_t from = clock_cpu_ns();
+        lua_gc(h->L, LUA_GCCOLLECT, 0);
+        collecting += clock_cpu_ns() - from;
+        cycles++;
+    }
+    return 100.0 * (double)collecting / (double)(clock_cpu_ns() - began - before);
+}
+
+static void measure_gc(int live, bool compiled)
+{
+    double percent[RUNS_MAX];
+    if (!wanted("gc-"))
+        return;
+    struct host *h = new_host(with_live_entries(live), 1, compiled);
+    for (int run = 0; run < runs; run++)
+        percent[run] = gc_percent(h);
+    host_free(h);
+    qsort(percent, (size_t)runs, sizeof *percent, by_size);
+    printf("gc-%s%d %.1f %.1f %.1f\n", compiled ? "" : "interpreted-", live, percent[runs / 2],
+           percent[0], percent[runs - 1]);
+    fflush(stdout);
+}
+
+/* --- what surrounds a call ---------------------------------------------------------------- */
+
+/* The marks for who watches from outside, and the clock for a sample of the calls. */
+static void measure_budget(void)
+{
+    enum { CALLS = 1000000 };
+    double ns[RUNS_MAX];
+    struct budget budget;
+    struct tally times = { 0 };
+    budget_init(&budget, NULL, 50000000, 0);
+    for (int run = 0; run < runs; run++) {
+        int64_t began = clock_cpu_ns();
+        for (int i = 0; i < CALLS; i++) {
+            int64_t from = i % 8 ? 0 : clock_mono_ns();
+            budget_served(&budget, 1);
+            budget_begin(&budget, 1);
+            budget_end(&budget);
+            if (from)
+                tally_add(&times, clock_mono_ns() - from);
+        }
+        ns[run] = (double)(clock_cpu_ns() - began) / CALLS;
+    }
+    print("budget-call", ns);
+}
+
+/* --- what scripts keep -------------------------------------------------------------------- */
+
+static void measure_store(void)
+{
+    enum { PUTS = 2000 };
+    double ns[RUNS_MAX];
+    struct buf why = { 0 };
+    char path[] = "/tmp/moonwatch-bench-XXXXXX", file[STORE_FILE], value[80] = "";
+    size_t cut;
+    int dir = mkdtemp(path) ? open(path, O_RDONLY | O_DIRECTORY) : -1;
+    struct store store = { .fd = store_open(dir, "bench", "put", &cut, &why), .most = 1 << 20 };
+    for (int run = 0; run < runs; run++) {
+        int64_t began = clock_cpu_ns();
+        for (int i = 0; i < PUTS; i++)
+            if (store_put(&store, (char *)&i, sizeof i, value, sizeof value,
+                          run ? store_cost(sizeof i, sizeof value) : 0) < 0)
+                exit(1);
+        ns[run] = (double)(clock_cpu_ns() - began) / PUTS;
+    }
+    print("store-put", ns);
+    close(store.fd);
+    store_file_name("bench", "put", file);
+    unlinkat(dir, file, 0);
+    close(dir);
+    rmdir(path);
+    buf_free(&why);
 }
 
 /* --- an event that is added up in a storm ------------------------------------------------- */
@@ -218,7 +367,7 @@ static const char storm_script[] =
 static void measure_storm(void)
 {
     double ns[RUNS_MAX];
-    struct host *h = new_host(storm_script, 1);
+    struct host *h = new_host(storm_script, 1, true);
 
     host_pressure(h, 1, clock_mono_ns());
     for (int run = -1; run < runs; run++) {
@@ -339,6 +488,8 @@ int main(int argc, char **argv)
 {
     if (argc > 1)
         runs = atoi(argv[1]);
+    if (argc > 2)
+        only = argv[2];
     if (runs < 1 || runs > RUNS_MAX)
         return 2;
     make_records();
@@ -349,9 +500,19 @@ int main(int argc, char **argv)
     measure_host("touch", touch_script, 1, 8);
     measure_host("touch", touch_script, 10, 4);
     measure_host("touch", touch_script, 100, 1);
-    measure_storm();
-    measure_ring();
-    measure_ring_threads();
-    measure_tracker();
+    static const int lives[] = { 0, 10000, 100000 };
+    for (int i = 0; i < 6; i++)
+        measure_pauses(lives[i / 2], i % 2);
+    for (int i = 0; i < 6; i++)
+        measure_gc(lives[i / 2], i % 2);
+    static void (*const others[])(void) = { measure_budget,       measure_store,
+                                            measure_storm,        measure_ring,
+                                            measure_ring_threads, measure_tracker };
+    static const char *const names[] = { "budget-call", "store-put",
+                                         "storm-summed-event", "ring-same-thread",
+                                         "ring-two-threads", "tracker-lifecycle" };
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        if (wanted(names[i]))
+            others[i]();
     return 0;
 }

@@ -203,31 +203,67 @@ class Figures:
         r.table("Slowdown of the storm itself", ["Wall time of the storm divided by its processes."],
                 ["", "µs a process", "x no monitor"], rows)
 
-    # From measurements of bare LuaJIT tables, without a process table behind them.
+    # The bar: from measurements of bare LuaJIT tables, without a process table behind them.
     REFERENCE = {"filter-1": 2051, "filter-10": 2692, "filter-100": 11178,
-                 "touch-1": 2508, "touch-10": 6788, "touch-100": 56761, "json": 1260}
+                 "touch-1": 2508, "touch-10": 6788, "touch-100": 56761, "json": 1260,
+                 "filter-interpreted-1": 2085, "filter-interpreted-10": 2491,
+                 "touch-interpreted-1": 2534,
+                 "pause-0": (1500, 14000, 90000), "pause-10000": (1900, 39000, 221000),
+                 "pause-100000": (2500, 44000, 379000)}
+
+    def host_cell(self, name):
+        if name not in self.host:
+            return "-"
+        return "%.0f (%.0f–%.0f)" % tuple(self.host[name])
 
     def report_host(self, r):
         names = [("no script: the process table alone", "filter-0"),
-                 ("1 script, three tests", "filter-1"), ("10 scripts, three tests", "filter-10"),
-                 ("100 scripts, three tests", "filter-100"),
-                 ("1 script, every field, args, parent", "touch-1"),
-                 ("10 scripts, every field, args, parent", "touch-10"),
-                 ("100 scripts, every field, args, parent", "touch-100"),
                  ("exec as JSON, with its parent", "json"),
+                 ("what surrounds each call of a script: marks, clock", "budget-call"),
+                 ("p:set() into the file of mw.persist: its part in C", "store-put"),
                  ("ring: write and read, one thread", "ring-same-thread"),
                  ("ring: two threads, wall time", "ring-two-threads"),
                  ("process table: fork + exec + exit", "tracker-lifecycle")]
-        rows = []
-        for title, name in names:
-            if name not in self.host:
-                continue
-            middle, low, high = self.host[name]
-            rows.append([title, "%.0f (%.0f–%.0f)" % (middle, low, high),
-                         str(self.REFERENCE.get(name, ""))])
+        rows = [[title, self.host_cell(name), str(self.REFERENCE.get(name, ""))]
+                for title, name in names if name in self.host]
         r.table("Behind the socket, ns for one exec record",
-                ["Made-up execs of 8192 processes. The reference has 20 fields, and no process table."],
-                ["", "ns", "reference"], rows)
+                ["Made-up execs of 8192 processes."], ["", "ns", "bar"], rows)
+        self.report_scripts(r)
+        self.report_collector(r)
+
+    def report_scripts(self, r):
+        """The policy profile compiles nothing, the trusted one does."""
+        rows = []
+        for load, what in (("filter", "three tests"), ("touch", "every field, args, parent")):
+            for count in (1, 10, 100):
+                policy, trusted = "%s-interpreted-%d" % (load, count), "%s-%d" % (load, count)
+                rows.append(["%d script%s, %s" % (count, "s"[:count > 1], what),
+                             self.host_cell(policy), str(self.REFERENCE.get(policy, "")),
+                             self.host_cell(trusted), str(self.REFERENCE.get(trusted, ""))])
+        r.table("An exec to scripts, ns",
+                ["Process table, event table and handlers. The bar has 20 fields and no process table."],
+                ["", "policy", "bar", "trusted", "bar"], rows)
+
+    def report_collector(self, r):
+        """Pauses and share of Lua's garbage collector."""
+        def microseconds(figures):
+            return " / ".join("%.1f" % (ns / 1e3) for ns in figures) if figures else "-"
+
+        def share(name):
+            return "%.0f %%" % self.host[name][0] if name in self.host else "-"
+
+        rows = []
+        for live in (0, 10000, 100000):
+            policy, trusted = "interpreted-%d" % live, "%d" % live
+            rows.append(["{:,}".format(live), microseconds(self.host.get("pause-" + policy)),
+                         microseconds(self.host.get("pause-" + trusted)),
+                         microseconds(self.REFERENCE["pause-" + trusted]),
+                         share("gc-" + policy), share("gc-" + trusted)])
+        r.table("The garbage collector",
+                ["One script that touches every field, and so many tables that live on. One event, p50 /",
+                 "p99 / p99.99 in µs of wall time; and the share of the time for the collector's cycles."],
+                ["live tables", "policy", "trusted", "bar (trusted)", "share, policy", "share, trusted"],
+                rows)
 
     def report_idle(self, r):
         def cell(figures, name, form):

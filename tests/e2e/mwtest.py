@@ -305,19 +305,21 @@ class Watch:
 
     Without `scripts` (texts, or a path each) and `lines` (-e) it tells of everything. With them, a
     line of our own joins in, so that markers are told of too: whole events, for which everything is
-    read. With `frugal` it looks at nothing but args."""
+    read. `trusted` are scripts that may do anything, in a process of their own. With `frugal` it looks at nothing but args."""
 
-    def __init__(self, *options, scripts=(), lines=(), env=None, ready=True, stdout=None,
+    def __init__(self, *options, scripts=(), trusted=(), lines=(), env=None, ready=True, stdout=None,
                  frugal=False, **popen):
         self.lines, self.errors, self.events, self.invalid = [], [], [], []
         self._change = threading.Condition()
         self._markers = 0
         command = [MOONWATCH]
-        if scripts or lines:
+        if scripts or lines or trusted:
             action = " => print(args[1], args[2])" if frugal else ""
             command += ["run", *options, "-e", f'exec: args and args[2] == "{MARKER}"{action}']
             for line in lines:
                 command += ["-e", line]
+            for script in trusted:
+                command += ["--trusted", self._path(script)]
             command += [self._path(s) for s in scripts]
         else:
             command += options
@@ -476,13 +478,16 @@ class Watch:
 
     # --- the process
 
+    def workers(self):
+        """pids of the processes in which scripts run, in the order in which they were started."""
+        with open(f"/proc/{self.pid}/task/{self.pid}/children") as file:
+            return [int(pid) for pid in file.read().split()]
+
     def worker(self):
-        """pid of the process in which the scripts run."""
-        path = f"/proc/{self.pid}/task/{self.pid}/children"
-        with open(path) as file:
-            children = file.read().split()
+        """pid of the one in which they all do."""
+        children = self.workers()
         check(len(children) == 1, f"one worker expected, found {children}")
-        return int(children[0])
+        return children[0]
 
 
 # --- events ------------------------------------------------------------------------------------

@@ -279,7 +279,8 @@ def script_error():
         w.stop()
         errors = w.stderr()
         equal(errors.count("on purpose: act"), 1, "messages")
-        check(re.search(r"^moonwatch: bad: \S+\.lua:3: on purpose: act\nstack traceback:\n(\t.*\n)+", errors, re.M),
+        check(re.search(r"^moonwatch: bad: \S+\.lua:3: on purpose: act\n"
+                        r"\t3 \|   error\(\"on purpose: \" \.\. ev\.comm\)\nstack traceback:\n(\t.*\n)+", errors, re.M),
               errors)
         check("moonwatch: bad: 3 events, 0 alerts, 3 errors\n" in errors, errors)
         check("moonwatch: good: 3 events, 0 alerts, 0 errors\n" in errors, errors)

@@ -127,7 +127,7 @@ def metrics():
     os.chmod(directory, 0o777)
     path = os.path.join(directory, "moonwatch.prom")
     env = {"MOONWATCH_METRICS": path, "MOONWATCH_METRICS_EVERY": "20ms"}
-    with Watch("--text", scripts=[os.path.join(ROOT, "examples/metrics.lua")], env=env) as w:
+    with Watch("--text", trusted=[os.path.join(ROOT, "examples/metrics.lua")], env=env) as w:
         until = time.monotonic() + DEADLINE
         while not os.path.exists(path):
             check(time.monotonic() < until, f"no file: {w.stderr()}")

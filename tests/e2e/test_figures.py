@@ -101,8 +101,9 @@ def hanging():
         subprocess.run(["act", "hang", "exit:0"], executable=helper("act"), check=True)
         os.kill(w.pid, signal.SIGUSR1)
         w.wait_error(" lost (proved)")
-        os.kill(w.worker(), signal.SIGKILL)
-        equal(w.ended(), 1, "status")
+        w.wait_error("over its budget")
+        w.marker()
+        equal(w.stop(), 0, "status")
 
 
 @test("while a slow script misses records, SIGUSR1 says how many")

@@ -99,9 +99,8 @@ def declared():
         equal(f.start()[1:], [SOURCE, UNASKED], "cwd declared")
     with Frugal(show, options='needs = "all",') as f:
         check(UNASKED not in f.start(), "all declared")
-    module = scratch_file("needsmodule.lua", "return function(ev) return ev.cwd end\n")
-    path = f'package.path = "{os.path.dirname(module)}/?.lua" require "needsmodule"\n'
-    with Frugal(show, before=HIDDEN + path) as f:
+    scratch_file("needsmodule.lua", "return function(ev) return ev.cwd end\n")
+    with Frugal(show, before=HIDDEN + 'require "needsmodule"\n') as f:
         equal(f.start()[1:], [SOURCE, UNASKED], "cwd in a module")
 
 

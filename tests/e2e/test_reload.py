@@ -16,7 +16,7 @@ local seen = 0
 return mw.script { name = "NAME", on = { exec = function(ev)
   if ev.args and ev.args[2] == "moonwatch-e2e-probe" then
     seen = seen + 1
-    mw.emit { by = "NAME", version = VERSION, probe = ev.args[3], seen = seen }
+    mw.emit { by = "NAME", version = VERSION, probe = ev.args[3], seen = seen, seq = ev.seq }
   end
 end } }
 """
@@ -95,20 +95,21 @@ def saved():
 @test("a version that does not load is told with file and line, and the one before goes on")
 def broken():
     place = Place(a=probe("a", 1))
-    wrong = [("return mw.script {", r":1: "),
-             ("\n\nlocal x = nil + 1\n", r":3: attempt to perform arithmetic"),
-             ("return 1", r""),
-             ("", r"")]
+    path = place.file("a")
+    wrong = [("return mw.script {", f"{path}:1: unexpected symbol"),
+             ("\n\nlocal x = nil + 1\n", f"{path}:3: attempt to perform arithmetic"),
+             ("return 1", "it calls no mw.script"),
+             ("", "it calls no mw.script")]
     with Watch("--json", scripts=[place.path]) as w:
         for number, (text, message) in enumerate(wrong):
             before = len(w.errors)
             place.write("a", text)
-            w.wait(lambda: re.search(rf"moonwatch: a: .*{re.escape(place.file('a'))}{message}[^;]*; "
+            w.wait(lambda: re.search(f"moonwatch: a: {re.escape(message)}[^;]*; "
                                      "the version from before goes on",
-                                     "".join(w.errors[before:]), re.S), f"the message of {text!r}")
+                                     "".join(w.errors[before:])), f"the message of {text!r}")
             equal(probed(w), [("a", 1)], f"after {text!r}")
         before = len(w.errors)
-        os.utime(place.file("a"))
+        os.utime(path)
         place.write("b", probe("b", 1))
         w.wait_error("b")
         equal([e for e in w.errors[before:] if " a: " in e], [], "told again without a change")
@@ -126,12 +127,48 @@ def until(w, wanted):
         check(time.monotonic() < end, f"found {now}, wanted {wanted}")
 
 
+@test("a version that never ends its loading is stopped, and no event is missed meanwhile")
+def endless():
+    place = Place(a=probe("a", 1))
+    with Watch("--json", scripts=[place.path]) as w:
+        equal(probed(w), [("a", 1)], "at first")
+        place.write("a", "while true do end")
+        stopped = re.compile("moonwatch: a: .*; the version from before goes on", re.S)
+        names = []
+        end = time.monotonic() + DEADLINE
+        while not stopped.search(w.stderr()):
+            check(time.monotonic() < end, f"it was not stopped: {w.stderr()}")
+            names.append(do_probe())
+        names += [do_probe() for _ in range(20)]
+        w.marker()
+        seen = [(e["probe"], e["version"]) for e in w.events if e.get("probe") in names]
+        equal(seen, [(name, 1) for name in names], "execs that were told")
+
+
+@test("in one process scripts are reloaded too")
+def in_one():
+    place = Place(a=probe("a", 1))
+    with Watch("--json", "--single", scripts=[place.path]) as w:
+        equal(probed(w), [("a", 1)], "at first")
+        place.write("a", probe("a", 2))
+        reloaded(w, "a", 2)
+        place.write("a", "return mw.script {")
+        w.wait_error("the version from before goes on")
+        place.write("b", probe("b", 1))
+        w.wait_error("moonwatch: loaded b in ")
+        equal(probed(w), [("a", 2), ("b", 1)], "after both")
+        os.unlink(place.file("a"))
+        until(w, [("b", 1)])
+        equal(w.stop(), 0, "status")
+
+
 @test("scripts come and go with their files, and one that was renamed is not told twice")
 def come_and_go():
     place = Place(a=probe("a", 1))
     with Watch("--json", scripts=[place.path]) as w:
         place.swap("b", probe("b", 1))
-        until(w, [("a", 1), ("b", 1)])
+        w.wait_error("moonwatch: loaded b in ")
+        equal(probed(w), [("a", 1), ("b", 1)], "after one came")
         os.unlink(place.file("a"))
         until(w, [("b", 1)])
         os.rename(place.file("b"), place.file("c"))
@@ -150,6 +187,23 @@ def link_swapped():
         subprocess.run(["ln", "-sfn", two.path, link], check=True)
         reloaded(w, "a", 2)
         equal(probed(w), [("a", 2)], "after the swap")
+
+
+@test("300 scripts that change at once are all loaded anew")
+def many():
+    names = [f"s{n:03}" for n in range(300)]
+    places = [Place(**{name: probe(name, version) for name in names}) for version in (1, 2)]
+    link = os.path.join(scratch(), unique("current"))
+    os.symlink(places[0].path, link)
+    with Watch("--json", scripts=[link]) as w:
+        equal(sorted(probed(w)), [(name, 1) for name in names], "at first")
+        subprocess.run(["ln", "-sfn", places[1].path, link], check=True)
+        w.wait(lambda: len(re.findall(r"reloaded s\d+ in", "".join(w.errors))) >= 300, "all 300")
+        equal(sorted(probed(w)), [(name, 2) for name in names], "after the swap")
+        for name in names[:-1]:
+            os.unlink(places[1].file(name))
+        w.wait(lambda: len(re.findall(r"s\d+ is gone", "".join(w.errors))) >= 299, "that they are gone")
+        until(w, [(names[-1], 2)])
 
 
 @test("a module that changes reloads the script that required it")
@@ -232,6 +286,35 @@ def hangup():
         equal(w.stop(), 0, "status")
 
 
+@test("what is saved while a version is being loaded is loaded next, and what does not load is told")
+def overlapping():
+    slow = "for i = 1, 2e7 do end\n"
+    place = Place(a=probe("a", 1))
+    with Watch("--json", scripts=[place.path], start_new_session=True) as w:
+        def save_both(first, second):
+            """The second while the first is being loaded, most likely; else this shows less."""
+            place.swap("a", slow + first)
+            w.process.send_signal(signal.SIGHUP)
+            time.sleep(0.005)
+            place.swap("a", second)
+            w.process.send_signal(signal.SIGHUP)
+
+        def runs_on_without_its_worker(versions):
+            running = probed(w)
+            check(running in [[("a", v)] for v in versions], f"found {running}, wanted {versions}")
+            os.kill(w.worker(), signal.SIGKILL)
+            w.wait_error("in no script's call")
+            equal(probed(w), running, "after the worker died")
+
+        save_both(probe("a", 2), slow + probe("a", 3))
+        until(w, [("a", 3)])
+        runs_on_without_its_worker([3])
+        save_both(probe("a", 4), "return mw.script {")
+        w.wait_error("the version from before goes on")
+        runs_on_without_its_worker([4, 3])
+        equal(w.stop(), 0, "status")
+
+
 # --- ten thousand versions -------------------------------------------------------------------
 
 RELOADS = int(os.environ.get("RELOADS", "10000"))
@@ -261,7 +344,7 @@ def memory_kib(pid):
 def ten_thousand():
     signal.alarm(PATIENCE)
     place = Place(a=probe("a", 1))
-    with Watch("--json", scripts=[place.path], start_new_session=True) as w:
+    with Watch("--json", "--delay", "0", scripts=[place.path], start_new_session=True) as w:
         worker = w.worker()
         storm = Storm()
         began = time.monotonic()
@@ -283,6 +366,8 @@ def ten_thousand():
         equal(sorted(int(e["probe"]) for e in mine), list(range(started)), "execs that were told")
         versions = [e["version"] for e in mine]
         equal(versions, sorted(versions), "versions in the order of events")
+        numbers = [e["seq"] for e in mine]
+        equal(numbers, sorted(set(numbers)), "numbers of the events")
         check(" 0 lost" in w.stderr(), w.stderr()[-2000:])
         note(f"{RELOADS} versions in {took:.1f} s, {len(set(versions))} of them got events; "
              f"{started} execs; KiB of parent and worker: {samples[0]} .. {samples[-1]}")

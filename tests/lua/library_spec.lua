@@ -3,10 +3,11 @@ local told, subscribed, needed, now
 
 local function fresh()
   told, subscribed, needed, now = {}, nil, nil, 1000
-  local methods = { _aliases = { ["process.name"] = "comm", Image = "exe", ["proc.name"] = "comm", comm = "comm",
-    ["moonwatch.was.uid"] = "was.uid", ["process.executable"] = "exe" } }
+  local methods = {}
   debug.getregistry().moonwatch = {
     _methods = methods,
+    _aliases = { ["process.name"] = "comm", Image = "exe", ["proc.name"] = "comm", comm = "comm",
+      ["moonwatch.was.uid"] = "was.uid", ["process.executable"] = "exe" },
     _fields = { pid = true, comm = true, cmdline = true, uid = true, exe = true, code = true, type = true },
     _subscribe = function(name, on, threads) subscribed = { name = name, on = on, threads = threads } end,
     _needs = function(fields) needed = fields end,

@@ -9,7 +9,7 @@
 
 #include <string.h>
 
-static const char constructors_key, metatables_key, methods_key, fields_key;
+static const char constructors_key, metatables_key, methods_key, fields_key, why_key;
 
 /* Constructors are numbered by event kind; a process (a parent) has one of its own. */
 #define PROCESS      EVENT_KINDS
@@ -146,8 +146,11 @@ static void push_metatable(lua_State *L, const struct event *ev)
 
     bool lacks = api_event_lacks(ev);
     lua_createtable(L, 0, 4);
-    lua_pushvalue(L, -2);
-    lua_setfield(L, -2, "why");
+    lua_pushlightuserdata(L, (void *)&why_key);
+    lua_pushvalue(L, -3);
+    lua_rawset(L, -3);
+    lua_pushboolean(L, 0);
+    lua_setfield(L, -2, "__metatable"); /* all scripts share it */
     lua_getfield(L, -3, lacks ? "unasked" : "__index");
     lua_setfield(L, -2, "__index");
     if (lacks) {
@@ -294,16 +297,17 @@ static int event_index(lua_State *L)
     return 0;
 }
 
-/* The origin of the fields of the table at `index`; NULL when it is no event.  [-0, +0, -] */
+/* The origin of the fields of the table at `index`; NULL when it is no event. The key is one that
+ * no script can make: what it holds is ours.  [-0, +0, -] */
 static const uint8_t *whys_of(lua_State *L, int index)
 {
-    size_t len = 0;
-    const char *why = NULL;
-    if (lua_istable(L, index) && luaL_getmetafield(L, index, "why")) {
-        why = lua_type(L, -1) == LUA_TSTRING ? lua_tolstring(L, -1, &len) : NULL;
-        lua_pop(L, 1);
-    }
-    return why && len == EVENT_FIELDS ? (const uint8_t *)why : NULL;
+    if (!lua_istable(L, index) || !lua_getmetatable(L, index))
+        return NULL;
+    lua_pushlightuserdata(L, (void *)&why_key);
+    lua_rawget(L, -2);
+    const char *why = lua_tostring(L, -1);
+    lua_pop(L, 2);
+    return (const uint8_t *)why;
 }
 
 /* The field of this name, cmdline and id standing for what they are made of; -1: none.
@@ -449,8 +453,7 @@ bool api_event_record(lua_State *L, int index, struct event_box *box)
 
 /* --- opening ------------------------------------------------------------------------------ */
 
-/* { ["process.executable"] = "exe", Image = "exe", ... } for ev:get().  [-0, +1, m] */
-static void push_aliases(lua_State *L)
+void api_event_push_aliases(lua_State *L)
 {
     lua_newtable(L);
     for (int i = 0; i < EVENT_FIELDS + EVENT_DERIVED; i++) {
@@ -505,8 +508,6 @@ void api_event_open(lua_State *L)
     lua_pushcfunction(L, event_why_method);
     lua_setfield(L, -2, "why");
     api_topics_open(L);
-    push_aliases(L);
-    lua_setfield(L, -2, "_aliases");
 
     lua_pushlightuserdata(L, (void *)&methods_key);
     lua_pushvalue(L, -2);

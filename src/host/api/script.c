@@ -337,30 +337,51 @@ static bool in_shadow(const struct host *h)
     return h->current && h->current->shadow;
 }
 
-/* mw.emit(event or any table or string) */
-static int script_emit(lua_State *L)
+static void emit_event(lua_State *L, bool to_sink)
 {
     struct host *h = host_of(L);
-    luaL_checkany(L, 1);
-    if (in_shadow(h))
-        return 0;
-    if (api_event_record(L, 1, &h->box)) {
-        if (api_event_lacks(&h->box.ev))
-            host_need(h, NEEDS_ALL);
-        struct output_context context = context_of(h, &h->box.ev);
-        add_labels(L, 1, &context);
+    if (api_event_lacks(&h->box.ev))
+        host_need(h, NEEDS_ALL);
+    struct output_context context = context_of(h, &h->box.ev);
+    add_labels(L, 1, &context);
+    if (to_sink)
+        api_sink_event(L, 2, &h->box.ev, &context, NULL);
+    else
         output_event(&h->output, &h->box.ev, &context);
-        return 0;
+}
+
+void api_emit_to(lua_State *L)
+{
+    struct host *h = host_of(L);
+    bool to_sink = !lua_isnoneornil(L, 2);
+    current(L, "emit");
+    if (in_shadow(h))
+        return;
+    if (api_event_record(L, 1, &h->box)) {
+        emit_event(L, to_sink);
+        return;
     }
-    if (lua_type(L, 1) == LUA_TSTRING) {
-        size_t len;
-        const char *text = lua_tolstring(L, 1, &len);
+    size_t len;
+    bool is_json = lua_type(L, 1) != LUA_TSTRING;
+    if (is_json) {
+        buf_clear(&h->scratch);
+        api_json(L, 1, &h->scratch);
+    }
+    const char *text = is_json ? h->scratch.data : lua_tolstring(L, 1, &len);
+    len = is_json ? h->scratch.len : len;
+    if (to_sink)
+        api_sink_text(L, 2, text, len, is_json);
+    else if (is_json)
+        output_raw(&h->output, text, len);
+    else
         output_text(&h->output, text, len);
-        return 0;
-    }
-    buf_clear(&h->scratch);
-    api_json(L, 1, &h->scratch);
-    output_raw(&h->output, h->scratch.data, h->scratch.len);
+}
+
+/* mw.emit(event or any table or string [, sink or list of sinks]) */
+static int script_emit(lua_State *L)
+{
+    luaL_checkany(L, 1);
+    api_emit_to(L);
     return 0;
 }
 
@@ -381,7 +402,7 @@ static int collect_tags(lua_State *L, int index, const char **tags)
     return n;
 }
 
-/* _alert(severity, text, event, tags, key, held) */
+/* _alert(severity, text, event, tags, key, held, sink or list of sinks) */
 static int script_alert(lua_State *L)
 {
     struct host *h = host_of(L);
@@ -400,8 +421,10 @@ static int script_alert(lua_State *L)
         host_need(h, NEEDS_OF_ALERT);
     if (ev)
         add_labels(L, 3, &context);
-    if (!policy->shadow)
+    if (!policy->shadow && lua_isnoneornil(L, 7))
         output_alert(&h->output, &alert, ev, &context);
+    else if (!policy->shadow)
+        api_sink_event(L, 7, ev, &context, &alert);
     policy->count->alerts++;
     return 0;
 }
@@ -638,4 +661,8 @@ void api_script_open(lua_State *L)
     lua_setfield(L, -2, "_fields");
     api_event_push_methods(L);
     lua_setfield(L, -2, "_methods");
+    api_event_push_aliases(L);
+    lua_setfield(L, -2, "_aliases");
+    api_persist_open(L);
+    api_kill_open(L);
 }
