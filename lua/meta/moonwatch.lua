@@ -59,6 +59,53 @@ function Process:ancestor(what) end
 ---@return fun(): moonwatch.Process?
 function Process:ancestors() end
 
+---@class moonwatch.WatchFigures of a process and its living descendants together
+---@field cpu number processor time since the last look, in parts of a core: 1.0 is one core; what ended in between is not in it
+---@field rss integer resident memory in bytes; what they share counts for each
+---@field threads integer
+---@field processes integer how many live
+---@field left_out integer of these were not looked at: 64 processes and 0.25 s are the most for a look
+---@field sockets table[] rows of ev:sockets() with `pid` and `comm`
+---@field new_sockets table[] those that were not there at the last look
+---@field interval number seconds since the last look
+
+---@class moonwatch.WatchOptions
+---@field every? string|number "1s" when not given, 100 ms at least
+---@field for_? string|number how long, "30s" when not given
+---@field sample? fun(process: moonwatch.Process, figures: moonwatch.WatchFigures)
+---@field done? fun(process: moonwatch.Process, why: "gone"|"over"|"cancelled") "gone": neither it nor a descendant lives
+---@field sockets? boolean false: they are not read, which is most of what a look costs
+
+---@class moonwatch.Watch
+---@field process moonwatch.Process
+---@field samples integer
+---@field problem? string why something could not be read, other than that it was gone
+local Watch = {}
+
+---Follow this process and its descendants for a while by asking /proc: processor time, memory, sockets.
+---The first look is what the first sample is compared with, so that comes after `every`. A script has 32
+---watches at most, one for each process; they end when it is reloaded.
+---
+---    ev:watch {
+---      every = "2s", for_ = "1m",
+---      sample = function(p, figures)
+---        if figures.cpu > 0.9 and #figures.new_sockets > 0 then
+---          mw.alert { severity = "high", key = p.id, dedup = "1h", event = p, text = "busy, and talks" }
+---        end
+---      end,
+---    }
+---@param options moonwatch.WatchOptions
+---@return moonwatch.Watch?
+---@return string? reason
+function Process:watch(options) end
+
+---End it now; `done` is told "cancelled".
+function Watch:cancel() end
+
+---Does it still look?
+---@return boolean
+function Watch:running() end
+
 local mw = {}
 
 ---Describe this script. Returns its argument, so that a script can end in `return mw.script {...}`.
@@ -433,6 +480,52 @@ function List:contains_ip(address) end
 ---The values in the order of the file, each once.
 ---@return string[]
 function List:values() end
+
+---@class moonwatch.BaselineOptions
+---@field name string
+---@field learn? string|number nothing is new within this span from the first question on, "7d" when not given
+---@field max? integer keys, 100,000 when not given
+---@field size? string of the store, as with mw.persist; "8M" when not given
+
+---@class moonwatch.Baseline
+---@field name string
+---@field count integer keys that are kept
+---@field dropped integer keys that found no room: they are new once for each start of the script
+---@field unkeyed integer questions without a key
+---@field since? number when it began to learn
+---@field problem? string why the last key could not be kept
+local Baseline = {}
+
+---What was never seen before on this host, by keys that mw.persist keeps: it survives reloads and restarts.
+---When it is full, what is new is told once for each start of the script (10,000 keys are remembered that
+---long), counted in `dropped`, and the operator is told.
+---
+---    local b = mw.baseline { name = "programs", learn = "7d" }
+---    -- in on.exec:
+---    if b:new(ev.exe) then mw.alert { text = "first time", event = ev } end
+---@param options moonwatch.BaselineOptions
+---@return moonwatch.Baseline
+function mw.baseline(options) end
+
+---Was it never seen before? It is known from now on. While learning: false.
+---@param key string|number|boolean|nil by its text; nil: no answer
+---@return boolean?
+function Baseline:new(key) end
+
+---Is it known? Asks without learning.
+---@return boolean
+function Baseline:knows(key) end
+
+---@return boolean learning
+---@return number seconds yet
+function Baseline:learning() end
+
+---The key is unknown again.
+function Baseline:forget(key) end
+
+---All keys that are kept, in no order.
+---@return fun(): string?
+function Baseline:each() end
 
 ---Give a process a name, which goes on to all that it forks from now on, and so on. Labels are the script's
 ---own; they outlive its reload, and end with the last descendant. 10,000 processes may have some.

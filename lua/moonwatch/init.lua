@@ -139,9 +139,12 @@ mw.sequence = lazily("sequence", "new")
 mw.dedup = lazily("gate", "dedup")
 mw.throttle = lazily("gate", "throttle")
 mw.list = lazily("list", "new")
+mw.baseline = lazily("baseline", "new")
 mw.label = lazily("labels", "label")
 mw.labels = lazily("labels", "labels")
 mw.labelled = lazily("labels", "labelled")
+
+methods.watch = lazily("watch", "watch")
 
 local gates = {} -- of alerts, by script: they outlive its reload
 local new_gate = lazily("gate", "make")

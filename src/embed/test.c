@@ -2,9 +2,11 @@
 #include "moonwatch.h"
 
 #include "embed/files.h"
+#include "embed/shelf.h"
 #include "host/rehearsal.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +24,28 @@ static void ended(void *ctx, const struct rehearsal_result *r)
         .script = t->script, .name = r->name, .passed = r->passed, .why = r->why, .output = r->output
     };
     t->tested(t->ctx, &result);
+}
+
+/* Modules and lists that lie beside the script, as a watch would give them; nothing else. */
+static int answer(void *ctx, enum request_kind kind, const void *bytes, size_t len, struct buf *out,
+                  int *fds)
+{
+    const struct testing *t = ctx;
+    char name[PATH_MAX], resolved[PATH_MAX];
+    const char *why;
+    uint64_t hash = 0;
+    (void)fds;
+    if (kind != REQUEST_FILE)
+        return -ENOTCONN;
+    snprintf(name, sizeof name, "%.*s", (int)(len - sizeof(struct request_file)),
+             (const char *)bytes + sizeof(struct request_file));
+    buf_add(out, &hash, sizeof hash);
+    int result = shelf_read_beside(t->script, name, out, resolved, sizeof resolved, &why);
+    if (result < 0 || out->failed)
+        return result < 0 ? result : -ENOMEM;
+    hash = shelf_hash(out->data + sizeof hash, out->len - sizeof hash);
+    memcpy(out->data, &hash, sizeof hash);
+    return 0;
 }
 
 /* "a/web_test.lua" <-> "a/web.lua"; the caller's to free. */
@@ -56,7 +80,7 @@ static int test_pair(const struct script_file *test, const struct script_file *s
     struct rehearsal_text texts[2] = { { buf_str(&chunks[0]), test->text, test->len },
                                        { buf_str(&chunks[1]), script->text, script->len } };
     t->script = script->path;
-    int result = rehearse(&texts[1], &texts[0], ended, t, &wrong);
+    int result = rehearse(&texts[1], &texts[0], answer, ended, t, &wrong);
     if (result < 0)
         snprintf(why, cap, "%s", buf_str(&wrong));
     buf_free(&chunks[0]);

@@ -35,10 +35,11 @@ static void no_timer_stop(void *ctx, int id)
     (void)ctx, (void)id;
 }
 
-static int begin(struct rehearsal *r)
+static int begin(struct rehearsal *r, rehearsal_request *request, void *ctx)
 {
     *r = (struct rehearsal){ .output = memfd_create("rehearsal", MFD_CLOEXEC) };
-    struct host_options options = { .world = { .timer_start = no_timer, .timer_stop = no_timer_stop },
+    struct host_options options = { .world = { .timer_start = no_timer, .timer_stop = no_timer_stop,
+                                               .request = request, .ctx = ctx },
                                     .table_bytes = 16u << 20, .boot = 1, .fd = r->output, .output_lock = -1 };
     return r->output < 0 ? -errno : host_new(&r->host, &options);
 }
@@ -255,6 +256,7 @@ struct job {
     struct rehearsal rehearsal;
     const struct rehearsal_text *script, *test;
     int number; /* of the test, from 1 */
+    rehearsal_request *request;
     rehearsal_ended *ended;
     void *ctx;
     struct buf *why; /* borrowed: script or test are wrong as a whole */
@@ -330,7 +332,7 @@ static int rehearse_one(lua_State *L)
 static int one(struct job *job)
 {
     job->result = -EINVAL;
-    int result = begin(&job->rehearsal);
+    int result = begin(&job->rehearsal, job->request, job->ctx);
     if (result == 0 && lua_cpcall(job->rehearsal.host->L, rehearse_one, job))
         result = -ENOMEM;
     if (result < 0)
@@ -340,9 +342,10 @@ static int one(struct job *job)
 }
 
 int rehearse(const struct rehearsal_text *script, const struct rehearsal_text *test,
-             rehearsal_ended *ended, void *ctx, struct buf *why)
+             rehearsal_request *request, rehearsal_ended *ended, void *ctx, struct buf *why)
 {
-    struct job job = { .script = script, .test = test, .ended = ended, .ctx = ctx, .why = why };
+    struct job job = { .script = script, .test = test, .request = request, .ended = ended,
+                       .ctx = ctx, .why = why };
     int result = 1;
     while (result == 1) {
         job.number++;

@@ -1,12 +1,13 @@
 /* rehearsal.h - a script and made-up events: does it tell what its author expects?
  *
- * In this process, with the same host that a watch has, but no world around it: nothing is asked of
- * the privileged side, no timer is ever due, and the time is that of the events. Each test has a
- * host of its own. */
+ * In this process, with the same host that a watch has, but little of a world around it: only files
+ * beside the script can be asked for, no timer is ever due, and the time is that of the events. Each
+ * test has a host of its own. */
 #ifndef HOST_REHEARSAL_H
 #define HOST_REHEARSAL_H
 
 #include "base/buf.h"
+#include "host/request.h"
 
 /* A file: its name as in "@path", and its text. */
 struct rehearsal_text {
@@ -23,9 +24,13 @@ struct rehearsal_result {
 };
 typedef void rehearsal_ended(void *ctx, const struct rehearsal_result *result);
 
+/* Answers as host_world.request does. */
+typedef int rehearsal_request(void *ctx, enum request_kind kind, const void *bytes, size_t len,
+                              struct buf *out, int *fds);
+
 /* Run each test of a file, `return { { name = ..., events = { ... }, alerts = 1 }, ... }`. How many
  * there are; or -EINVAL with a sentence in `why`: script or test are wrong as a whole. */
 int rehearse(const struct rehearsal_text *script, const struct rehearsal_text *test,
-             rehearsal_ended *ended, void *ctx, struct buf *why);
+             rehearsal_request *request, rehearsal_ended *ended, void *ctx, struct buf *why);
 
 #endif

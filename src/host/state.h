@@ -231,6 +231,17 @@ void api_match_open(lua_State *L);
 /* Put _values into the table of `mw` on top of the stack.  [-0, +0, m] */
 void api_file_open(lua_State *L);
 
+/* --- api/kin.c --------------------------------------------------------------------------- */
+
+/* Put _kin into the table of `mw` on top of the stack.  [-0, +0, m] */
+void api_kin_open(lua_State *L);
+
+/* --- api/persist.c, api/kill.c ------------------------------------------------------------ */
+
+/* Put persist, and kill, stop and cont, into the table on top of the stack.  [-0, +0, m] */
+void api_persist_open(lua_State *L);
+void api_kill_open(lua_State *L);
+
 /* --- api/json.c -------------------------------------------------------------------------- */
 
 /* Append any Lua value as JSON: sequences become arrays, other tables objects with sorted keys;

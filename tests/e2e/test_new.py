@@ -165,6 +165,23 @@ return {
         check(text in out, f"{text!r} in {out}")
 
 
+@test("test: what lies beside the script is there: modules and lists; nothing else is")
+def beside():
+    where = scratch_file("beside/x.lua", """
+local mw = require "moonwatch"
+local bad, name = mw.list "bad.txt", require "lib.name"
+return mw.script { name = "x", on = { exec = function(ev)
+  if bad:has(name.of(ev)) then mw.alert { event = ev } end
+  assert(not ev:stat() and not mw.persist({ name = "p" }):durable())
+end } }
+""")
+    scratch_file("beside/bad.txt", "evil\n")
+    scratch_file("beside/lib/name.lua", "return { of = function(ev) return ev.comm end }")
+    scratch_file("beside/x_test.lua", "return { { name = 'one', events = { { comm = 'evil' }, { comm = 'x' } }, alerts = 1 } }")
+    status, out, errors = run("test", where)
+    equal((status, lines(out)), (0, ["ok 1 - x.lua: one", "1..1"]), errors)
+
+
 @test("test: own ancestors, hostile names and endless lists end")
 def hostile():
     status, out, _ = results(ECHO, """

@@ -32,6 +32,8 @@ static int request(void *ctx, enum request_kind kind, const void *bytes, size_t 
 {
     const struct request_file *q = bytes;
     (void)ctx, (void)fds;
+    if (kind == REQUEST_PROBE)
+        return -ESRCH;
     assert_int_equal(kind, REQUEST_FILE);
     assert_int_equal(q->module, 0);
     assert_int_equal(len, sizeof *q + strlen("bad.txt"));
@@ -281,6 +283,87 @@ static void a_hundred_thousand_values_are_read(void **state)
     free(text);
 }
 
+/* --- kin --------------------------------------------------------------------------------------- */
+
+static void tell(enum event_kind kind, int pid, int ppid, int64_t ms)
+{
+    static struct event_box box;
+    event_begin(&box, kind);
+    event_set(&box, F_TIME, 1700000000000000000 + ms * 1000000, WHY_KERNEL);
+    event_set(&box, F_MONO, 5000000000 + ms * 1000000, WHY_KERNEL);
+    event_set(&box, F_PID, pid, WHY_KERNEL);
+    event_set(&box, F_TID, pid, WHY_KERNEL);
+    event_set(&box, F_PPID, ppid, WHY_KERNEL);
+    if (kind == EVENT_FORK)
+        event_set(&box, F_START, 1700000000000000000 + ms * 1000000, WHY_KERNEL);
+    event_set(&box, F_STARTTIME, pid * 10 + (ms == 7 ? 5 : 0), WHY_COMPUTED);
+    event_set_text(&box, F_COMM, "x", 1, WHY_PROC);
+    host_event(host, &box.ev);
+}
+
+static const char *written(void)
+{
+    static char text[65536];
+    host_flush(host);
+    ssize_t len = pread(out, text, sizeof text - 1, 0);
+    text[len > 0 ? len : 0] = '\0';
+    assert_int_equal(ftruncate(out, 0), 0);
+    lseek(out, 0, SEEK_SET);
+    return text;
+}
+
+static void a_watch_is_of_those_that_live(void **state)
+{
+    (void)state;
+    load("require('moonwatch').script { name = 'w', on = { exec = function(ev)\n"
+         "  if ev.pid ~= 20 then return end\n"
+         "  ev:watch { sample = function(p, f) print(p.pid, f.processes, f.left_out) end,\n"
+         "             done = function(p, why) print(why) end }\n"
+         "end } }\n");
+    tell(EVENT_FORK, 20, 1, 0);
+    tell(EVENT_FORK, 21, 20, 1);
+    tell(EVENT_FORK, 22, 21, 2);
+    tell(EVENT_FORK, 30, 1, 3);
+    tell(EVENT_EXIT, 21, 20, 4);
+    tell(EVENT_EXEC, 20, 1, 5);
+    int every = timer_id, first = every - 1;
+    host_timer(host, first);
+    host_timer(host, every);
+    assert_string_equal(written(), "20\t2\t0\n");
+    tell(EVENT_EXIT, 20, 1, 6);
+    tell(EVENT_FORK, 20, 1, 7); /* the pid is another's */
+    host_timer(host, every);
+    tell(EVENT_EXIT, 22, 21, 8);
+    host_timer(host, every);
+    host_timer(host, every);
+    assert_string_equal(written(), "20\t1\t0\ngone\n");
+}
+
+static void labels_follow_the_forks(void **state)
+{
+    (void)state;
+    load("local mw = require 'moonwatch'\n"
+         "mw.script { name = 'l', on = { fork = function(ev)\n"
+         "  if ev.pid == 20 then mw.label(ev, 'a') end\n"
+         "  if ev.pid == 40 then mw.label(ev.parent, 'late') end\n"
+         "  local names = {}\n"
+         "  for name in pairs(mw.labels(ev)) do names[#names + 1] = name end\n"
+         "  table.sort(names)\n"
+         "  print(ev.pid, table.concat(names, ' '), mw.labelled(ev, 'a'))\n"
+         "end } }\n");
+    tell(EVENT_FORK, 20, 1, 0);
+    tell(EVENT_FORK, 21, 20, 1);
+    tell(EVENT_FORK, 30, 1, 2);
+    tell(EVENT_EXIT, 20, 1, 3);
+    tell(EVENT_FORK, 22, 21, 4);
+    tell(EVENT_FORK, 31, 30, 5);
+    tell(EVENT_FORK, 40, 31, 6);
+    tell(EVENT_FORK, 41, 31, 7);
+    tell(EVENT_FORK, 42, 30, 8);
+    assert_string_equal(written(), "20\ta\ttrue\n21\ta\ttrue\n30\t\tfalse\n22\ta\ttrue\n31\t\tfalse\n"
+                                   "40\tlate\tfalse\n41\tlate\tfalse\n42\t\tfalse\n");
+}
+
 /* --- owners ------------------------------------------------------------------------------------ */
 
 static void a_script_is_its_own_owner_through_all_versions(void **state)
@@ -328,6 +411,8 @@ int main(void)
         TEST(too_many_values_are_left_out_and_told),
         TEST(a_list_may_be_of_patterns),
         TEST(a_hundred_thousand_values_are_read),
+        TEST(a_watch_is_of_those_that_live),
+        TEST(labels_follow_the_forks),
         TEST(a_script_is_its_own_owner_through_all_versions),
     };
     return cmocka_run_group_tests_name("library", tests, NULL, NULL);
