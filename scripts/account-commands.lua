@@ -13,6 +13,7 @@ local ignore = mw.set(mw.option("ignore", { "dpkg", "apt", "apt-get", "rpm", "dn
 local makers = mw.set { "useradd", "adduser", "newusers" }
 local changers = mw.set { "usermod", "chpasswd", "chsh", "gpasswd", "vipw", "vigr", "userdel", "deluser", "pw" }
 local admins = { "sudo", "wheel", "root", "admin", "docker", "lxd", "disk", "shadow" }
+local editors = mw.set { "vi", "vim", "nano", "ee", "emacs", "ed", "pico", "joe" }
 local files = { "/etc/passwd", "/etc/shadow", "/etc/group", "/etc/gshadow", "/etc/sudoers", "/usr/local/etc/sudoers",
   "/etc/pam.d/",
   "/etc/security/", "/etc/doas.conf", "/etc/polkit-1/" }
@@ -36,8 +37,11 @@ end
 -- severity, technique and what
 local function judge(ev)
   local path = command.writes_to(ev, function(path) return command.begins(path, files) end)
+  for _, operand in ipairs(not path and command.is(ev, editors) and command.operands(ev.args) or {}) do
+    path = command.begins(operand, files) and operand or path
+  end
   if path then
-    return "high", path:find "sudoers" and "attack.t1548.003" or "attack.t1098", "writes " .. path
+    return "high", path:find "sudoers" and "attack.t1548.003" or "attack.t1098", "writes or edits " .. path
   elseif not ev.args or command.flag(ev.args, "-h", "--help", "-D", "--defaults") and not command.is(ev,
     { pw = true }) then
     return nil

@@ -65,6 +65,9 @@ local function judge(ev)
   elseif text and command.is(ev, readers) then
     return secret_in(text)
   end
+  if command.contains(command.told(ev), { "/etc/shadow", "/etc/gshadow" }) then -- also by what is built in
+    return "high", "attack.t1003.008", "/etc/shadow"
+  end
   for _, one in ipairs(text and command.commands(ev) or {}) do
     for _, path in ipairs(one.reads) do -- while read line; done < /etc/shadow
       local severity, technique, what = secret_in(path)

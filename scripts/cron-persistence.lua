@@ -30,6 +30,15 @@ local function by_at(ev)
     and not command.flag(ev.args, "-l", "-c", "-r", "-d", "-V", "-b") and "starts something later"
 end
 
+-- chattr -i makes what was protected writable, +i keeps others from mending it.
+local function by_chattr(ev)
+  for _, path in ipairs(command.is(ev, { chattr = true }) and command.operands(ev.args) or {}) do
+    if in_place(path) then
+      return "changes the attributes of " .. path
+    end
+  end
+end
+
 return mw.script {
   name = "cron-persistence",
   tags = { "attack.t1053.003", "attack.t1053.002" },
@@ -37,7 +46,7 @@ return mw.script {
   on = {
     exec = function(ev)
       local path = command.writes_to(ev, in_place)
-      local what = path and "writes " .. path or by_crontab(ev) or by_at(ev)
+      local what = path and "writes " .. path or by_crontab(ev) or by_at(ev) or by_chattr(ev)
       if what and not command.below(ev, ignore) then
         mw.alert { severity = "medium", key = (ev.sid or ev.pid or "?") .. what, dedup = "1m", event = ev,
           tags = { command.is(ev, { at = true, batch = true }) and "attack.t1053.002" or "attack.t1053.003" },

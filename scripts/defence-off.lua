@@ -1,7 +1,7 @@
--- A command that stops or weakens what watches and protects the host: audit, logs, firewall, SELinux, agents.
+-- A command that stops or weakens what protects the host: audit, logs, firewall, SELinux, agents, trusted certificates.
 -- Why: comes just before what should not be seen. `stop`, `disable`, `mask` and kill of the units in `services`;
 --   auditctl -D and -e 0, setenforce 0, ufw disable, iptables -F, ASLR off, and writes to their configuration.
--- ATT&CK: T1562.001, T1562.004, T1562.012
+-- ATT&CK: T1562.001, T1562.004, T1562.012, T1553.004
 -- False positives: administrators and upgrades (`ignore` knows packages); a host that changes its firewall.
 -- Not seen: an agent that is stopped by a signal from a program, or through D-Bus.
 -- Options: services = parts of units' names; ignore = names of programs above it whose doings are left out
@@ -22,7 +22,7 @@ local files = { "/etc/audit", "/etc/audisp/", "/etc/libaudit.conf", "/etc/rsyslo
   "/etc/default/ufw",
   "/etc/selinux/config", "/etc/systemd/journald.conf", "/etc/security/audit", "/etc/apparmor.d/",
     "/proc/sys/kernel/randomize_va_space",
-  "/etc/fail2ban/", "/etc/hosts.deny", "/etc/hosts.allow" }
+  "/etc/fail2ban/", "/etc/hosts.deny", "/etc/hosts.allow", "/proc/sysrq-trigger" }
 
 local function service_in(words)
   for i = 1, #words do
@@ -57,13 +57,16 @@ local switches = {
   sysctl = function(text) return text:find "randomize_va_space *= *0" or text:find "kptr_restrict *= *0" end,
   swapoff = function(text) return text:find " %-a" end,
   mdatp = function(text) return text:find "disabled" end,
+  ["update-ca-certificates"] = function() return true end,
+  ["update-ca-trust"] = function(text) return not text:find " check" end,
+  certctl = function(text) return text:find "rehash" or text:find " trust" end,
   ["aa-teardown"] = function() return true end,
 }
 
 local function by_switch(ev)
   local name = command.is(ev, switches)
   local text = name and command.text(ev)
-  return text and switches[name](text) and name .. " switches protection off"
+  return text and switches[name](text) and name .. " weakens the protection"
 end
 
 local function writes(ev)
@@ -72,7 +75,9 @@ local function writes(ev)
 end
 
 local function tag_of(what)
-  if what:find "audit" then
+  if what:find "ca%-" or what:find "certctl" then
+    return "attack.t1553.004"
+  elseif what:find "audit" then
     return "attack.t1562.012"
   end
   return command.contains(what, { "ufw", "tables", "firewall", "nft" }) and "attack.t1562.004" or "attack.t1562.001"
@@ -80,7 +85,7 @@ end
 
 return mw.script {
   name = "defence-off",
-  tags = { "attack.t1562.001", "attack.t1562.004", "attack.t1562.012" },
+  tags = { "attack.t1562.001", "attack.t1562.004", "attack.t1562.012", "attack.t1553.004" },
   needs = command.needs,
   on = {
     exec = function(ev)

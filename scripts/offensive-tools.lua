@@ -37,13 +37,19 @@ local function named(ev, names)
   return name or base and names[base] and base or nil
 end
 
+-- for p in ...; do echo > /dev/tcp/host/$p
+local function scans(ev)
+  local text = command.told(ev)
+  return text and text:find "/dev/tcp/[^/ ]+/%$" and text:find "for%s" and "a shell's own port scan"
+end
+
 local function judge(ev)
   local name = named(ev, attacks)
   if name then
     return name == "sshpass" and "medium" or "high", name:find "^ssh?pass" and "attack.t1110" or "attack.t1588.002",
       name
   end
-  name = named(ev, scanners)
+  name = named(ev, scanners) or scans(ev)
   if name then
     return "medium", "attack.t1046", name
   end

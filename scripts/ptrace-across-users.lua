@@ -33,9 +33,9 @@ return mw.script {
   needs = command.needs,
   on = {
     ptrace = function(ev)
-      local tracer = ev.tracer and ev.tracer ~= 0 and mw.proc(ev.tracer)
+      local tracer = ev.tracer and ev.tracer ~= 0 and ev.tracer ~= ev.pid and mw.proc(ev.tracer)
       if not tracer or command.is(tracer, ignore) then
-        return -- it lets go, is gone already, or is known
+        return -- it lets go, looks at itself (sanitizers do), is gone already, or is known
       end
       local severity, why = judge(tracer, ev)
       if severity then

@@ -21,7 +21,11 @@ local drops = { "transfer.sh", "file.io", "paste.rs", "pastebin.com", "discord.c
 
 local function by_ssh(ev)
   return command.is(ev, { ssh = true }) and (command.flag(ev.args, "-R") and "forwards a port of the other side"
-    or command.flag(ev.args, "-D") and "makes a proxy")
+    or command.flag(ev.args, "-D") and "makes a proxy"
+    or command.text(ev):find "cat *>" and "sends what it is given to a file elsewhere")
+    or command.is(ev, { python = true }) and command.contains(command.text(ev), { "-m http.server",
+      "-m SimpleHTTPServer" })
+    and "serves a directory, so that its files can be fetched"
 end
 
 -- tunnel, code tunnel, systemctl start tor
@@ -55,8 +59,8 @@ return mw.script {
     exec = function(ev)
       local what = ev.args and (by_tunnel(ev) or by_ssh(ev) or by_upload(ev))
       if what and not command.contains(command.text(ev), ignore) then
-        local out = what:find "send" or what:find "drop" or what:find "carries"
-        mw.alert { severity = what:find "port" and "low" or what:find "sends" and "low" or "medium",
+        local out = what:find "send" or what:find "drop" or what:find "carries" or what:find "serves"
+        mw.alert { severity = command.contains(what, { "port", "sends", "serves" }) and "low" or "medium",
           key = (ev.sid or "?") .. what, dedup = "1m", event = ev,
           tags = out and { "attack.t1048", "attack.t1567" } or { "attack.t1572", "attack.t1090" },
           text = ("%s: %s"):format(what, command.who(ev)) }

@@ -185,6 +185,7 @@ CASES = {
                       "listens on 127.0.0.1 port", "ephemeral=yes", "soon=0.05"),
     "hidden-process": (lambda: run("mount", "-B", "/srv", "/mnt"), lambda: run("mount", "-B", "/proc/1", "/proc/4711"),
                        "a mount over or from /proc/"),
+    "timestomp": (lambda: run("touch", "x"), lambda: run("touch", "-t", "197001010000", "x"), "sets the times of x"),
     "setuid-bit": (lambda: run("chmod", "0755", "x"), lambda: run("chmod", "u+s", "x"), "makes a file setuid"),
 }
 

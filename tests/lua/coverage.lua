@@ -17,7 +17,8 @@ local no_policies = { ["who-ran-what"] = true, ["build-cost"] = true, ["slow-com
 
 local builtins = {}
 for name in ([[echo cd export unset set history trap eval read test [ [[ exit printf alias . source type command
-  true false : pwd for case esac fi done wait jobs return local shift umask ulimit let declare function in { } ]]):gmatch "%S+" do
+  true false : pwd for case esac fi done wait jobs return local shift umask ulimit let declare function in { }
+  ]]):gmatch "%S+" do
   builtins[name] = true
 end
 

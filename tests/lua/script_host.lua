@@ -110,7 +110,12 @@ local function core_of(host)
       end
       return default
     end,
-    stop = function() host.stopped = true end,
+    stop = function(process)
+      if process then
+        return nil, "not allowed: start with --allow-kill"
+      end
+      host.stopped = true
+    end,
   }
 end
 

@@ -265,6 +265,10 @@ script("ptrace-across-users", {
     ["a debugger and a process of one user"] = attaches({ comm = "gdb", euid = 1000 }, { comm = "a.out", euid = 1000 }),
     ["its own child"] = attaches({ comm = "tracer", euid = 1000 }, { comm = "a.out", euid = 1000 }, true),
     ["the crash handler"] = attaches({ comm = "apport", euid = 0 }, { comm = "x", euid = 1000 }),
+    ["one that looks at itself"] = function(host)
+      host:process { pid = 5, comm = "x", euid = 1000, args = { "x" } }
+      host:feed("ptrace", { pid = 5, id = "boot-5-5", tracer = 5, euid = 1000, parent = ancestors(host, { "bash" }) })
+    end,
     ["one that lets go"] = function(host) host:feed("ptrace", { pid = 5, tracer = 0, euid = 1000 }) end,
     ["strangers when they are not asked for"] =
       { attaches({ comm = "x", euid = 7 }, { comm = "y", euid = 7 }), options = { strangers = false } },
@@ -273,6 +277,7 @@ script("ptrace-across-users", {
 
 script("cron-persistence", {
   hits = {
+    ["a table that is made writable"] = exec { "chattr", "-i", "/var/spool/cron/root" },
     ["a crontab from a file"] = { exec { "crontab", "/tmp/persistevil" }, severity = "medium" },
     ["one from the input"] = exec { "crontab", "-" },
     ["at"] = exec { "at", "now", "+", "1", "minute" },
@@ -283,6 +288,7 @@ script("cron-persistence", {
     ["a copy"] = exec { "cp", "-f", "x", "/etc/cron.hourly/" },
   },
   misses = {
+    ["attributes of another file"] = exec { "chattr", "+i", "/etc/resolv.conf" },
     ["a crontab that is shown"] = exec { "crontab", "-l" },
     ["the queue of at"] = exec { "at", "-l" },
     ["a package"] = exec({ "cp", "x", "/etc/cron.d/x" }, { under = { "apt-get", "dpkg", "x.postinst" } }),
@@ -373,6 +379,7 @@ script("log-wiping", {
 
 script("defence-off", {
   hits = {
+    ["a root certificate"] = exec { "update-ca-certificates" },
     ["audit that is stopped"] = exec { "systemctl", "stop", "auditd.service" },
     ["an agent that is disabled"] = exec { "systemctl", "--now", "disable", "falcon-sensor.service" },
     ["a service of old"] = exec { "service", "rsyslog", "stop" },
@@ -386,6 +393,7 @@ script("defence-off", {
     ["an agent that is killed"] = exec { "pkill", "-9", "osqueryd" },
   },
   misses = {
+    ["certificates of a package"] = exec({ "update-ca-certificates" }, { under = { "dpkg", "x.postinst" } }),
     ["another service"] = exec { "systemctl", "stop", "nginx" },
     ["audit that is restarted"] = exec { "systemctl", "restart", "auditd" },
     ["rules that are listed"] = exec { "iptables", "-L", "-n" },
@@ -459,6 +467,7 @@ end
 
 script("fork-bomb", {
   hits = {
+    ["one that it may not stop"] = { forks(400, {}), options = { stop = true }, says = "400" },
     ["a session that grows"] = { forks(400, {}), severity = "high", says = "400 processes more" },
     ["fewer when asked for"] = { forks(50, {}), options = { grown = 50 } },
     ["many children of one name in a storm"] = { storm { children = 900, distinct = 1 }, says = "a storm" },
@@ -588,6 +597,7 @@ script("ld-preload", {
 
 script("credential-files", {
   hits = {
+    ["shadow through an editor"] = sh 'echo "e /etc/shadow" | ed > /tmp/x',
     ["cat of shadow"] = { exec { "cat", "/etc/shadow" }, severity = "high", says = "/etc/shadow" },
     ["a path with dots"] = exec { "cat", "../../../../etc/shadow" },
     ["a shell that reads shadow itself"] = sh 'testcat(){ while read l; do echo "$l"; done < /etc/shadow; }',
@@ -614,6 +624,7 @@ script("credential-files", {
 
 script("account-commands", {
   hits = {
+    ["sudoers in an editor"] = exec { "vim", "/etc/sudoers" },
     ["an account"] = { exec { "useradd", "-M", "-N", "-r", "-s", "/bin/bash", "-c", "evil_account", "evil_user" },
       severity = "medium" },
     ["one in root's group"] = { exec { "useradd", "-g", "0", "-M", "-d", "/root", "-s", "/bin/bash", "butter" },
@@ -630,6 +641,7 @@ script("account-commands", {
     ["an account of FreeBSD's kind"] = exec { "pw", "useradd", "evil_user", "-s", "/usr/sbin/nologin" },
   },
   misses = {
+    ["another file in an editor"] = exec { "vim", "x.c" },
     ["a package"] = exec({ "useradd", "--system", "postgres" }, { under = { "apt-get", "dpkg",
       "postgresql.postinst" } }),
     ["the defaults"] = exec { "useradd", "-D" },
@@ -819,6 +831,8 @@ script("masquerade", {
 
 script("tunnels", {
   hits = {
+    ["what goes through ssh"] = exec { "ssh", "u@h", "cat > /Users.tar.gz.enc" },
+    ["a server of files"] = { exec { "python3", "-m", "http.server", "9090" }, severity = "low" },
     ["cloudflared"] = { exec { "cloudflared", "tunnel", "--url", "localhost:8080" }, severity = "medium" },
     ["a tunnel of the editor"] = exec { "code", "tunnel", "--accept-server-license-terms" },
     ["a port of the other side"] = { exec { "ssh", "-N", "-R", "9000:localhost:22", "u@h" }, severity = "low" },
@@ -828,6 +842,7 @@ script("tunnels", {
     ["tor"] = exec { "systemctl", "start", "tor" },
   },
   misses = {
+    ["another module of python"] = exec { "python3", "-m", "json.tool" },
     ["ssh"] = exec { "ssh", "-i", "key", "u@h", "ls -R" } and exec { "ssh", "u@h", "uptime" },
     ["a download"] = exec { "curl", "-sSfL", "-o", "x", "https://example.com/x" },
     ["a request to an interface"] = exec { "curl", "-H", "Accept: x", "https://example.com/api" },
@@ -840,6 +855,7 @@ script("tunnels", {
 
 script("offensive-tools", {
   hits = {
+    ["a port scan of the shell"] = exec { "bash", "-c", "for p in {1..99}; do echo >/dev/tcp/10.0.0.1/$p; done" },
     ["a scan"] = { exec { "nmap", "-sS", "192.168.1.0/24" }, severity = "medium" },
     ["a script that looks for ways up"] = { exec { "bash", "/home/u/LinEnum.sh" }, severity = "high" },
     ["a password guesser"] = exec { "hydra", "-l", "root", "ssh://h" },
@@ -848,6 +864,7 @@ script("offensive-tools", {
     ["a tool that one adds"] = { exec { "mytool" }, options = { tools = { "mytool" } } },
   },
   misses = {
+    ["a port check of the shell"] = exec { "bash", "-c", "for i in 1 2 3; do echo >/dev/tcp/db/5432; done" },
     ["a file of that name"] = exec { "cat", "nmap" },
     ["import of another kind"] = exec { "import", "x" },
     ["sniffers when they are not asked for"] = { exec { "tcpdump", "-i", "lo" }, options = { sniff = false } },
@@ -1011,6 +1028,21 @@ script("first-seen", {
     ["a package's"] = first_and_then("ls", 8, "new", { under = { "apt-get", "dpkg" } }),
     ["a container's"] = first_and_then("ls", 8, "new", { container = "4f2a9c1b7d3e" }),
     ["what is left out"] = { first_and_then("ls", 8, "new"), options = { ignore = { "/usr/bin/new" } } },
+  },
+})
+
+script("timestomp", {
+  hits = {
+    ["a time of long ago"] = { exec { "touch", "-m", "-t", "197001010000.00", "/tmp/x" }, severity = "low" },
+    ["the times of another file"] = exec { "touch", "-acmr", "/bin/sh", "/tmp/x" },
+    ["a date in words"] = exec { "touch", "--date=2001-01-01", "x" },
+    ["the clock"] = { exec { "date", "010100001971" }, says = "sets the clock" },
+  },
+  misses = {
+    ["touch"] = exec { "touch", "x", "d", "t" },
+    ["a build"] = exec({ "touch", "-r", "a", "b" }, { under = { "bash", "make", "sh" } }),
+    ["the time that is asked for"] = exec { "date", "+%s" },
+    ["another time that is shown"] = exec { "date", "-d", "yesterday" },
   },
 })
 
