@@ -49,8 +49,7 @@ local function judge(ev)
     local first, last = name:match "%.(%w+)%.(%w+)$"
     local only = name:match "%.(%w+)$"
     for _, picture in ipairs(pictures) do
-      if first == picture and (last == "sh" or last == "py" or last == "elf" or last == "run") or only == picture
-        and name ~= "txt" then
+      if first == picture and (last == "sh" or last == "py" or last == "elf" or last == "run") or only == picture then
         return "medium", "attack.t1036.007", "looks like a document, but runs: " .. name
       end
     end

@@ -36,18 +36,33 @@ local function plain(name)
   return short ~= "" and short or nil
 end
 
-local function names_of(process)
-  local args = process.args
-  local first = args and args[1] and command.base(args[1]:gsub("^%-", "")) or nil
-  local applet = first and multicall[first] and command.base(args[2]) or nil
-  return applet, first, command.base(process.exe), process.comm
+local function add_name(list, name)
+  if name then
+    list[#list + 1] = name
+    list[#list + 1] = plain(name)
+  end
 end
 
-local function listed(name, wanted)
-  if not name then
-    return nil
+-- Applet of busybox, argv[0], file, comm; each also without its version.
+local function names_of(process)
+  local args, list = process.args, {}
+  local first = args and args[1] and command.base(args[1]:match "^%-?(.*)") or nil
+  local file = command.base(process.exe)
+  add_name(list, first and multicall[first] and command.base(args[2]))
+  add_name(list, first)
+  add_name(list, file ~= first and file)
+  add_name(list, process.comm ~= first and process.comm)
+  return list
+end
+
+-- What was found out about the last event, since all policies ask about the same one.
+local last = {}
+
+local function about(ev)
+  if last.event ~= ev or last.args ~= ev.args or last.exe ~= ev.exe then
+    last = { event = ev, args = ev.args, exe = ev.exe, names = names_of(ev) }
   end
-  return wanted[name] and name or wanted[plain(name)] and plain(name) or nil
+  return last
 end
 
 ---The first of a program's names (applet of busybox, argv[0], file, comm; versions left out) that is
@@ -56,8 +71,12 @@ end
 ---@param wanted table<string, any>
 ---@return string? name
 function command.is(process, wanted)
-  local applet, first, file, comm = names_of(process)
-  return listed(applet, wanted) or listed(first, wanted) or listed(file, wanted) or listed(comm, wanted)
+  local names = process.type and about(process).names or names_of(process)
+  for i = 1, #names do
+    if wanted[names[i]] then
+      return names[i]
+    end
+  end
 end
 
 ---The nearest ancestor that has a name of this set.
@@ -97,7 +116,14 @@ end
 ---@return string?
 function command.text(process)
   local args = process.args
-  return args and table.concat(args, " "):sub(1, TEXT_MAX) or nil
+  if not args then
+    return nil
+  elseif not process.type then
+    return table.concat(args, " "):sub(1, TEXT_MAX)
+  end
+  local known = about(process)
+  known.text = known.text or table.concat(args, " "):sub(1, TEXT_MAX)
+  return known.text
 end
 
 ---What a shell was told by -c; nil when this is no shell, or reads a file or its input.
@@ -267,18 +293,17 @@ function command.parse(text)
   return parser.list
 end
 
-local parsed_of, parsed -- of the last event: several policies ask about the same one
-
 ---The simple commands that a shell was told by -c; empty for everything else. Those that are programs
 ---come as execs of their own: look here for what is built into the shell, and for redirections.
 ---@param ev moonwatch.Event
 ---@return moonwatch.Command[]
 function command.commands(ev)
-  if parsed_of ~= ev then
+  local known = about(ev)
+  if not known.commands then
     local text = command.told(ev)
-    parsed_of, parsed = ev, text and command.parse(text) or {}
+    known.commands = text and command.parse(text) or {}
   end
-  return parsed
+  return known.commands
 end
 
 -- --- options and files ----------------------------------------------------------------------------
@@ -321,7 +346,7 @@ function command.operands(words, valued)
   return result
 end
 
-local function last(words, valued)
+local function destination(words, valued)
   local operands = command.operands(words, valued)
   return #operands > 1 and { operands[#operands] } or {}
 end
@@ -352,8 +377,8 @@ end
 local writers = {
   tee = command.operands, touch = command.operands,
   truncate = function(words) return command.operands(words, "sr") end,
-  cp = last, mv = last, ln = last,
-  install = function(words) return last(words, "mogtSZ") end,
+  cp = destination, mv = destination, ln = destination,
+  install = function(words) return destination(words, "mogtSZ") end,
   sed = edited_in_place, perl = edited_in_place,
   dd = output_of_dd,
 }
@@ -363,6 +388,10 @@ local writers = {
 ---@param ev moonwatch.Event
 ---@return string[]
 function command.writes(ev)
+  local known = about(ev)
+  if known.writes then
+    return known.writes
+  end
   local result = {}
   local name = command.is(ev, writers)
   for _, path in ipairs(name and ev.args and writers[name](ev.args) or {}) do
@@ -373,6 +402,7 @@ function command.writes(ev)
       result[#result + 1] = path
     end
   end
+  known.writes = result
   return result
 end
 
