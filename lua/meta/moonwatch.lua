@@ -38,6 +38,7 @@
 ---@field key? any what makes two alerts equal
 ---@field dedup? string|number hold equal alerts back for this span: "5m"
 ---@field tags? string[] go into rule.tags
+---@field sink? moonwatch.Sink|moonwatch.Sink[] where to tell it, instead of the main output
 
 ---How a field is known: "connector", "proc", "inherited", "kept", "computed", "absent", or
 ---"missing: " and the reason.
@@ -240,9 +241,83 @@ function mw.none(...) end
 ---@return boolean told false when it was held back
 function mw.alert(alert) end
 
----Write an event (with what scripts changed in it), any other table as JSON, or a string as a line.
+---Write an event (with what scripts changed in it), any other table as JSON, or a string as a line: to
+---the main output, or to a sink instead.
 ---@param value any
-function mw.emit(value) end
+---@param sink? moonwatch.Sink|moonwatch.Sink[]
+function mw.emit(value, sink) end
+
+---@class moonwatch.SinkOptions
+---@field format? string "json" (one line of ECS JSON), or a template such as "{time} {severity} {script}: {exe}":
+---any field of events, "parent.comm" and the like, and time severity script text key tags held json cmdline id;
+---"{{" is a brace. JSON when not given; "{script}: {text}" for syslog and journald
+---@field queue? string|integer bytes of memory for records that wait for a slow reader: "1M" when not given
+---@field full? "drop_oldest"|"drop_newest"|"spool" what gives way when it is full; drops are counted and told
+---@field spool? string|integer bytes of disk below --output-dir for full = "spool": "64M" when not given
+
+---@class moonwatch.FileOptions: moonwatch.SinkOptions
+---@field path string below --output-dir; "a/b.log" when the directory a is there
+---@field rotate? string|integer put it aside as PATH.1 when it has so many bytes: "10M"
+---@field keep? integer how many of these are kept, 5 when not given
+
+---@class moonwatch.SocketOptions: moonwatch.SinkOptions
+---@field path? string of a unix socket: below --output-dir, or as given to --allow-unix
+
+---@class moonwatch.ExecOptions: moonwatch.SinkOptions
+---@field argv string[] a program and its arguments; it reads lines from its standard input
+
+---@class moonwatch.SinkStats
+---@field sent integer records written whole
+---@field dropped integer given up
+---@field queued integer wait in memory
+---@field spooled integer wait on disk
+---@field doubtful integer may have been written twice, because a worker died in the middle of it
+---@field errors integer
+
+-- An output of the script's own. It goes with the script's version when what waits has been written;
+-- the next version that asks for the same goes on with it.
+---@class moonwatch.Sink
+local Sink = {}
+
+---Send an event, any other table as JSON, or a string as a line, in which control characters are shown.
+---@param value any
+function Sink:emit(value) end
+
+---@return moonwatch.SinkStats
+function Sink:stats() end
+
+mw.sink = {}
+
+---Standard output, without waiting for its reader.
+---@param options? moonwatch.SinkOptions
+---@return moonwatch.Sink
+function mw.sink.stdout(options) end
+
+---A file, which is only ever appended to.
+---@param options moonwatch.FileOptions
+---@return moonwatch.Sink
+function mw.sink.file(options) end
+
+---A unix socket: a line each on a stream, or a datagram each.
+---@param options moonwatch.SocketOptions
+---@return moonwatch.Sink
+function mw.sink.unix(options) end
+
+---/dev/log, in the form of RFC 5424: facility authpriv for alerts, daemon for the rest; cut at 8 KiB.
+---@param options? moonwatch.SocketOptions
+---@return moonwatch.Sink
+function mw.sink.syslog(options) end
+
+---The journal, with each field of the event as MOONWATCH_NAME.
+---@param options? moonwatch.SocketOptions
+---@return moonwatch.Sink
+function mw.sink.journald(options) end
+
+---A program that reads lines, run as the user of scripts where --allow-exec permits it; started again
+---when it ends.
+---@param options moonwatch.ExecOptions
+---@return moonwatch.Sink
+function mw.sink.exec(options) end
 
 ---A line to the operator, on standard error.
 ---@param ... any

@@ -21,7 +21,7 @@ local seen_by_scripts = {
   os = "clock date difftime time",
 }
 
-local TEXT_MAX = 1024 * 1024 -- of load: the parser cannot be interrupted
+local TEXT_MAX = 64 * 1024 -- of load: the parser cannot be interrupted, and takes seconds for an `elseif` of 1 MiB
 
 local function pick(from, names, to)
   for name in names:gmatch "%S+" do
@@ -121,7 +121,12 @@ local function copied(value, copies)
   return setmetatable(copy, rawmeta(value))
 end
 
+local withheld = { ffi = true, jit = true, io = true, debug = true, package = true, ["string.buffer"] = true }
+
 local function not_found(name, why)
+  if withheld[name] then
+    error(("module '%s' not found; only scripts that the operator trusts have it (--trusted)"):format(name), 2)
+  end
   error(("module '%s' not found: scripts can require 'moonwatch' and what lies beside them, 'lib.util' being "
     .. "lib/util.lua%s"):format(name, why and " (" .. why .. ")" or ""), 2)
 end

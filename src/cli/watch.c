@@ -513,10 +513,10 @@ static int add_scripts(struct watch *w, struct moonwatch *m, int argc, char **ar
     int result = cli_set(m, &w->settings);
     for (int i = 0; i < w->lines_len && !result; i++)
         result = moonwatch_add_line(m, w->lines[i]);
+    for (int i = 0; i < w->trusted_len && !result; i++) /* first: it may be of a directory below */
+        result = moonwatch_add_trusted(m, w->trusted[i]);
     for (int i = 0; i < argc && !result; i++)
         result = moonwatch_add_path(m, argv[i]);
-    for (int i = 0; i < w->trusted_len && !result; i++)
-        result = moonwatch_add_trusted(m, w->trusted[i]);
     return result;
 }
 
@@ -542,7 +542,7 @@ static int begin(int argc, char **argv, bool scripts)
     w.options.print = !scripts && !w.lines_len;
     w.options.json = w.json || (!w.text && !isatty(STDOUT_FILENO));
     signal(SIGPIPE, SIG_IGN);
-    w.loop = ev_default_loop(0);
+    w.loop = ev_loop_new(EVFLAG_AUTO); /* the default loop would take our children's ends away */
     struct moonwatch *m = moonwatch_new(&w.options);
     if (!w.loop || !m) {
         fputs("moonwatch: not enough memory\n", stderr);

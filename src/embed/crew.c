@@ -675,6 +675,8 @@ static void hear(struct worker_slot *slot, const struct worker_message *message)
         hear_retell(c);
         break;
     case WORKER_STOP:
+        if (c->options.only_load) /* there is nothing to end */
+            break;
         calls->ending(calls->ctx, message->error ? CREW_OUTPUT : CREW_STOPPED, message->error);
         break;
     case WORKER_NEEDS:
@@ -905,7 +907,9 @@ static void reap(struct worker_slot *slot, char *how, size_t cap)
         while ((ended = waitpid(slot->pid, &status, 0)) < 0 && errno == EINTR)
             ;
     }
-    if (WIFSIGNALED(status))
+    if (ended < 0) /* the caller's loop was quicker to ask */
+        snprintf(how, cap, "ended");
+    else if (WIFSIGNALED(status))
         snprintf(how, cap, "was killed by %s", strsignal(WTERMSIG(status)));
     else
         snprintf(how, cap, "ended with status %d", WEXITSTATUS(status));

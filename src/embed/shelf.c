@@ -49,6 +49,7 @@ struct entry {
     bool affected; /* what it depends on changed */
     int missing;   /* in so many looks */
     int writing;
+    int needs; /* so many */
 };
 
 struct need {
@@ -73,6 +74,7 @@ struct shelf {
     int moving;   /* looks in a row in which a script was away for the first time */
     bool crowded; /* there were more than there may be */
     int told;     /* in this look */
+    int shared;   /* scripts that were found and belong to a path before */
     struct buf text;
     struct trail trail; /* the one that is followed now; its sentence outlives it */
 };
@@ -287,8 +289,10 @@ static int find(struct shelf *s, int source, const char *path, const char *absol
     int at = position(s, source, path);
     struct entry *e =
         at < s->entries_len && compare(s->entries[at], source, path) == 0 ? s->entries[at] : NULL;
-    if (!e && anybody_has(s, absolute))
+    if (!e && anybody_has(s, absolute)) {
+        s->shared++;
         return 0;
+    }
     if (!e && s->entries_len == SHELF_SCRIPTS_MAX) {
         snprintf(s->trail.why, sizeof s->trail.why,
                  "%s and what comes after it is not taken: there are more than %d scripts", path,
@@ -514,7 +518,7 @@ int shelf_depends(struct shelf *s, const char *script, const char *file, uint64_
         return e ? result : -ENOENT;
     if (renew_need(s, e, absolute, hash))
         return 0;
-    if (s->needs_len == SHELF_NEEDS_MAX)
+    if (s->needs_len == SHELF_NEEDS_MAX || e->needs == SHELF_NEEDS_EACH)
         return -ENOSPC;
     struct need *more = realloc(s->needs, (size_t)(s->needs_len + 1) * sizeof *more);
     if (!more)
@@ -524,6 +528,7 @@ int shelf_depends(struct shelf *s, const char *script, const char *file, uint64_
     if (!copy)
         return -ENOMEM;
     more[s->needs_len++] = (struct need){ .script = e, .absolute = copy, .print.hash = hash };
+    e->needs++;
     lookout_again(s->lookout); /* it may have changed since it was read, and is not watched yet */
     return 0;
 }
@@ -545,6 +550,7 @@ static int look(struct shelf *s, bool patient)
 {
     s->patient = patient;
     s->again = s->crowded = false;
+    s->shared = 0;
     s->told = 0;
     for (int i = 0; i < s->entries_len; i++)
         s->entries[i]->present = false;
@@ -620,7 +626,7 @@ static void drop_last_source(struct shelf *s)
 
 static int add_directory(struct shelf *s, int source)
 {
-    int before = s->entries_len, told = 0;
+    int before = s->entries_len, added = 0;
     int result = list_directory(s, source);
     if (result < 0 && result != -E2BIG)
         return result;
@@ -629,9 +635,9 @@ static int add_directory(struct shelf *s, int source)
                  s->trail.why);
     for (int i = before; i < s->entries_len; i++) {
         look_at(s, s->entries[i]);
-        told += s->entries[i]->told;
+        added += s->entries[i]->told;
     }
-    return told;
+    return added + s->shared;
 }
 
 /* What is not a regular file is read as a stream, once. */
@@ -642,7 +648,7 @@ static int add_file(struct shelf *s, int source)
     int result = find(s, source, from->path, from->absolute);
     if (result < 0 || s->entries_len == before) {
         trail_close(&s->trail);
-        return result;
+        return result < 0 ? result : s->shared;
     }
     from->once = !S_ISREG(s->trail.about.st_mode);
     result = read_text(s, from->path, from->absolute, SHELF_SCRIPT_MAX);
@@ -663,6 +669,7 @@ int shelf_add(struct shelf *s, const char *path, int tag, const char **why)
     }
     int source = s->sources_len - 1;
     s->patient = false;
+    s->shared = 0;
     result = follow(s, path, s->sources[source].absolute);
     if (result == 0) {
         s->sources[source].directory = S_ISDIR(s->trail.about.st_mode);

@@ -15,6 +15,7 @@
 #define SHELF_BESIDE_MAX  ((size_t)16 << 20) /* modules and lists */
 #define SHELF_SCRIPTS_MAX 1000
 #define SHELF_NEEDS_MAX   4096 /* files that scripts depend on, all together */
+#define SHELF_NEEDS_EACH  100  /* of one script: each look looks at them */
 
 struct ev_loop;
 struct shelf; /* opaque */
@@ -47,7 +48,7 @@ int shelf_new(struct shelf **out, shelf_sink *sink, void *ctx);
 void shelf_free(struct shelf *s);
 
 /* Tells SHELF_ADDED for each script of the path, and SHELF_REFUSED for those of a directory that
- * cannot be taken. Returns how many were added (0: an empty directory; or the shelf had them: who
+ * cannot be taken. Returns how many it has of the path now, those of a path before among them (who
  * comes first gives the tag), or -errno and one sentence, borrowed until the next call: then the
  * path is not on the shelf. A pipe is read to its end, once. */
 int shelf_add(struct shelf *s, const char *path, int tag, const char **why);

@@ -35,6 +35,7 @@ struct moonwatch {
     struct collector *collector;
     struct shelf *shelf; /* owned: their files */
     int shelf_error;     /* of what it told last */
+    bool unwatched;      /* a file that a script requires, and that was told */
     struct crew *crew; /* owned: the scripts, and the workers if there are any */
     struct host_settings settings; /* owned, and their texts */
     struct buf error;
@@ -470,8 +471,9 @@ static void depends(void *ctx, const char *script, const char *file, uint64_t ha
 {
     struct moonwatch *m = ctx;
     int result = shelf_depends(m->shelf, script, file, hash);
-    if (result < 0 && result != -ENOENT)
-        log_warn("%s is not watched for changes: %s", file, strerror(-result));
+    if (result < 0 && result != -ENOENT && !m->unwatched)
+        log_warn("%s, and maybe others, is not watched for changes: %s", file, strerror(-result));
+    m->unwatched |= result < 0 && result != -ENOENT; /* told once: a worker can ask without end */
 }
 
 static struct crew_calls calls_of(struct moonwatch *m)
@@ -726,10 +728,10 @@ int watch_wants(struct moonwatch *m, struct watch_wants *wants)
         crew_ask(m->crew, false, NULL, NULL);
     if (result == 0)
         result = keep_scripts(m, wants);
+    struct crew_wants all = wants_of(m);
     host_free(m->host); /* before its output goes */
     m->host = NULL;
     close(nowhere);
-    struct crew_wants all = wants_of(m);
     wants->kinds = all.kinds;
     wants->threads = all.threads;
     wants->needs = all.needs;

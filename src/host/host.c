@@ -403,6 +403,7 @@ void host_writable(struct host *h, int id)
 
 void host_finish(struct host *h)
 {
+    h->sinks.finishing = true;
     if (h->storm)
         take_step(h, storm_finish(h->storm));
     while (h->at_exit) {

@@ -105,7 +105,7 @@ static void set_names(lua_State *L, lua_State *from, const char *fact)
 
 static void set_aliases(lua_State *L, lua_State *from)
 {
-    lua_getfield(from, -1, "_aliases");
+    api_event_push_aliases(from);
     set_names(L, from, "aliases");
     lua_getfield(L, FACTS, "aliases");
     set_true(L, "all");

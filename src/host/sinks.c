@@ -82,7 +82,7 @@ static struct outlet *add(struct host *h, struct sink *sink)
     const struct host_world *world = &h->options.world;
     if (!o)
         return NULL;
-    if (!h->sinks.open && world->timer_start)
+    if (!h->sinks.open && world->timer_start && !h->sinks.finishing)
         world->timer_start(world->ctx, SINKS_TIMER, 1, 1);
     *o = (struct outlet){ .next = h->sinks.open, .id = ++h->sinks.last_id, .sink = sink };
     o->unwanted_ns = clock_mono_ns();
@@ -93,7 +93,7 @@ static struct outlet *add(struct host *h, struct sink *sink)
 static void watch(struct host *h, struct outlet *o, bool on)
 {
     const struct host_world *world = &h->options.world;
-    if (o->watched == on || !world->writable_start)
+    if (o->watched == on || !world->writable_start || h->sinks.finishing)
         return;
     o->watched = on;
     if (on)
@@ -110,7 +110,7 @@ static void remove_outlet(struct host *h, struct outlet *o)
     while (*at != o)
         at = &(*at)->next;
     *at = o->next;
-    if (!h->sinks.open && world->timer_stop)
+    if (!h->sinks.open && world->timer_stop && !h->sinks.finishing)
         world->timer_stop(world->ctx, SINKS_TIMER);
     sink_close(o->sink);
     free(o->users);

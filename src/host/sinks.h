@@ -19,6 +19,7 @@ struct sinks {
     int last_id;
     uint64_t life;             /* of this process, for the keeper */
     bool began;                /* what predecessors left was asked for */
+    bool finishing;            /* there is no loop any more */
     struct buf record, answer; /* owned: reused */
 };
 

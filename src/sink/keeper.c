@@ -4,9 +4,11 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "sink/queue.h"
+#include "sink/sink.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -26,7 +28,8 @@
 #define RESTART_LAST_NS  (30 * NS_PER_SECOND)
 #define GOOD_LIFE_NS     (10 * NS_PER_SECOND)
 
-#define CHILD_PATIENCE_MS 2000 /* from the end of its input to its own end */
+#define LEFT_PATIENCE_NS  NS_PER_SECOND /* for what is in queues at the end */
+#define CHILD_PATIENCE_MS 2000          /* from the end of its input to its own end */
 
 struct kept {
     struct kept *next;
@@ -172,9 +175,6 @@ static void say_left(const struct kept *s)
                      (unsigned long long)(count.queued + count.spooled));
         queue_detach(&queue);
     }
-    int unread = 0;
-    if (s->input >= 0 && !s->child && ioctl(s->input, FIONREAD, &unread) == 0 && unread)
-        log_warn("sink %s: %d bytes were not read", name, unread);
 }
 
 static void close_kept(struct kept *s)
@@ -182,9 +182,20 @@ static void close_kept(struct kept *s)
     if (s->queue >= 0)
         say_left(s);
     close_fd(&s->target);
-    close_fd(&s->input);
     close_fd(&s->queue);
     close_fd(&s->spool);
+}
+
+/* Its child has ended, and what that left in the pipe nobody will read. */
+static void free_kept(struct kept *s)
+{
+    char name[SPEC_NAME_MAX];
+    int unread = 0;
+    spec_name(&s->spec, name);
+    if (s->input >= 0 && ioctl(s->input, FIONREAD, &unread) == 0 && unread)
+        log_warn("sink %s: %d bytes were not read", name, unread);
+    close_fd(&s->input);
+    free(s);
 }
 
 /* Nobody waits for those that are about to end. */
@@ -198,7 +209,7 @@ static void bury_ended(struct keeper *k)
             continue;
         }
         *at = s->next;
-        free(s);
+        free_kept(s);
     }
 }
 
@@ -297,7 +308,7 @@ static struct kept *make_kept(struct keeper *k, struct keeper_asker asker,
     if (result < 0 && result != -EAGAIN) {
         close_fd(&s->queue); /* there is nothing in it to speak of */
         close_kept(s);
-        free(s);
+        free_kept(s);
         return NULL;
     }
     s->id = ++k->last_id;
@@ -446,6 +457,44 @@ void keeper_close(struct keeper *k, struct keeper_asker asker, uint32_t id)
     pthread_mutex_unlock(&k->lock);
 }
 
+/* --- what nobody came to write
+ * --------------------------------------------------------------------- */
+
+static struct sink *open_left(struct kept *s)
+{
+    struct keeper_answer answer = { 0 };
+    struct sink *sink = NULL;
+    int fds[KEEPER_FDS];
+    int n = tell(s, true, &answer, fds);
+    return sink_open(&sink, &s->spec, &answer, fds, n) == 0 ? sink : NULL;
+}
+
+static void tend_left(struct keeper *k, struct kept *s, struct sink *sink)
+{
+    struct keeper_answer answer = { .id = s->id };
+    int fds[KEEPER_FDS];
+    int n = tend(k, s, sink_asks(sink), &answer, fds);
+    sink_tended(sink, &answer, n ? fds[0] : -1, clock_mono_ns());
+}
+
+/* The script is off or its worker was killed, and no other took its place. Its records are only
+ * bytes to us. */
+static void write_left(struct keeper *k, struct kept *s, int64_t until_ns)
+{
+    struct sink *sink = open_left(s);
+    enum sink_turn turn = SINK_MORE;
+    if (sink && !sink_is_empty(sink) && s->spec.kind == SINK_EXEC)
+        mind_child(k, s);
+    while (sink && turn != SINK_DONE && turn != SINK_LATER && clock_mono_ns() < until_ns) {
+        turn = sink_write(sink, clock_mono_ns());
+        if (turn == SINK_ASKS)
+            tend_left(k, s, sink);
+        if (turn == SINK_MORE)
+            poll(&(struct pollfd){ .fd = sink_fd(sink), .events = POLLOUT }, 1, 50);
+    }
+    sink_close(sink);
+}
+
 /* --- life --------------------------------------------------------------------------------------
  */
 
@@ -464,6 +513,9 @@ void keeper_free(struct keeper *k)
 {
     if (!k)
         return;
+    int64_t until_ns = clock_mono_ns() + LEFT_PATIENCE_NS;
+    for (struct kept *s = k->kept; s; s = s->next)
+        write_left(k, s, until_ns);
     while (k->kept) {
         struct kept *s = k->kept;
         k->kept = s->next;
@@ -475,7 +527,7 @@ void keeper_free(struct keeper *k)
         struct kept *s = k->ending;
         k->ending = s->next;
         end_child(s);
-        free(s);
+        free_kept(s);
     }
     pthread_mutex_destroy(&k->lock);
     free(k);

@@ -39,7 +39,8 @@ struct keeper_answer {
 /* 0, or -ENOMEM. The rules are borrowed and must outlive the keeper. */
 int keeper_new(struct keeper **out, const struct place_rules *rules);
 
-/* Close everything; say what is left in queues. NULL is fine. */
+/* Write what nobody came to write, for a second at most; close everything, and say what is left.
+ * NULL is fine. */
 void keeper_free(struct keeper *k);
 
 /* Each returns how many descriptors it put into `fds` (KEEPER_FDS places). Bytes may be anything.

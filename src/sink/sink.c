@@ -119,8 +119,7 @@ int sink_open(struct sink **out, const struct sink_spec *spec, const struct keep
     }
     if (queue_in_doubt(&s->queue))
         settle(s);
-    remember_file(s);
-    s->checked_ns = clock_mono_ns();
+    remember_file(s); /* but that its path still leads to it is asked first: see checked_ns */
     if (answer->error)
         say_waiting(s, answer->why);
     *out = s;

@@ -121,7 +121,7 @@ def broken():
 def until(w, wanted):
     """Probe until these scripts, and no others, say so; more than there can be is a failure."""
     end = time.monotonic() + DEADLINE
-    while (now := probed(w)) != wanted:
+    while (now := sorted(probed(w))) != wanted:
         names = [name for name, _ in now]
         equal(sorted(set(names)), sorted(names), "scripts that were told of one process")
         check(time.monotonic() < end, f"found {now}, wanted {wanted}")
@@ -143,6 +143,26 @@ def endless():
         w.marker()
         seen = [(e["probe"], e["version"]) for e in w.events if e.get("probe") in names]
         equal(seen, [(name, 1) for name in names], "execs that were told")
+
+
+@test("a script that is named as trusted is that, also within a directory that is not")
+def trusted():
+    text = """
+local mw = require "moonwatch"
+return mw.script { name = "NAME", on = { exec = function(ev)
+  if ev.args and ev.args[2] == "moonwatch-e2e-probe" then
+    mw.emit { by = "NAME", version = io and "trusted" or "policy", probe = ev.args[3] }
+  end
+end } }
+"""
+    place = Place(a=text.replace("NAME", "a"), b=text.replace("NAME", "b"))
+    wanted = [("a", "trusted"), ("b", "policy")]
+    with Watch("--json", "--trusted", place.file("a"), scripts=[place.path]) as w:
+        until(w, wanted)
+        place.write("a", "-- again\n" + text.replace("NAME", "a"))
+        reloaded(w, "a", 2)
+        until(w, wanted)
+        equal(w.stop(), 0, "status")
 
 
 @test("in one process scripts are reloaded too")

@@ -1,9 +1,12 @@
-/* fuzz_sink.c - a spec and a queue of any bytes: refused, or served inside their bounds.
+/* fuzz_sink.c - a spec, a queue and a template of any bytes: refused, or served inside their
+ * bounds.
  *
- * Both come from a process that runs scripts. The input: a spec's bytes, or, when its first byte is
- * odd, what is written over the queue's state and records before it is attached, then what is done
- * with it. */
+ * The first two come from a process that runs scripts. The input: a spec's bytes; or, when its
+ * first byte is odd, what is written over the queue's state and records before it is attached, then
+ * what is done with it; or, after a brace, a template and what fills it in. */
 #include "../../src/sink/queue.c" /* for the private part: what is shared */
+
+#include "sink/frame.h"
 
 #include <stdlib.h>
 
@@ -70,9 +73,48 @@ static void try_queue(const unsigned char *bytes, size_t len)
     close(spool);
 }
 
+/* One line, of printable characters, whatever was put in. */
+static void require_line(const struct buf *line)
+{
+    for (size_t i = 0; i < line->len; i++)
+        require((unsigned char)line->data[i] >= ' ' && line->data[i] != 0x7f);
+}
+
+/* The template is the operator's, so its own text may be anything: here it is made harmless. */
+static void try_frame(const unsigned char *bytes, size_t len)
+{
+    static struct event_box box;
+    struct frame *f = NULL;
+    char why[256];
+    const unsigned char *end = memchr(bytes, '\n', len);
+    size_t text_len = end ? (size_t)(end - bytes) : len;
+    struct buf line = { 0 }, template = { 0 };
+    buf_harmless(&template, (const char *)bytes, text_len);
+    event_begin(&box, EVENT_EXEC);
+    event_set_text(&box, F_COMM, (const char *)bytes, len, WHY_PROC);
+    event_set_text(&box, F_ARGS, (const char *)bytes, len, WHY_PROC);
+    struct json_alert alert = { .severity = "low", .text = (const char *)bytes, .text_len = len };
+    struct json_context json = { .alert = &alert, .parent = &box.ev };
+    struct frame_item item = { .script = "s", .ev = &box.ev, .json = &json };
+    if (frame_parse(&f, buf_str(&template), template.len, why) == 0) {
+        frame_line(&line, f, &item);
+        require_line(&line);
+        buf_clear(&line);
+        frame_syslog(&line, f, &item);
+        require_line(&line);
+        require(line.len <= FRAME_SYSLOG_MAX);
+        frame_journald(&line, f, &item);
+        frame_free(f);
+    }
+    buf_free(&line);
+    buf_free(&template);
+}
+
 int LLVMFuzzerTestOneInput(const unsigned char *bytes, size_t len)
 {
-    if (len > 1 && bytes[0] & 1)
+    if (len > 1 && bytes[0] == '{')
+        try_frame(bytes, len);
+    else if (len > 1 && bytes[0] & 1)
         try_queue(bytes + 1, len - 1);
     else
         try_spec(bytes, len);

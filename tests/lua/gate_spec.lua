@@ -108,6 +108,17 @@ describe("dedup", function()
     assert.same({ 1, 3 }, { d.dropped, d.dropped_held })
   end)
 
+  it("does not count as dropped what was over with nothing held back", function()
+    local mw, world = fresh()
+    local d, half = mw.dedup { span = 10 }, ("x"):rep(2 * 1024 * 1024)
+    d:pass(half .. "")
+    d:pass(half .. "")
+    d:pass(half:sub(3))
+    world.pass(10)
+    d:pass(half .. half:sub(5)) -- needs the room of both
+    assert.same({ 1, 1 }, { d.dropped, d.dropped_held })
+  end)
+
   it("never loses a count: what came is what passed and what was told or counted", function()
     for seed = 1, 20 do
       local mw, world = fresh()

@@ -147,6 +147,21 @@ describe("a watch", function()
     assert.equal(0, #last.sockets)
   end)
 
+  it("does not take for new work what it did not look at before", function()
+    local _, world = fresh()
+    local root, last = world.spawn(1), nil
+    for pid = 2, 70 do
+      world.spawn(pid, root, { used = 1000 })
+    end
+    root:watch { sample = function(_, figures) last = figures end }
+    world.pass(1)
+    for pid = 2, 60 do
+      world.exit(world.living[pid])
+    end
+    world.pass(1)
+    assert.same({ 11, 0, 0 }, { last.processes, last.left_out, last.cpu })
+  end)
+
   it("of a script is one for each process, and 32 at most", function()
     local _, world = fresh()
     local watches = {}

@@ -152,6 +152,34 @@ describe("a window", function()
     assert.same({ 0, 5 }, { plain:distinct "k", plain:sum "k" })
   end)
 
+  it("has room again for values when those that it holds are too old", function()
+    local mw, world = fresh()
+    local w = mw.window { span = 60, values = 2 }
+    w:add("k", "a")
+    w:add("k", "b")
+    world.pass(30)
+    w:add "k" -- or all of the key would go
+    world.pass(30)
+    w:add("k", "c")
+    assert.same({ 1, 0 }, { w:distinct "k", w.dropped_values })
+    world.pass(60)
+    assert.equal(0, w:distinct "k")
+  end)
+
+  it("holds ten values a key on the average: then the key that was used longest ago goes", function()
+    local mw = fresh()
+    local w = mw.window { span = 60, max = 2 }
+    for i = 1, 12 do
+      w:add("a", i)
+    end
+    for i = 1, 8 do
+      w:add("b", i)
+    end
+    assert.same({ 12, 8, 0 }, { w:distinct "a", w:distinct "b", w.dropped })
+    w:add("b", 9)
+    assert.same({ 0, 9, 1 }, { w:distinct "a", w:distinct "b", w.dropped })
+  end)
+
   it("stays bounded whatever comes", function()
     local mw, world = fresh()
     local w = mw.window { span = 50, max = 20 }
@@ -190,6 +218,9 @@ describe("a window", function()
     w:add "a"
     world.now = world.now - 0.5
     assert.equal(2, w:add "a")
+    world.pass(60.2)
+    w:add "b"
+    assert.equal(2, w:count "a") -- both as of the later one
     world.now = world.now - 3600
     assert.equal(1, w:add("a", 5))
     assert.equal(5, w:sum "a")

@@ -44,7 +44,7 @@ static void shows(const char *name)
 {
     char text[512];
     int len = snprintf(text, sizeof text,
-                       "7 (%s) S 3 7 5 0 -1 0 1 2 3 4 5 6 7 8 20 0 1 0 5000 1000 10 1 0 0 0 0 0 0 0 "
+                       "7 (%s) S 3 7 5 0 -1 0 1 2 3 4 5 6 7 8 20 0 1 0 5000 1000 10 1 1 0 0 0 0 0 0 "
                        "0 0 0 0 0 17 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n",
                        name);
     put("stat", text, (size_t)len);

@@ -369,8 +369,22 @@ static void the_next_worker_goes_on_with_the_queue(void **state)
     assert_int_equal(answer.id, id);
     assert_int_equal(queued_in(fds[0]), 1);
     close_fds(2);
+    keeper_free(keeper); /* writes what nobody came to write */
+    expect_text(in("log"), "one\n");
+    assert_string_equal(said, "");
+}
+
+static void what_cannot_be_written_is_told_at_the_end(void **state)
+{
+    struct sink_spec spec = SPEC(UNIX, "nobody");
+    (void)state;
+    assert_int_equal(keeper_new(&keeper, &rules), 0);
+    assert_int_equal(keep(0, 1, &spec), 1);
+    assert_int_equal(answer.error, EAGAIN);
+    push_to(fds[0], "one\n");
+    close_fds(1);
     keeper_free(keeper);
-    assert_non_null(strstr(said, "sink file log: 1 records were not written"));
+    assert_non_null(strstr(said, "sink unix nobody: 1 records were not written"));
 }
 
 static void what_nobody_asks_for_is_handed_to_the_next_life(void **state)
@@ -543,11 +557,14 @@ static void a_child_that_does_not_end_is_killed(void **state)
     (void)state;
     rules.allow_exec = true;
     assert_int_equal(keeper_new(&keeper, &rules), 0);
-    close_fds(keep(0, 1, &spec));
+    assert_int_equal(keep(0, 1, &spec), 2);
+    assert_int_equal(write(fds[1], "unread", 6), 6);
+    close_fds(2);
     keeper_close(keeper, (struct keeper_asker){ 0, 1 }, answer.id); /* waits for nobody */
     assert_null(strstr(said, "killed"));
     keeper_free(keeper);
     assert_non_null(strstr(said, "it did not end with its input: killed"));
+    assert_non_null(strstr(said, "6 bytes were not read"));
     assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
 }
 
@@ -568,6 +585,7 @@ int main(void)
         TEST(sockets_elsewhere_are_named_by_the_operator),
         TEST(a_pipe_does_not_block_us_and_still_blocks_its_owner),
         TEST(the_next_worker_goes_on_with_the_queue),
+        TEST(what_cannot_be_written_is_told_at_the_end),
         TEST(what_nobody_asks_for_is_handed_to_the_next_life),
         TEST(a_file_is_put_aside_when_it_is_large_and_not_before),
         TEST(there_is_a_bound_on_what_is_kept),

@@ -338,8 +338,9 @@ static void who_names_a_script_first_gives_its_tag(void **state)
     put("d/a.lua", "a");
     put("d/b.lua", "b");
     assert_int_equal(shelf_add(shelf, "./d//b.lua", 1, &why), 1);
-    assert_int_equal(shelf_add(shelf, "d", 2, &why), 1);
-    assert_int_equal(shelf_add(shelf, "d/a.lua", 3, &why), 0);
+    assert_int_equal(shelf_add(shelf, "d", 2, &why), 2);
+    assert_int_equal(shelf_add(shelf, "d/a.lua", 3, &why), 1);
+    assert_int_equal(told_len, 2);
     assert_int_equal(told[0].tag, 1);
     assert_int_equal(told[1].tag, 2);
     assert_int_equal(shelf_check(shelf), 0);
@@ -800,6 +801,21 @@ static void a_module_that_changed_before_it_was_told_of_is_noticed(void **state)
     assert_quiet("d");
 }
 
+static void a_script_depends_on_100_files_at_most(void **state)
+{
+    char path[32];
+    (void)state;
+    watch_one();
+    for (int i = 0; i < SHELF_NEEDS_EACH; i++) {
+        snprintf(path, sizeof path, "d/m%d", i);
+        assert_int_equal(shelf_depends(shelf, "d/a.lua", path, 0), 0);
+    }
+    assert_int_equal(shelf_depends(shelf, "d/a.lua", "d/one-more", 0), -ENOSPC);
+    assert_int_equal(shelf_depends(shelf, "d/a.lua", "d/m0", 0), 0);
+    put("d/m99", "now");
+    await(SHELF_CHANGED, "d/a.lua", "one");
+}
+
 static void a_module_may_appear_later(void **state)
 {
     (void)state;
@@ -1068,6 +1084,7 @@ int main(void)
         TEST(a_full_queue_of_events_hides_nothing),
         TEST(a_module_that_changes_is_a_change_of_its_scripts),
         TEST(a_module_that_changed_before_it_was_told_of_is_noticed),
+        TEST(a_script_depends_on_100_files_at_most),
         TEST(a_module_may_appear_later),
         TEST(a_file_below_a_script_is_read),
         TEST(what_is_not_below_a_script_is_refused),
