@@ -99,6 +99,8 @@ struct host {
     const char *stack;         /* where the outermost call of a script began, see sandbox.h */
     int traceback;             /* registry reference of the message handler */
 
+    struct event_shape *shapes; /* of api/event.c; memory of the state */
+
     struct event_box box; /* for records made here */
     struct event_box parent_box;
 };
