@@ -29,6 +29,8 @@ def functions():
     text = meta("moonwatch.lua")
     defined = {"mw." + n for n in re.findall(r"^function mw\.([\w.]+)\(", text, re.M)}
     defined |= {"mw." + n for n in re.findall(r"^mw\.([\w.]+) = ", text, re.M)}
+    for comments, name in re.findall(r"((?:^---.*\n)+)^mw\.([\w.]+) = ", text, re.M):
+        defined |= {f"mw.{name}.{field}" for field in re.findall(r"^---@field (\w+) ", comments, re.M)} & there
     closed = tuple(n + "." for n in there if not any(t.startswith(n + ".") for t in there))  # tells no names
     defined -= {n for n in defined if n.startswith(closed)}
     equal(sorted(there - defined), [], "without a definition in lua/meta/moonwatch.lua")
