@@ -15,7 +15,8 @@
 
 /* FIELD(ARGS) | ... for all that the text mentions; NEEDS_ALL when it hands on whole events:
  *
- *   mw.emit(x), mw.json(x)   unless x is a string, or a table written out in place
+ *   mw.emit(x), mw.json(x),
+ *   sink:emit(x)             unless x is a string, or a table written out in place
  *   pairs(x), next(x)        when x is a parameter of a function, or something's `parent`
  *
  * mw.alert needs what the line of an alert shows. Bytecode cannot be read: NEEDS_ALL. Any bytes may

@@ -415,7 +415,7 @@ void frame_begin(void)
 static void put_word(struct buf *out, const char *text, size_t most)
 {
     size_t n = 0;
-    for (; text[n] && n < most; n++)
+    for (; n < most && text[n]; n++)
         buf_putc(out, text[n] > ' ' && text[n] < 0x7f ? text[n] : '_');
     if (!n)
         buf_putc(out, '-');

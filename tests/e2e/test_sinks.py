@@ -13,7 +13,7 @@ import time
 from mwtest import DEADLINE, MOONWATCH, Failed, Skip, Watch, check, equal, helper, main, proc_status, run, \
     scratch, scratch_file, test, unique
 
-PROBE = "moonwatch-e2e-sink"
+PROBE = f"moonwatch-e2e-sink-{os.getpid()}"  # another run of these tests has its own
 
 # Sends numbered records when a process asks for it, and tells how the sink is.
 SCRIPT = """
@@ -21,7 +21,7 @@ local mw = require "moonwatch"
 local s = SINK
 return mw.script { name = "probe", on = { exec = function(ev)
   local args = ev.args
-  if not args or args[2] ~= "moonwatch-e2e-sink" then
+  if not args or args[2] ~= "PROBE" then
     return
   elseif args[3] == "stats" then
     local stats = s:stats()
@@ -37,7 +37,7 @@ end } }
 
 
 def script(sink):
-    return SCRIPT.replace("SINK", sink)
+    return SCRIPT.replace("SINK", sink).replace("PROBE", PROBE)
 
 
 def ask(*words):
@@ -124,7 +124,7 @@ def same_lines():
     local mw = require "moonwatch"
     local s = mw.sink.file { path = "events.jsonl" }
     return mw.script { name = "same", on = { exec = function(ev)
-      if ev.args and ev.args[2] == "moonwatch-e2e-sink" then
+      if ev.args and ev.args[2] == "PROBE" then
         ev.colour = "green"
         mw.emit(ev)
         mw.emit(ev, s)
@@ -134,11 +134,12 @@ def same_lines():
       end
     end } }
     """
+    text = text.replace("PROBE", PROBE)
     for single in ((), ("--single",)):
         with Watch("--json", "--output-dir", out, *single, scripts=[text]) as w:
             ask("x")
             w.marker()
-            lines = [line for line in w.lines if b"moonwatch-e2e-sink" in line]
+            lines = [line for line in w.lines if PROBE.encode() in line]
             path = os.path.join(out, "events.jsonl")
             until(lambda: read(path).count(b"\n") == 3, "three lines")
             equal(len(lines), 2, "lines of the main output")
@@ -332,14 +333,14 @@ def logs():
     local log = mw.sink.syslog { path = "log" }
     local journal = mw.sink.journald { path = "journal" }
     return mw.script { name = "logs", on = { exec = function(ev)
-      if ev.args and ev.args[2] == "moonwatch-e2e-sink" then
+      if ev.args and ev.args[2] == "PROBE" then
         mw.alert { severity = "critical", event = ev, sink = { log, journal } }
       end
     end } }
     """
     with Server(os.path.join(out, "log"), socket.SOCK_DGRAM) as log, \
             Server(os.path.join(out, "journal"), socket.SOCK_DGRAM) as journal, \
-            Watch("--output-dir", out, scripts=[text]):
+            Watch("--output-dir", out, scripts=[text.replace("PROBE", PROBE)]):
         ask("a\nPRIORITY=0\n", "\x1b[2J")
         line = log.socket.recv(65536).decode()
         check(re.fullmatch(r"<82>1 \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z \S+ moonwatch \d+ logs - logs: [^\n\x1b]*"
@@ -533,8 +534,9 @@ def next_version():
         until(lambda: not child_of(w.pid, "cat"), "the end of the child")
 
 
-HANGS = SCRIPT.replace('elseif args[3] == "stats" then', 'elseif args[3] == "hang" then while true do end\n'
-                       '  elseif args[3] == "stats" then')
+def hangs(sink):
+    return script(sink).replace('elseif args[3] == "stats" then', 'elseif args[3] == "hang" then while true do end\n'
+                                '  elseif args[3] == "stats" then')
 
 
 @test("what a script sent before it was switched off still arrives")
@@ -542,7 +544,7 @@ def switched_off():
     gate = Gate()
     neighbour = 'local mw = require "moonwatch"\nreturn mw.script { name = "neighbour", on = {} }\n'
     with Watch("--json", "--allow-exec", "--budget", "60s", "--limit", "300ms",
-               scripts=[HANGS.replace("SINK", gate.sink()), neighbour]) as w:
+               scripts=[hangs(gate.sink()), neighbour]) as w:
         burst(1, 2000, 100)
         ask("hang")
         w.wait_error("is off until its file changes")
@@ -554,7 +556,7 @@ def switched_off():
 def switched_off_alone():
     gate = Gate()
     with Watch("--json", "--allow-exec", "--limit", "300ms", "--trusted",
-               Watch._path(HANGS.replace("SINK", gate.sink())),
+               Watch._path(hangs(gate.sink())),
                scripts=['local mw = require "moonwatch"\nreturn mw.script { name = "other", on = {} }\n']) as w:
         burst(1, 1500, 100)
         w.marker()

@@ -65,6 +65,8 @@ static const struct {
 
     { "bytecode", "\x1bLJ", NEEDS_ALL },
     { "emit of an event", "mw.emit(ev)", NEEDS_ALL },
+    { "emit to a sink", "sink:emit(ev)", NEEDS_ALL },
+    { "a text to a sink", "sink:emit('a' .. ev.cwd)", FIELD(CWD) },
     { "emit of anything", "local row = make() mw.emit(row)", NEEDS_ALL },
     { "emit under another name", "local tell = mw.emit", NEEDS_ALL },
     { "emit at the end", "f(mw.emit", NEEDS_ALL },

@@ -195,10 +195,11 @@ static void *serve_pipes(void *arg)
 static void descriptors_come_with_an_answer(void **state)
 {
     pthread_t thread;
-    int fds[REQUEST_FDS];
+    int fds[REQUEST_FDS], before = dup(0);
     char back[8];
     (void)state;
 
+    close(before);
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, given), 0);
     assert_int_equal(pthread_create(&thread, NULL, serve_pipes, NULL), 0);
     buf_clear(&answer);
@@ -210,16 +211,14 @@ static void descriptors_come_with_an_answer(void **state)
     close(fds[0]);
     close(fds[1]);
 
-    int free_before = dup(0), free_after; /* those that nobody wants do not stay open */
-    close(free_before);
     assert_int_equal(request_ask(given[0], REQUEST_PROBE, "x", 1, &answer, NULL), 0);
-    free_after = dup(0);
-    close(free_after);
-    assert_int_equal(free_before, free_after);
     assert_int_equal(request_ask(given[0], REQUESTS - 1, "x", 1, &answer, fds), -EPERM);
     close(given[0]);
     pthread_join(thread, NULL);
     close(given[1]);
+    int after = dup(0); /* those that nobody wanted did not stay open */
+    close(after);
+    assert_int_equal(after, before);
 }
 
 static void a_question_that_is_too_large_is_refused(void **state)
