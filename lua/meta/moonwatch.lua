@@ -109,6 +109,112 @@ function Watch:running() end
 
 local mw = {}
 
+---@class moonwatch.CommandLine one simple command of a shell's text
+---@field words string[] name and arguments, without quotes; nothing is expanded
+---@field assigns string[] NAME=value before them
+---@field writes string[] files of > and >>
+---@field reads string[] files of <
+---@field piped boolean? its input is the output of the one before
+
+---What a command line says, as far as it does: `mw.command`, or `require "moonwatch.command"`. What is missing
+---in an event matches nothing.
+---@class moonwatch.CommandLibrary
+---@field needs string[] the fields that these functions look at: mw.script { needs = mw.command.needs, ... }
+---@field shells table<string, true>
+mw.command = {}
+
+---The last component of a path.
+---@param path string?
+---@return string?
+function mw.command.base(path) end
+
+---The first of a program's names (applet of busybox, argv[0], file, comm; versions left out) that is in the set.
+---
+---    local netcats = mw.set { "nc", "ncat" }
+---    -- in on.exec: also busybox nc, /bin/nc.traditional under the name of nc, or a shell's `exec -a x nc`
+---    if mw.command.is(ev, netcats) and mw.command.flag(ev.args, "-e", "--exec") then mw.alert { event = ev } end
+---@param process moonwatch.Process
+---@param wanted table<string, any>
+---@return string? name
+function mw.command.is(process, wanted) end
+
+---The nearest ancestor that has a name of this set.
+---@param ev moonwatch.Process
+---@param wanted table<string, any>
+---@return moonwatch.Process?
+function mw.command.below(ev, wanted) end
+
+---The first of these parts that the text contains, as it is.
+---@param text string?
+---@param parts string[]
+---@return string? part
+function mw.command.contains(text, parts) end
+
+---The first of these that the text begins with.
+---@param text string?
+---@param beginnings string[]
+---@return string? beginning
+function mw.command.begins(text, beginnings) end
+
+---The arguments joined by blanks, cut after 8,000 bytes, so that no pattern takes long.
+---@param process moonwatch.Process
+---@return string?
+function mw.command.text(process) end
+
+---What a shell was told by -c.
+---@param ev moonwatch.Process
+---@return string?
+function mw.command.told(ev) end
+
+---The simple commands of a shell's text, without expanding anything.
+---@param text string
+---@return moonwatch.CommandLine[]
+function mw.command.parse(text) end
+
+---Those that a shell was told by -c. Programs come as execs of their own; what is built in, and redirections, do not.
+---@param ev moonwatch.Event
+---@return moonwatch.CommandLine[]
+function mw.command.commands(ev) end
+
+---Is one of these options there? "-x" also inside of "-axb", "--long" also as "--long=value".
+---@param words string[]?
+---@param ... string
+---@return string? option
+function mw.command.flag(words, ...) end
+
+---The arguments that are no options. `valued`: letters of the options whose value is a word of its own.
+---@param words string[]?
+---@param valued? string
+---@return string[]
+function mw.command.operands(words, valued) end
+
+---The files that a command writes, as far as it says so: tee, cp, mv, ln, install, sed -i, dd, truncate, touch, and
+---the redirections of a shell's text.
+---@param ev moonwatch.Event
+---@return string[]
+function mw.command.writes(ev) end
+
+---The first of these for which fits(path).
+---@param ev moonwatch.Event
+---@param fits fun(path: string): any
+---@return string? path
+function mw.command.writes_to(ev, fits) end
+
+---@param text string
+---@param most? integer 160
+---@return string
+function mw.command.cut(text, most) end
+
+---"sshd > bash > make": the ancestors, nearest last.
+---@param ev moonwatch.Process
+---@return string
+function mw.command.above(ev) end
+
+---"user 0, login 1000: 'nc -l 4444' under sshd > bash", for an alert.
+---@param ev moonwatch.Process
+---@return string
+function mw.command.who(ev) end
+
 ---Describe this script. Returns its argument, so that a script can end in `return mw.script {...}`.
 ---@param script moonwatch.Script
 ---@return moonwatch.Script
@@ -315,7 +421,8 @@ local Window = {}
 ---    if w:distinct(ev.sid) >= 5 then mw.alert { key = ev.sid, dedup = "5m", event = ev } end
 ---
 ---Exact, as long as a key has additions of no more than 60 different times within the span. With more, what
----is up to 5 % of the span too old may count as well; nothing is ever lacking.
+---is up to 5 % of the span too old may count as well; nothing is ever lacking. A key takes 2 KiB at most,
+---and its values come on top: ten values a key on the average of all `max`.
 ---@param options moonwatch.WindowOptions
 ---@return moonwatch.Window
 function mw.window(options) end
@@ -448,7 +555,7 @@ function Gate:each_held(all) end
 ---@field lenient? boolean true: what is no pattern is left out, and the second result says how many were
 
 ---Does the text fit one of the patterns? nil and "no value" without a text; nil and "limit" when a regular
----expression took too many steps and no other one fits.
+---expression took too many steps and no other one fits, which counts as undecided in the summary.
 ---@alias moonwatch.Predicate fun(text: string?): boolean?, string?
 
 ---Patterns, one or a list of them, compiled once: make the predicate when the script is loaded. Texts may be

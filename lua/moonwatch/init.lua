@@ -21,6 +21,7 @@ local mw = {
   cont = core.cont,
   persist = core.persist,
   sink = core.sink,
+  command = require "moonwatch.command",
   _core = core,
 }
 

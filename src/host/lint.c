@@ -3,6 +3,7 @@
 
 #include "collect/answers.h"
 #include "host/library.h"
+#include "host/sandbox.h"
 #include "host/state.h"
 
 #include <errno.h>
@@ -85,7 +86,10 @@ static void copy_names(lua_State *from, int index, lua_State *to, int deeper)
         const char *key = lua_type(from, -2) == LUA_TSTRING ? lua_tostring(from, -2) : "_";
         if (*key == '_')
             continue;
-        if (lua_istable(from, -1) && deeper) {
+        bool plain = lua_istable(from, -1) && !lua_getmetatable(from, -1);
+        if (lua_istable(from, -1) && !plain)
+            lua_pop(from, 1); /* an object: what it answers is not told by its keys */
+        if (plain && deeper) {
             lua_newtable(to);
             copy_names(from, -1, to, deeper - 1);
         } else {
@@ -103,26 +107,37 @@ static void set_names(lua_State *L, lua_State *from, const char *fact)
     lua_setfield(L, FACTS, fact);
 }
 
-static void set_aliases(lua_State *L, lua_State *from)
+static void set_library(lua_State *L, struct host *h)
 {
-    api_event_push_aliases(from);
-    set_names(L, from, "aliases");
-    lua_getfield(L, FACTS, "aliases");
-    set_true(L, "all");
-    lua_pop(L, 1);
-    lua_pop(from, 1);
-}
-
-static void set_library(lua_State *L, lua_State *from)
-{
+    lua_State *from = h->L;
     lua_getfield(from, LUA_REGISTRYINDEX, "_LOADED");
     lua_getfield(from, -1, "moonwatch");
     set_names(L, from, "mw");
     lua_pop(from, 2);
     api_event_push_methods(from);
     set_names(L, from, "methods");
-    set_aliases(L, from);
     lua_pop(from, 1);
+    api_event_push_aliases(from);
+    set_names(L, from, "aliases");
+    lua_pop(from, 1);
+    lua_getfield(L, FACTS, "aliases");
+    set_true(L, "all");
+    lua_pop(L, 1);
+}
+
+/* What a script of this profile sees. */
+static void set_globals(lua_State *L, struct host *h)
+{
+    int env = sandbox_env(h, "@lint.lua");
+    if (env == LUA_NOREF)
+        luaL_error(L, "there is no environment for scripts");
+    lua_rawgeti(h->L, LUA_REGISTRYINDEX, env);
+    set_names(L, h->L, "globals");
+    lua_pop(h->L, 1);
+    lua_getfield(L, FACTS, "globals");
+    set_true(L, "_G");
+    set_true(L, "_VERSION");
+    lua_pop(L, 1);
 }
 
 /* --- opening ------------------------------------------------------------------------------- */
@@ -130,7 +145,7 @@ static void set_library(lua_State *L, lua_State *from)
 /* (host, trusted), called protected; what it leaves is the state's. */
 static int open_lint(lua_State *L)
 {
-    const struct host *h = lua_touserdata(L, 1);
+    struct host *h = lua_touserdata(L, 1);
     bool trusted = lua_toboolean(L, 2);
     lua_settop(L, 0);
     lua_getglobal(L, "require");
@@ -143,7 +158,8 @@ static int open_lint(lua_State *L)
     lua_setfield(L, FACTS, "set");
     set_fields(L);
     set_events(L);
-    set_library(L, h->L);
+    set_library(L, h);
+    set_globals(L, h);
     return 2;
 }
 

@@ -174,6 +174,10 @@ void api_event_push_aliases(lua_State *L);
  * is no such table.  [-0, +0, m] */
 bool api_event_record(lua_State *L, int index, struct event_box *box);
 
+/* The table on top of the stack becomes an event's: its fields are somebody's own figures.
+ * [-0, +0, m] */
+void api_event_adopt(lua_State *L);
+
 /* Does it lack fields because no script was known to need them? */
 bool api_event_lacks(const struct event *ev);
 

@@ -17,9 +17,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define VERDICTS_MOST   (256u << 10) /* bytes of what a version told while it is compared */
-#define WEIGH_MOST      2000000      /* things that are looked at */
-#define EVAL_ID         (UINT32_MAX - 1)
+#define VERDICTS_MOST (256u << 10) /* bytes of what a version told while it is compared */
+#define WEIGH_MOST    2000000      /* things that are looked at */
+#define EVAL_ID       (UINT32_MAX - 1)
 
 /* --- going ---------------------------------------------------------------------------------- */
 
@@ -228,7 +228,8 @@ int version_begin(struct host *h, struct policy *policy)
 
 /* --- loading --------------------------------------------------------------------------------- */
 
-/* Run the chunk below its `args` arguments on the stack as the new version.  [-(args + 1), +0, -] */
+/* Run the chunk below its `args` arguments on the stack as the new version.  [-(args + 1), +0, -]
+ */
 static int run_chunk(struct host *h, struct policy *policy, int args)
 {
     if (host_call(h, policy, args, 0))
@@ -527,7 +528,8 @@ void versions_settle(struct host *h)
         mend_memory(h);
 }
 
-/* --- lines of somebody's ----------------------------------------------------------------------- */
+/* --- lines of somebody's -----------------------------------------------------------------------
+ */
 
 static struct policy *eval_policy(struct host *h)
 {

@@ -190,6 +190,13 @@ static void push_metatable(lua_State *L, const struct event *ev)
     lua_pop(L, 1);
 }
 
+void api_event_adopt(lua_State *L)
+{
+    static const struct event nothing_known;
+    push_metatable(L, &nothing_known);
+    lua_setmetatable(L, -2);
+}
+
 /* The same, from what is at hand: finding it by its bytes costs a twentieth of an event.
  * [-0, +1, m] */
 static void push_origin(lua_State *L, struct event_shape *shape, const struct event *ev)
