@@ -4,7 +4,7 @@ import os
 import signal
 import time
 
-from mwtest import Act, Skip, Watch, check, equal, helper, main, proc_stat, run, test, unique
+from mwtest import Act, Skip, Watch, check, equal, main, proc_stat, test, unique
 
 MARK = str(os.getpid())  # others may run the same tests, and theirs are not ours to kill
 
