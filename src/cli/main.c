@@ -47,7 +47,7 @@ static int help(FILE *to)
           "  moonwatch -e 'exec: uid == 0 and tty'       programs that root starts at a terminal\n"
           "  moonwatch -e 'exit: signal => print(pid, comm, signal)'\n"
           "  moonwatch --for 10s --json | jq .process.command_line\n"
-          "  moonwatch run examples/long-running.lua\n"
+          "  moonwatch run scripts/recon-burst.lua\n"
           "\n"
           "exit status:\n"
           "  0  ended as asked: signal, --for, mw.stop(), or the reader of the output is gone\n"

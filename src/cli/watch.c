@@ -603,6 +603,7 @@ static int begin(int argc, char **argv, bool scripts)
     w.options.print = !scripts && !w.lines_len;
     w.options.json = w.json || (!w.text && !isatty(STDOUT_FILENO));
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a file that may not grow: the write tells */
     w.loop = ev_loop_new(EVFLAG_AUTO); /* the default loop would take our children's ends away */
     struct moonwatch *m = moonwatch_new(&w.options);
     if (!w.loop || !m) {

@@ -497,6 +497,7 @@ int worker_run(const struct worker_options *options)
     signal(SIGUSR1, SIG_IGN); /* `pkill -USR1 moonwatch` means us, too; the parent's handler, which
                                  we inherited, writes to a descriptor that is another one here */
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a file that may not grow: the write tells */
     prctl(PR_SET_NAME, "moonwatch-lua");
 
     int keep[] = { options->control, options->questions, options->host.fd,
