@@ -299,14 +299,19 @@ static void load(const struct worker_order *order, const char *text)
     say_loaded(order, error, clock_mono_ns() - from);
 }
 
-static void unload(const struct worker_order *order)
+static void say_unloaded(uint32_t id)
 {
-    host_unload(worker.host, order->id);
     say(&(struct worker_message){ .say = WORKER_UNLOADED,
-                                  .id = order->id,
+                                  .id = id,
                                   .kinds = host_kinds(worker.host),
                                   .threads = host_threads(worker.host),
                                   .needs = host_needs(worker.host) });
+}
+
+static void unload(const struct worker_order *order)
+{
+    host_unload(worker.host, order->id);
+    say_unloaded(order->id);
 }
 
 static void say_answer(int error, const char *text, size_t len)
@@ -334,8 +339,11 @@ static void compare(const struct worker_order *order)
 static void evaluate(const struct worker_order *order, const char *text)
 {
     struct buf out = { 0 };
+    uint32_t kinds = host_kinds(worker.host);
     int error = host_eval(worker.host, text ? text : "", text ? order->len : 0, &out);
     const char *answer = error ? host_error(worker.host) : buf_str(&out);
+    if (host_kinds(worker.host) != kinds)
+        say_unloaded(0); /* nothing is gone, but more is wanted */
     say_answer(error, answer, strlen(answer));
     buf_free(&out);
 }

@@ -38,7 +38,7 @@ enum worker_say {
     WORKER_NEEDS,  /* a script looked at more than was known: needs is set */
     WORKER_LOADED, /* answers DO_LOAD: id, generation, error and its text, took_ns, script; and what
                       all want now */
-    WORKER_UNLOADED, /* answers DO_UNLOAD: id; and what all want now */
+    WORKER_UNLOADED, /* answers DO_UNLOAD: id, 0: nothing is gone; and what all want now */
     WORKER_OFF,    /* a script (id) was switched off: text */
     WORKER_BUSY,   /* a call takes long: watch us */
     WORKER_ANSWER, /* answers DO_COMPARE and DO_EVAL: error, text, in pieces while `more` */

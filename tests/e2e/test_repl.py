@@ -1,6 +1,8 @@
 """test_repl.py - `moonwatch repl`: Lua by the line where scripts run, on live events, through a pipe and on a terminal."""
+import ctypes
 import os
 import re
+import select
 import signal
 import subprocess
 import termios
@@ -114,6 +116,30 @@ def attached():
     for words in (["--nonsense"], ["more"], ["--for", "x"]):
         equal(lines("", *words)[0], 2, words)
     equal(run("repl", "--help")[0], 0, "help")
+
+
+@test("looking on at a watch, it is told of events that nobody else there asked for")
+def attached_events():
+    libc = ctypes.CDLL(None, use_errno=True)
+    with Controlled("-q", lines=["exec: false"]) as w:
+        process = subprocess.Popen([MOONWATCH, "repl", "--control", w.socket, "--for", "30s"], stdin=subprocess.PIPE,
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment())
+        process.stdin.write(f"""on.ptrace = function(ev) if ev.tracer == {os.getpid()} then print("traced", ev.pid) end
+end print "ready"
+""".encode())
+        process.stdin.flush()
+        equal(process.stdout.readline(), b"ready\n", "ready")
+        traced = subprocess.Popen(["sleep", "60"], stdout=subprocess.DEVNULL)
+        equal(libc.ptrace(16, traced.pid, None, None), 0, "PTRACE_ATTACH")
+        os.waitpid(traced.pid, 0)  # it has stopped
+        equal(libc.ptrace(17, traced.pid, None, None), 0, "PTRACE_DETACH")
+        traced.kill()
+        told = select.select([process.stdout], [], [], DEADLINE)[0] and process.stdout.readline()
+        equal(told, f"traced    {traced.pid}\n".encode(), "the event")
+        traced.wait()
+        process.stdin.close()
+        process.send_signal(signal.SIGINT)
+        equal(process.wait(DEADLINE), 0, "status")
 
 
 @test("on a terminal: TAB completes fields and functions, Ctrl-C gives a line up, Ctrl-D ends, the terminal is as it was")
