@@ -17,7 +17,7 @@
 ---| "storm" # more than the scripts can take: ev.phase is "begin", "sum" (of one parent) or "end"; see below
 ---| "any" # all of these but "storm"
 
----@alias moonwatch.Handler fun(ev: moonwatch.Event)
+---@alias moonwatch.Handler fun(ev: moonwatch.Event, state: table?)
 
 -- A script with a handler for "storm" is told sums when it falls behind: from "begin" to "end" only
 -- the first fork, exec and exit of each program under each sort of parent (program, user, control
@@ -30,6 +30,8 @@
 ---@field threads? boolean also forks and exits of threads (then tid differs from pid)
 ---@field needs? "all"|string[] fields that are to be read besides those that the script mentions: { "cwd", "cgroup" }
 ---@field on? table<moonwatch.Kind, moonwatch.Handler|table> what to call; a value of mw.where{...}(f), or a list
+---@field state? table each handler's second argument; change what is in it, it is taken when the script is loaded
+---@field reload? fun(old: table?): table? makes the state from that of the version before; when it throws, that goes on
 
 ---@class moonwatch.Alert
 ---@field severity? "low"|"medium"|"high"|"critical" "medium" when not given

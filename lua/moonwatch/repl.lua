@@ -266,7 +266,7 @@ function commands.names(session)
   local names = { "ev.parent", "ev.was" }
   for name, value in pairs(session.env.mw) do
     names[#names + 1] = "mw." .. name
-    if type(value) == "table" and not getmetatable(value) then
+    if type(value) == "table" then
       for inner in pairs(value) do
         names[#names + 1] = "mw." .. name .. "." .. tostring(inner)
       end

@@ -54,6 +54,8 @@ static int read_character(EditLine *edit, wchar_t *to)
             continue;
         if (got <= 0)
             return 0;
+        if (!byte)
+            byte = 4; /* a Ctrl-D that came while the terminal was not yet ours is left as a NUL */
         size_t len = mbrtowc(to, &byte, 1, &state);
         if (len == (size_t)-2)
             continue; /* not whole yet */

@@ -25,7 +25,7 @@ static const struct {
     { "lint", cli_lint, "what is wrong with scripts, without running them" },
     { "top", cli_top, "what the scripts of a running watch cost and tell, live" },
     { "ctl", cli_ctl, "orders to a running watch: status, disable, enable, ..." },
-    { "reload", cli_reload, "look at scripts again, or try a new version beside the old" },
+    { "reload", cli_reload, "look at scripts again, or try a version beside the old" },
     { "repl", cli_repl, "Lua by the line, on live events" },
     { "doctor", cli_doctor, "test each source of events and explain what does not work" },
 };
@@ -47,7 +47,7 @@ static int help(FILE *to)
           "  moonwatch -e 'exec: uid == 0 and tty'       programs that root starts at a terminal\n"
           "  moonwatch -e 'exit: signal => print(pid, comm, signal)'\n"
           "  moonwatch --for 10s --json | jq .process.command_line\n"
-          "  moonwatch run examples/long-running.lua\n"
+          "  moonwatch run scripts/recon-burst.lua\n"
           "\n"
           "exit status:\n"
           "  0  ended as asked: signal, --for, mw.stop(), or the reader of the output is gone\n"

@@ -18,9 +18,10 @@
 static const char usage[] =
     "usage: moonwatch repl [options]\n"
     "\n"
-    "Reads Lua by the line and evaluates it where scripts run. Expressions show their value; `ev` is the last\n"
-    "event; on.exec = function(ev) ... end is called for each, until on.exec = nil. Without --control it\n"
-    "watches itself; with it, it looks on at a `moonwatch run`, with what that asks the kernel for.\n"
+    "Reads Lua by the line and evaluates it where scripts run. Expressions show their value; `ev` is\n"
+    "the last event; on.exec = function(ev) ... end is called for each, until on.exec = nil. Without\n"
+    "--control it watches itself; with it, it looks on at a `moonwatch run`, with what that asks the\n"
+    "kernel for.\n"
     "TAB completes, :help tells the rest.\n"
     "\n"
     "      --control PATH  look on at the watch that listens there (\"\": the usual place)\n"
@@ -28,8 +29,8 @@ static const char usage[] =
     "      --user NAME     run as this user (nobody)\n"
     "  -h, --help          this text\n"
     "\n"
-    "Exit status: 0; 1 the watch broke off; 2 wrong command line; 4 the kernel does not let us watch here;\n"
-    "5 no watch answers there.\n";
+    "Exit status: 0; 1 the watch broke off; 2 wrong command line; 4 the kernel does not let us watch\n"
+    "here; 5 no watch answers there.\n";
 
 static const char help[] =
     "  EXPRESSION                       shows its value\n"

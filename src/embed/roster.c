@@ -283,8 +283,9 @@ void roster_refuse_next(struct crew *c, struct crew_script *s, const char *why)
 {
     struct buf text = { 0 };
     roster_drop_next(s);
-    buf_printf(&text, "%s: %s%s", crew_script_name(s), why,
-               s->state == SCRIPT_ON ? "; the version from before goes on" : "");
+    size_t sentence = strcspn(why, "\n"); /* the line that it is about comes below */
+    buf_printf(&text, "%s: %.*s%s%s", crew_script_name(s), (int)sentence, why,
+               s->state == SCRIPT_ON ? "; the version from before goes on" : "", why + sentence);
     log_error("%s", buf_str(&text));
     if (c->settling) {
         buf_puts(&c->refused, c->refused.len ? "," : "");

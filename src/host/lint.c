@@ -76,6 +76,17 @@ static void set_events(lua_State *L)
 
 /* --- what the library has ------------------------------------------------------------------ */
 
+/* Has the table on top of the stack keys? An object may answer to more than it has: it has none.
+ * [-0, +0, -] */
+static bool has_names(lua_State *L)
+{
+    lua_pushnil(L);
+    if (!lua_next(L, -2))
+        return false;
+    lua_pop(L, 2);
+    return true;
+}
+
 /* Copy the names of the table at `index` of a host's state, and of the tables in it, to the top
  * of ours.  [-0, +0, m] of both */
 static void copy_names(lua_State *from, int index, lua_State *to, int deeper)
@@ -86,10 +97,7 @@ static void copy_names(lua_State *from, int index, lua_State *to, int deeper)
         const char *key = lua_type(from, -2) == LUA_TSTRING ? lua_tostring(from, -2) : "_";
         if (*key == '_')
             continue;
-        bool plain = lua_istable(from, -1) && !lua_getmetatable(from, -1);
-        if (lua_istable(from, -1) && !plain)
-            lua_pop(from, 1); /* an object: what it answers is not told by its keys */
-        if (plain && deeper) {
+        if (lua_istable(from, -1) && deeper && has_names(from)) {
             lua_newtable(to);
             copy_names(from, -1, to, deeper - 1);
         } else {

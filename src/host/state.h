@@ -124,6 +124,9 @@ void host_set_error(struct host *h, const char *text);
 /* Count an error of its code, host_error() has it; too many switch it off. */
 void host_count_error(struct host *h, struct policy *policy);
 
+/* A version took the place of another: whoever wants to know. */
+void host_tell_reload(struct host *h);
+
 /* These fields are looked at, by the script that runs; tells the world what is new.  [-0, +0, -] */
 void host_need(struct host *h, uint64_t fields);
 

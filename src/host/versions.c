@@ -222,6 +222,7 @@ int version_begin(struct host *h, struct policy *policy)
     if (before) {
         policy->own = *before->count;
         version_free(h, before);
+        host_tell_reload(h);
     }
     return 0;
 }
@@ -254,7 +255,10 @@ static int load_file(struct host *h, struct policy *policy, const struct host_so
         version_free(h, policy);
         return -ENOMEM;
     }
-    if (luaL_loadbufferx(h->L, s->text, s->len, s->name, "t")) {
+    budget_begin(&h->budget, policy->id); /* the parser cannot be interrupted, only watched */
+    int wrong = luaL_loadbufferx(h->L, s->text, s->len, s->name, "t");
+    budget_end(&h->budget);
+    if (wrong) {
         set_syntax_error(h, s);
         lua_pop(h->L, 1);
         version_free(h, policy);
