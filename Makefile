@@ -44,7 +44,7 @@ endif
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
         -Wvla -Wformat=2 -Wundef $(if $(WERROR),-Werror)
 
-PKGS_BUILD := gcc libc6-dev make pkg-config libluajit-5.1-dev luajit libev-dev libmd-dev \
+PKGS_BUILD := gcc libc6-dev make pkg-config libluajit-5.1-dev luajit libev-dev libedit-dev libmd-dev \
               clang bpftool libbpf-dev libseccomp-dev libpcre2-dev
 PKGS_TEST  := libclang-rt-14-dev cppcheck lua-check lua-busted libcmocka-dev jq python3
 PKGS_BENCH := python3 forkstat extrace bpftrace
@@ -128,7 +128,7 @@ $(BUILD)/libmoonwatch.so: $(LIB_OBJ) $(LUA_OBJ) $(BUILD)/gen/exports.map
 
 # -E: Lua modules written in C take lua_* from the program that loads them.
 $(BUILD)/moonwatch: $(CLI_OBJ) $(BUILD)/libmoonwatch.a
-	$(CC) $(SANFLAGS) $(LDFLAGS) -Wl,-E -o $@ $(CLI_OBJ) $(BUILD)/libmoonwatch.a $(LDLIBS)
+	$(CC) $(SANFLAGS) $(LDFLAGS) -Wl,-E -o $@ $(CLI_OBJ) $(BUILD)/libmoonwatch.a $(LDLIBS) -ledit
 
 $(BUILD)/moonwatch.pc: Makefile
 	@mkdir -p $(@D)

@@ -17,7 +17,7 @@
 ---| "storm" # more than the scripts can take: ev.phase is "begin", "sum" (of one parent) or "end"; see below
 ---| "any" # all of these but "storm"
 
----@alias moonwatch.Handler fun(ev: moonwatch.Event)
+---@alias moonwatch.Handler fun(ev: moonwatch.Event, state: table?)
 
 -- A script with a handler for "storm" is told sums when it falls behind: from "begin" to "end" only
 -- the first fork, exec and exit of each program under each sort of parent (program, user, control
@@ -30,6 +30,8 @@
 ---@field threads? boolean also forks and exits of threads (then tid differs from pid)
 ---@field needs? "all"|string[] fields that are to be read besides those that the script mentions: { "cwd", "cgroup" }
 ---@field on? table<moonwatch.Kind, moonwatch.Handler|table> what to call; a value of mw.where{...}(f), or a list
+---@field state? table each handler's second argument; change what is in it, it is taken when the script is loaded
+---@field reload? fun(old: table?): table? makes the state from that of the version before; when it throws, that goes on
 
 ---@class moonwatch.Alert
 ---@field severity? "low"|"medium"|"high"|"critical" "medium" when not given
@@ -426,7 +428,8 @@ local Window = {}
 ---    if w:distinct(ev.sid) >= 5 then mw.alert { key = ev.sid, dedup = "5m", event = ev } end
 ---
 ---Exact, as long as a key has additions of no more than 60 different times within the span. With more, what
----is up to 5 % of the span too old may count as well; nothing is ever lacking.
+---is up to 5 % of the span too old may count as well; nothing is ever lacking. A key takes 2 KiB at most,
+---and its values come on top: ten values a key on the average of all `max`.
 ---@param options moonwatch.WindowOptions
 ---@return moonwatch.Window
 function mw.window(options) end
@@ -559,7 +562,7 @@ function Gate:each_held(all) end
 ---@field lenient? boolean true: what is no pattern is left out, and the second result says how many were
 
 ---Does the text fit one of the patterns? nil and "no value" without a text; nil and "limit" when a regular
----expression took too many steps and no other one fits.
+---expression took too many steps and no other one fits, which counts as undecided in the summary.
 ---@alias moonwatch.Predicate fun(text: string?): boolean?, string?
 
 ---Patterns, one or a list of them, compiled once: make the predicate when the script is loaded. Texts may be

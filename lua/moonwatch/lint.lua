@@ -6,7 +6,8 @@
 --   fields   name -> { kinds = { exit = true } or nil (all), state = true (a parent has it too), text = true }
 --   aliases  every name that ev:get() takes        topics   name -> true, the questions
 --   kinds    list of events                        methods  name -> true
---   mw       name -> true, or the names inside     trusted  what LuaJIT has is there
+--   mw       name -> true, or the names inside     globals  what a policy sees, the same way
+--   trusted  instead of these, all that LuaJIT has
 --   set      name -> true: what other scripts of the same run put into events
 --
 -- The tree is walked four times: first to learn which function is called with what, at last to tell.
@@ -22,28 +23,16 @@ local function set_of(words)
   return set
 end
 
--- --- what there is besides `mw` ------------------------------------------------------------------------
-
-local POLICY = set_of [[
-  _G _VERSION assert error getmetatable ipairs next pairs pcall print rawequal rawget rawset require select setmetatable
-  tonumber tostring type unpack xpcall]]
-POLICY.bit = set_of "arshift band bnot bor bswap bxor lshift rol ror rshift tobit tohex"
-POLICY.coroutine = set_of "create isyieldable resume running status wrap yield"
-POLICY.math = set_of [[
-  abs acos asin atan atan2 ceil cos cosh deg exp floor fmod frexp huge ldexp log log10 max min modf pi pow rad random
-  randomseed sin sinh sqrt tan tanh]]
-POLICY.os = set_of "clock date difftime time"
-POLICY.string = set_of "byte char find format gmatch gsub len lower match rep reverse sub upper"
-POLICY.table = set_of "concat foreach foreachi getn insert maxn move remove sort"
+-- --- what there is besides `mw` -------------------------------------------------------------------------
 
 local FOR_TRUSTED = ": the policy profile lacks it; what needs it is run with `moonwatch run --trusted FILE`"
 local LACKS = {}
 for name in ([[
-  collectgarbage debug dofile ffi gcinfo getfenv io jit load loadfile loadstring module newproxy package setfenv
+  collectgarbage debug dofile ffi gcinfo getfenv io jit loadfile module newproxy package setfenv
   os.execute os.exit os.getenv os.remove os.rename os.setlocale os.tmpname string.dump]]):gmatch "%S+" do
   LACKS[name] = FOR_TRUSTED
 end
-for name in ("bit debug ffi io jit os package"):gmatch "%a+" do
+for name in ("debug ffi io jit package table.new table.clear string.buffer"):gmatch "%S+" do
   LACKS["require " .. name] = FOR_TRUSTED
 end
 
@@ -965,7 +954,7 @@ return function(name, text, facts)
     return syntax_error(text, message)
   end
   local walk = setmetatable({ facts = facts, findings = {}, set = {}, assigned = {},
-    globals = facts.trusted and everything() or POLICY, lacks = facts.trusted and {} or LACKS }, Walk)
+    globals = facts.trusted and everything() or facts.globals, lacks = facts.trusted and {} or LACKS }, Walk)
   local ok, comments = pcall(function()
     local block, comments = syntax.parse(text)
     walk_all(walk, block, name)

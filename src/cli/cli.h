@@ -13,12 +13,14 @@ enum {
     EXIT_USAGE = 2,   /* the command line is wrong */
     EXIT_SCRIPT = 3,  /* a script cannot be read or loaded */
     EXIT_REFUSED = 4, /* the kernel does not let us watch here */
+    EXIT_ABSENT = 5,  /* no watch answers there */
 };
 
 /* One subcommand: argv[0] is its name. Returns an exit status. */
 typedef int cli_command(int argc, char **argv);
 
-cli_command cli_watch, cli_run, cli_ps, cli_tree, cli_fields, cli_plan, cli_doctor, cli_lint, cli_test, cli_new;
+cli_command cli_watch, cli_run, cli_ps, cli_tree, cli_fields, cli_plan, cli_doctor, cli_lint, cli_test, cli_new, cli_ctl, cli_reload,
+    cli_top, cli_repl;
 
 /* "moonwatch: text" on stderr. Paths and names in it cannot steer a terminal or begin a line. */
 void cli_say(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -23,6 +23,10 @@ static const struct {
     { "new", cli_new, "write a script and its test, to begin with" },
     { "test", cli_test, "run the tests of scripts, with made-up events" },
     { "lint", cli_lint, "what is wrong with scripts, without running them" },
+    { "top", cli_top, "what the scripts of a running watch cost and tell, live" },
+    { "ctl", cli_ctl, "orders to a running watch: status, disable, enable, ..." },
+    { "reload", cli_reload, "look at scripts again, or try a version beside the old" },
+    { "repl", cli_repl, "Lua by the line, on live events" },
     { "doctor", cli_doctor, "test each source of events and explain what does not work" },
 };
 
@@ -43,7 +47,7 @@ static int help(FILE *to)
           "  moonwatch -e 'exec: uid == 0 and tty'       programs that root starts at a terminal\n"
           "  moonwatch -e 'exit: signal => print(pid, comm, signal)'\n"
           "  moonwatch --for 10s --json | jq .process.command_line\n"
-          "  moonwatch run examples/long-running.lua\n"
+          "  moonwatch run scripts/recon-burst.lua\n"
           "\n"
           "exit status:\n"
           "  0  ended as asked: signal, --for, mw.stop(), or the reader of the output is gone\n"
@@ -51,6 +55,7 @@ static int help(FILE *to)
           "  2  the command line is wrong\n"
           "  3  a script cannot be read or loaded\n"
           "  4  the kernel does not let us watch here; `moonwatch doctor` says why\n"
+          "  5  ctl, reload, top, repl: no watch answers there\n"
           "\n"
           "`moonwatch COMMAND --help` has the details; `moonwatch run --help` the options for "
           "watching.\n",

@@ -1,6 +1,7 @@
 /* watch.c - the live view, one-liners and `run`: a watch until a signal, --for or a script ends it.
  */
 #include "cli/cli.h"
+#include "cli/control.h"
 
 #include <errno.h>
 #include <ev.h>
@@ -42,6 +43,8 @@ static const char usage[] =
     "      --memory N   memory of all scripts in a process: the largest one is off then (64M)\n"
     "      --errors N   errors of a script within a minute: more switch it off (60)\n"
     "      --ward       a script that ended its process goes on in one of its own\n"
+    "      --control P  with `run`: listen there for `moonwatch ctl`, `top` and `repl`; none: do not\n"
+    "                   ($MOONWATCH_CONTROL, or /run/moonwatch.sock, or below $XDG_RUNTIME_DIR)\n"
     "      --user NAME  run scripts as this user (nobody)\n"
     "      --single     scripts in this process: for debugging them; they can then delay the "
     "watch\n"
@@ -71,6 +74,9 @@ struct watch {
     const char *lines[64], *trusted[64];
     int lines_len, trusted_len;
     struct cli_settings settings;
+    bool scripts;             /* it is `run` */
+    const char *control_path; /* --control, or NULL */
+    struct control *control;  /* NULL: nobody can ask */
     const char *sockets[64]; /* --allow-unix */
 
     struct ev_loop *loop;
@@ -103,6 +109,7 @@ enum {
     OPTION_ERRORS,
     OPTION_WARD,
     OPTION_SET,
+    OPTION_CONTROL,
     OPTION_STATE_DIR,
     OPTION_ALLOW_KILL
 };
@@ -130,6 +137,7 @@ static const struct option long_options[] = {
     { "errors", required_argument, NULL, OPTION_ERRORS },
     { "ward", no_argument, NULL, OPTION_WARD },
     { "set", required_argument, NULL, OPTION_SET },
+    { "control", required_argument, NULL, OPTION_CONTROL },
     { "state-dir", required_argument, NULL, OPTION_STATE_DIR },
     { "allow-kill", no_argument, NULL, OPTION_ALLOW_KILL },
     { "help", no_argument, NULL, 'h' },
@@ -272,6 +280,9 @@ static int take_option(struct watch *w, int option, const char *command)
         return -1;
     case OPTION_WARD:
         w->options.ward = true;
+        return -1;
+    case OPTION_CONTROL:
+        w->control_path = optarg;
         return -1;
     case OPTION_SET:
         return cli_take_setting(&w->settings, command, optarg);
@@ -466,6 +477,49 @@ static void say_small_buffer(struct moonwatch *m, size_t asked)
                 s.buffer_bytes >> 10, asked >> 10);
 }
 
+/* --- orders ---------------------------------------------------------------------------------- */
+
+static void give_order(void *ctx, const char *const *words, int n, moonwatch_reply *reply,
+                       void *reply_ctx)
+{
+    struct watch *w = ctx;
+    moonwatch_order(w->watch, words, n, reply, reply_ctx);
+}
+
+/* The usual place, or one of our own where another watch has it. Without either it is watched all
+ * the same. */
+static void listen_as_usual(struct watch *w)
+{
+    char path[256], why[512] = "neither root nor $XDG_RUNTIME_DIR has a place for it";
+    int result = control_default(path, sizeof path, 0)
+                     ? control_open(&w->control, w->loop, path, give_order, w, why, sizeof why)
+                     : -ENOENT;
+    if (result == -EADDRINUSE && control_default(path, sizeof path, getpid())) {
+        result = control_open(&w->control, w->loop, path, give_order, w, why, sizeof why);
+        if (result == 0 && !w->quiet)
+            cli_say("another watch has the usual place: `moonwatch ctl --control %s` speaks to this one",
+                    path);
+    }
+    if (result < 0 && !w->quiet)
+        cli_say("no orders can be given to this watch: %s", why);
+}
+
+/* 0, or an exit status. */
+static int listen_for_orders(struct watch *w)
+{
+    char why[512];
+    if (!w->scripts || (w->control_path && !strcmp(w->control_path, "none")))
+        return EXIT_OK;
+    if (!w->control_path) {
+        listen_as_usual(w);
+        return EXIT_OK;
+    }
+    if (control_open(&w->control, w->loop, w->control_path, give_order, w, why, sizeof why) == 0)
+        return EXIT_OK;
+    cli_say("%s", why);
+    return EXIT_FAILED;
+}
+
 static int watch(struct watch *w, struct moonwatch *m)
 {
     static const int signals[] = { SIGINT, SIGTERM };
@@ -487,6 +541,11 @@ static int watch(struct watch *w, struct moonwatch *m)
     if (result < 0)
         return fail(m, start_status(result));
     say_small_buffer(m, w->options.buffer_bytes);
+    int refused = listen_for_orders(w);
+    if (refused) {
+        moonwatch_free(m);
+        return refused;
+    }
 
     ev_timer_init(&end, on_time, w->seconds, 0);
     if (w->seconds > 0)
@@ -497,6 +556,7 @@ static int watch(struct watch *w, struct moonwatch *m)
 
     ev_signal_stop(w->loop, &hangup);
     ev_signal_stop(w->loop, &summary);
+    control_stop(w->control);
     moonwatch_stop(m);
     if (*moonwatch_error(m) && w->status != EXIT_OK)
         cli_say("%s", moonwatch_error(m));
@@ -505,6 +565,7 @@ static int watch(struct watch *w, struct moonwatch *m)
         summarize_scripts(m);
     }
     moonwatch_free(m);
+    control_free(w->control);
     return w->status;
 }
 
@@ -522,7 +583,7 @@ static int add_scripts(struct watch *w, struct moonwatch *m, int argc, char **ar
 
 static int begin(int argc, char **argv, bool scripts)
 {
-    struct watch w = { 0 };
+    struct watch w = { .scripts = scripts, .control_path = getenv("MOONWATCH_CONTROL") };
     const char *command = scripts ? "run" : "";
     moonwatch_options_init(&w.options);
     w.options.worker = true;
@@ -542,6 +603,7 @@ static int begin(int argc, char **argv, bool scripts)
     w.options.print = !scripts && !w.lines_len;
     w.options.json = w.json || (!w.text && !isatty(STDOUT_FILENO));
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a file that may not grow: the write tells */
     w.loop = ev_loop_new(EVFLAG_AUTO); /* the default loop would take our children's ends away */
     struct moonwatch *m = moonwatch_new(&w.options);
     if (!w.loop || !m) {

@@ -1,12 +1,12 @@
 /* crew.h - the scripts of a watch, and the workers that run them.
  *
- * Keeps the list of scripts, each with its text, and a worker for each group of trust. A worker that
- * dies is followed by another at the same record; the script in whose call it died is switched off,
- * or runs on alone in a ward. A call that goes on for too long is ended with its worker. Where
+ * Keeps the list of scripts, each with its text, and a worker for each group of trust. A worker
+ * that dies is followed by another at the same record; the script in whose call it died is switched
+ * off, or runs on alone in a ward. A call that goes on for too long is ended with its worker. Where
  * scripts run in this process there is no worker, and the same list speaks to the host itself.
  *
- * Hears workers on the caller's loop and trusts nothing that they say. Knows no socket to the kernel
- * and no script's insides. */
+ * Hears workers on the caller's loop and trusts nothing that they say. Knows no socket to the
+ * kernel and no script's insides. */
 #ifndef EMBED_CREW_H
 #define EMBED_CREW_H
 
@@ -64,7 +64,7 @@ struct crew_script {
     bool trusted, warded;
     bool unsent; /* there was no room for the order to load or unload it: it follows */
     enum crew_state state;
-    char why[512];             /* it is off */
+    char why[512];              /* it is off */
     struct host_script figures; /* as of the last report */
 
     char *next; /* owned: the version that is being loaded; NULL: none */
@@ -116,7 +116,8 @@ const struct crew_script *crew_script_at(const struct crew *c, int index);
 /* What the steward of scripts in this process needs. */
 const struct steward_means *crew_means(const struct crew *c);
 
-/* --- life -------------------------------------------------------------------------------------- */
+/* --- life --------------------------------------------------------------------------------------
+ */
 
 /* Start the workers and load the scripts. 0; -EINVAL: a script is wrong; another -errno. With
  * `host` they are loaded into it, and there are no workers. */

@@ -184,7 +184,8 @@ static void order_status(const struct asker *a)
     watch_ask(a->watch, tell_status, a->watch);
 }
 
-/* --- scripts ------------------------------------------------------------------------------------ */
+/* --- scripts ------------------------------------------------------------------------------------
+ */
 
 /* The answer of a worker, for one who waits for it. */
 static void pass_on(void *ctx, int error, const char *text)
@@ -239,8 +240,8 @@ static void order_shadow(const struct asker *a, const char *path)
     struct buf text = { 0 };
     char resolved[PATH_MAX];
     const char *why = "", *slash = strrchr(path, '/');
-    int result = shelf_read_beside(path, slash ? slash + 1 : path, &text, resolved,
-                                   sizeof resolved, &why);
+    int result =
+        shelf_read_beside(path, slash ? slash + 1 : path, &text, resolved, sizeof resolved, &why);
     if (result < 0) {
         a->reply(a->ctx, result, why);
         buf_free(&text);

@@ -33,18 +33,18 @@ struct moonwatch {
     struct moonwatch_options options;
     struct ev_loop *loop; /* NULL until started */
     struct collector *collector;
-    struct shelf *shelf; /* owned: their files */
-    int shelf_error;     /* of what it told last */
-    bool unwatched;      /* a file that a script requires, and that was told */
-    struct crew *crew; /* owned: the scripts, and the workers if there are any */
+    struct shelf *shelf;           /* owned: their files */
+    int shelf_error;               /* of what it told last */
+    bool unwatched;                /* a file that a script requires, and that was told */
+    struct crew *crew;             /* owned: the scripts, and the workers if there are any */
     struct host_settings settings; /* owned, and their texts */
     struct buf error;
-    struct procfs proc; /* for the scripts' questions */
+    struct procfs proc;      /* for the scripts' questions */
     struct vault *vault;     /* owned; NULL: nothing is kept */
     struct signals *signals; /* owned */
     struct crew_wants wants; /* as the collector was told */
     uint64_t needs;          /* fields that somebody looks at; only grows */
-    bool only_load;     /* end when the scripts are loaded */
+    bool only_load;          /* end when the scripts are loaded */
 
     /* one process */
     struct host *host;

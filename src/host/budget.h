@@ -17,21 +17,21 @@
 
 /* Words for whoever watches from outside: a script may lie in them about itself, no more. */
 enum budget_mark {
-    MARK_SCRIPT, /* whose call runs: its id + 1; 0: none */
-    MARK_CALL,   /* how many calls there were: the same number means the same call */
-    MARK_PAUSED, /* the call waits for us: its time does not count */
+    MARK_SCRIPT,  /* whose call runs: its id + 1; 0: none */
+    MARK_CALL,    /* how many calls there were: the same number means the same call */
+    MARK_PAUSED,  /* the call waits for us: its time does not count */
     MARK_LOADING, /* the script is being loaded, which may take longer */
-    MARK_SEQ,    /* of the record that is being delivered; 0: none */
-    MARK_SERVED, /* who got it last: id + 1 */
+    MARK_SEQ,     /* of the record that is being delivered; 0: none */
+    MARK_SERVED,  /* who got it last: id + 1 */
     BUDGET_MARKS
 };
 
 struct budget {
-    lua_State *L;            /* of the calls */
-    _Atomic uint64_t *marks; /* borrowed: BUDGET_MARKS of them */
+    lua_State *L;                       /* of the calls */
+    _Atomic uint64_t *marks;            /* borrowed: BUDGET_MARKS of them */
     _Atomic uint64_t own[BUDGET_MARKS]; /* when nobody gave any */
-    int64_t soft_ns;         /* of one call; 0: no bound */
-    size_t memory, memory_most; /* bytes held, and allowed; 0: no bound */
+    int64_t soft_ns;                    /* of one call; 0: no bound */
+    size_t memory, memory_most;         /* bytes held, and allowed; 0: no bound */
 
     uint64_t tick_call; /* the call that the last tick saw, and since when */
     int64_t tick_since_ns;

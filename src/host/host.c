@@ -299,6 +299,18 @@ void host_missed(struct host *h, uint64_t records)
     free(box);
 }
 
+void host_tell_reload(struct host *h)
+{
+    struct event_box *box = h->handlers[EVENT_RELOAD] ? calloc(1, sizeof *box) : NULL;
+    if (!box)
+        return;
+    event_begin(box, EVENT_RELOAD);
+    event_set(box, F_TIME, clock_real_ns(), WHY_COMPUTED);
+    event_set(box, F_MONO, clock_mono_ns(), WHY_COMPUTED);
+    deliver(h, &box->ev, false);
+    free(box);
+}
+
 /* --- storms ------------------------------------------------------------------------------- */
 
 int host_want_storm(struct host *h, struct policy *policy)

@@ -3,6 +3,7 @@
 
 #include "collect/answers.h"
 #include "host/library.h"
+#include "host/sandbox.h"
 #include "host/state.h"
 
 #include <errno.h>
@@ -75,6 +76,17 @@ static void set_events(lua_State *L)
 
 /* --- what the library has ------------------------------------------------------------------ */
 
+/* Has the table on top of the stack keys? An object may answer to more than it has: it has none.
+ * [-0, +0, -] */
+static bool has_names(lua_State *L)
+{
+    lua_pushnil(L);
+    if (!lua_next(L, -2))
+        return false;
+    lua_pop(L, 2);
+    return true;
+}
+
 /* Copy the names of the table at `index` of a host's state, and of the tables in it, to the top
  * of ours.  [-0, +0, m] of both */
 static void copy_names(lua_State *from, int index, lua_State *to, int deeper)
@@ -85,7 +97,7 @@ static void copy_names(lua_State *from, int index, lua_State *to, int deeper)
         const char *key = lua_type(from, -2) == LUA_TSTRING ? lua_tostring(from, -2) : "_";
         if (*key == '_')
             continue;
-        if (lua_istable(from, -1) && deeper) {
+        if (lua_istable(from, -1) && deeper && has_names(from)) {
             lua_newtable(to);
             copy_names(from, -1, to, deeper - 1);
         } else {
@@ -103,26 +115,37 @@ static void set_names(lua_State *L, lua_State *from, const char *fact)
     lua_setfield(L, FACTS, fact);
 }
 
-static void set_aliases(lua_State *L, lua_State *from)
+static void set_library(lua_State *L, struct host *h)
 {
-    api_event_push_aliases(from);
-    set_names(L, from, "aliases");
-    lua_getfield(L, FACTS, "aliases");
-    set_true(L, "all");
-    lua_pop(L, 1);
-    lua_pop(from, 1);
-}
-
-static void set_library(lua_State *L, lua_State *from)
-{
+    lua_State *from = h->L;
     lua_getfield(from, LUA_REGISTRYINDEX, "_LOADED");
     lua_getfield(from, -1, "moonwatch");
     set_names(L, from, "mw");
     lua_pop(from, 2);
     api_event_push_methods(from);
     set_names(L, from, "methods");
-    set_aliases(L, from);
     lua_pop(from, 1);
+    api_event_push_aliases(from);
+    set_names(L, from, "aliases");
+    lua_pop(from, 1);
+    lua_getfield(L, FACTS, "aliases");
+    set_true(L, "all");
+    lua_pop(L, 1);
+}
+
+/* What a script of this profile sees. */
+static void set_globals(lua_State *L, struct host *h)
+{
+    int env = sandbox_env(h, "@lint.lua");
+    if (env == LUA_NOREF)
+        luaL_error(L, "there is no environment for scripts");
+    lua_rawgeti(h->L, LUA_REGISTRYINDEX, env);
+    set_names(L, h->L, "globals");
+    lua_pop(h->L, 1);
+    lua_getfield(L, FACTS, "globals");
+    set_true(L, "_G");
+    set_true(L, "_VERSION");
+    lua_pop(L, 1);
 }
 
 /* --- opening ------------------------------------------------------------------------------- */
@@ -130,7 +153,7 @@ static void set_library(lua_State *L, lua_State *from)
 /* (host, trusted), called protected; what it leaves is the state's. */
 static int open_lint(lua_State *L)
 {
-    const struct host *h = lua_touserdata(L, 1);
+    struct host *h = lua_touserdata(L, 1);
     bool trusted = lua_toboolean(L, 2);
     lua_settop(L, 0);
     lua_getglobal(L, "require");
@@ -143,7 +166,8 @@ static int open_lint(lua_State *L)
     lua_setfield(L, FACTS, "set");
     set_fields(L);
     set_events(L);
-    set_library(L, h->L);
+    set_library(L, h);
+    set_globals(L, h);
     return 2;
 }
 

@@ -13,7 +13,7 @@ enum match_op {
     MATCH_CONTAINS,
     MATCH_STARTSWITH,
     MATCH_ENDSWITH,
-    MATCH_GLOB,    /* the whole text; * any bytes, ? one byte, [a-z] [!a-z] a class, \ takes it as is */
+    MATCH_GLOB,    /* the whole text; * any bytes, ? one, [a-z] [!a-z] a class, \ as it is */
     MATCH_REGEX,   /* PCRE2, on bytes, anywhere in the text */
     MATCH_CIDR,    /* an address in a network; v4 in v6 (::ffff:10.0.0.1) is v4 */
     MATCH_WINDASH, /* contains; a dash before a word is also / or one of three longer dashes */
@@ -22,8 +22,8 @@ enum match_op {
 
 #define MATCH_ELEMENTS_MAX ((size_t)1023)      /* of a glob or windash pattern: bytes, classes */
 #define MATCH_REGEX_MAX    ((size_t)16 * 1024) /* bytes of a regular expression */
-#define MATCH_STEPS        200000              /* of a regular expression for a text: a few milliseconds */
-#define MATCH_HEAP_KIB     1024                /* memory for them */
+#define MATCH_STEPS        200000 /* of a regular expression for a text: a few milliseconds */
+#define MATCH_HEAP_KIB     1024   /* memory for them */
 
 /* Where memory comes from; as malloc and free. */
 struct match_memory {
@@ -44,8 +44,8 @@ void match_free(struct match *m);
 int match_add(struct match *m, const char *pattern, size_t len, char why[128], size_t *at);
 void match_finish(struct match *m);
 
-/* 1: it fits one of them; 0: none; -EAGAIN: undecided, a regular expression came to its limit and no
- * other one fits; -ENOMEM. */
+/* 1: it fits one of them; 0: none; -EAGAIN: undecided, a regular expression came to its limit and
+ * no other one fits; -ENOMEM. */
 int match_test(struct match *m, const char *text, size_t len);
 
 #endif

@@ -61,7 +61,7 @@ static void put_number(struct buf *out, lua_Number number)
     if (is_whole(number)) {
         int64_t whole = (int64_t)number;
         buf_putc(out, TAG_INT);
-        put_varint(out, (uint64_t)whole << 1 ^ (uint64_t)(whole >> 63));
+        put_varint(out, (uint64_t)whole << 1 ^ (whole < 0 ? UINT64_MAX : 0));
         return;
     }
     buf_putc(out, TAG_NUMBER);

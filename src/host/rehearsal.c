@@ -140,16 +140,6 @@ static void take_settings(struct rehearsal *r, const struct rehearsal_text *scri
 
 /* --- its events ------------------------------------------------------------------------------- */
 
-/* A record's table becomes what events are read from: all that it has is somebody's figure. */
-static void set_origin(lua_State *L)
-{
-    char why[EVENT_FIELDS] = { 0 };
-    lua_createtable(L, 0, 1);
-    lua_pushlstring(L, why, sizeof why);
-    lua_setfield(L, -2, "why");
-    lua_setmetatable(L, -2);
-}
-
 /* Tell of the records in the list on top of the stack, one by one.  [-0, +0, m] */
 static void tell_records(lua_State *L, struct host *h)
 {
@@ -157,7 +147,7 @@ static void tell_records(lua_State *L, struct host *h)
     struct event_box *box = lua_newuserdata(L, sizeof *box);
     for (int i = 1, n = (int)lua_objlen(L, list); i <= n; i++) {
         lua_rawgeti(L, list, i);
-        set_origin(L);
+        api_event_adopt(L);
         if (api_event_record(L, -1, box)) {
             event_set(box, F_SEQ, i, WHY_COMPUTED);
             host_event(h, &box->ev);

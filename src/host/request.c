@@ -187,7 +187,7 @@ int request_ask(int fd, enum request_kind kind, const void *bytes, size_t len, s
                 int *fds)
 {
     struct question q = { .kind = kind, .len = (uint32_t)len };
-    struct reply reply;
+    struct reply reply = { 0 };
     int got[REQUEST_FDS], n = 0;
 
     if (len > REQUEST_MAX)

@@ -99,6 +99,8 @@ struct host {
     const char *stack;         /* where the outermost call of a script began, see sandbox.h */
     int traceback;             /* registry reference of the message handler */
 
+    struct event_shape *shapes; /* of api/event.c; memory of the state */
+
     struct event_box box; /* for records made here */
     struct event_box parent_box;
 };
@@ -121,6 +123,9 @@ void host_set_error(struct host *h, const char *text);
 
 /* Count an error of its code, host_error() has it; too many switch it off. */
 void host_count_error(struct host *h, struct policy *policy);
+
+/* A version took the place of another: whoever wants to know. */
+void host_tell_reload(struct host *h);
 
 /* These fields are looked at, by the script that runs; tells the world what is new.  [-0, +0, -] */
 void host_need(struct host *h, uint64_t fields);
@@ -171,6 +176,10 @@ void api_event_push_aliases(lua_State *L);
 /* A record from an event's or a process's table, with what the script changed. False when the value
  * is no such table.  [-0, +0, m] */
 bool api_event_record(lua_State *L, int index, struct event_box *box);
+
+/* The table on top of the stack becomes an event's: its fields are somebody's own figures.
+ * [-0, +0, m] */
+void api_event_adopt(lua_State *L);
 
 /* Does it lack fields because no script was known to need them? */
 bool api_event_lacks(const struct event *ev);

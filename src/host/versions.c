@@ -17,9 +17,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define VERDICTS_MOST   (256u << 10) /* bytes of what a version told while it is compared */
-#define WEIGH_MOST      2000000      /* things that are looked at */
-#define EVAL_ID         (UINT32_MAX - 1)
+#define VERDICTS_MOST (256u << 10) /* bytes of what a version told while it is compared */
+#define WEIGH_MOST    2000000      /* things that are looked at */
+#define EVAL_ID       (UINT32_MAX - 1)
 
 /* --- going ---------------------------------------------------------------------------------- */
 
@@ -222,13 +222,15 @@ int version_begin(struct host *h, struct policy *policy)
     if (before) {
         policy->own = *before->count;
         version_free(h, before);
+        host_tell_reload(h);
     }
     return 0;
 }
 
 /* --- loading --------------------------------------------------------------------------------- */
 
-/* Run the chunk below its `args` arguments on the stack as the new version.  [-(args + 1), +0, -] */
+/* Run the chunk below its `args` arguments on the stack as the new version.  [-(args + 1), +0, -]
+ */
 static int run_chunk(struct host *h, struct policy *policy, int args)
 {
     if (host_call(h, policy, args, 0))
@@ -253,7 +255,10 @@ static int load_file(struct host *h, struct policy *policy, const struct host_so
         version_free(h, policy);
         return -ENOMEM;
     }
-    if (luaL_loadbufferx(h->L, s->text, s->len, s->name, "t")) {
+    budget_begin(&h->budget, policy->id); /* the parser cannot be interrupted, only watched */
+    int wrong = luaL_loadbufferx(h->L, s->text, s->len, s->name, "t");
+    budget_end(&h->budget);
+    if (wrong) {
         set_syntax_error(h, s);
         lua_pop(h->L, 1);
         version_free(h, policy);
@@ -527,7 +532,8 @@ void versions_settle(struct host *h)
         mend_memory(h);
 }
 
-/* --- lines of somebody's ----------------------------------------------------------------------- */
+/* --- lines of somebody's -----------------------------------------------------------------------
+ */
 
 static struct policy *eval_policy(struct host *h)
 {

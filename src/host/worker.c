@@ -41,7 +41,7 @@ struct worker {
     struct world world;
     ev_io readable, parent;
     ev_timer storm; /* runs while a storm lasts */
-    ev_idle more; /* runs while the ring is not empty, so that timers get their turn */
+    ev_idle more;   /* runs while the ring is not empty, so that timers get their turn */
     uint64_t missed;
     bool gap; /* something was missed since we last asked to be told of all processes */
     int64_t retold_ns;
@@ -494,9 +494,10 @@ int worker_run(const struct worker_options *options)
     signal(SIGINT, SIG_IGN);
     signal(SIGTERM, SIG_IGN);
     signal(SIGHUP, SIG_IGN);
-    signal(SIGUSR1, SIG_IGN); /* `pkill -USR1 moonwatch` means us, too; the parent's handler, which we
-                                 inherited, writes to a descriptor that is another one here */
+    signal(SIGUSR1, SIG_IGN); /* `pkill -USR1 moonwatch` means us, too; the parent's handler, which
+                                 we inherited, writes to a descriptor that is another one here */
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a file that may not grow: the write tells */
     prctl(PR_SET_NAME, "moonwatch-lua");
 
     int keep[] = { options->control, options->questions, options->host.fd,

@@ -12,7 +12,6 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -48,7 +47,8 @@ struct ring {
     struct taken taken[RING_READERS];     /* of this process */
     size_t size;
     int fd;                 /* owned: the memory, sealed against new writable mappings */
-    int wake[RING_READERS]; /* owned eventfds */
+    int wake[RING_READERS][2]; /* owned pipes, the writer's end second: what a reader does to its own
+                                  end (an eventfd it would share) cannot make the writer wait */
 };
 
 static size_t page_round(size_t n)
@@ -107,7 +107,7 @@ static int make_memory(struct ring *r)
         r->readers[i] = reader;
     }
     for (int i = 0; i < RING_READERS; i++)
-        if ((r->wake[i] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) < 0)
+        if (pipe2(r->wake[i], O_CLOEXEC | O_NONBLOCK) < 0)
             return -errno;
     return 0;
 }
@@ -119,7 +119,7 @@ int ring_new(struct ring **out, size_t bytes)
         return -ENOMEM;
     r->fd = -1;
     for (int i = 0; i < RING_READERS; i++)
-        r->wake[i] = -1;
+        r->wake[i][0] = r->wake[i][1] = -1;
     r->size = 4 * EVENT_MAX;
     while (r->size < bytes)
         r->size *= 2;
@@ -159,8 +159,9 @@ void ring_free(struct ring *r)
     unmap_records(r);
     for (int i = 0; i < RING_READERS; i++) {
         unmap_reader(r, i);
-        if (r->wake[i] >= 0)
-            close(r->wake[i]);
+        for (int end = 0; end < 2; end++)
+            if (r->wake[i][end] >= 0)
+                close(r->wake[i][end]);
     }
     if (r->fd >= 0)
         close(r->fd);
@@ -211,8 +212,8 @@ void ring_flush(struct ring *r)
             !atomic_load(&r->written->finished))
             continue;
         atomic_store_explicit(&reader->asleep, 0, memory_order_relaxed);
-        /* fails only when 2^64-2 wake-ups are unread: the reader is awake then */
-        if (write(r->wake[i], &(uint64_t){ 1 }, sizeof(uint64_t)) < 0)
+        /* fails only when thousands of wake-ups are unread: the reader is awake then */
+        if (write(r->wake[i][1], "", 1) < 0)
             continue;
     }
 }
@@ -248,7 +249,7 @@ struct ring_counters ring_count(const struct ring *r)
 
 int ring_reader_fd(const struct ring *r, int reader)
 {
-    return r->wake[reader];
+    return r->wake[reader][0];
 }
 
 void ring_reader_start(struct ring *r, int reader)
@@ -285,8 +286,8 @@ _Atomic uint64_t *ring_words(struct ring *r, int reader)
  * sees us asleep. The end is looked at first: when it was there, so was the last record. */
 static int fall_asleep(struct ring *r, struct reader *me, int reader, uint64_t at)
 {
-    uint64_t drained;
-    if (read(r->wake[reader], &drained, sizeof drained) < 0 && errno != EAGAIN)
+    char drained[64];
+    if (read(r->wake[reader][0], drained, sizeof drained) < 0 && errno != EAGAIN)
         return -errno;
     atomic_store(&me->asleep, 1);
     atomic_thread_fence(memory_order_seq_cst);

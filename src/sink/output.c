@@ -10,7 +10,8 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#define FLUSH_AT ((size_t)64 * 1024)
+#define FLUSH_AT         ((size_t)64 * 1024)
+#define LOCK_PATIENCE_MS 1000
 
 void output_init(struct output *o, int fd, bool json)
 {
@@ -132,15 +133,25 @@ static uint64_t count_lines(const char *bytes, size_t from, size_t to)
     return lines;
 }
 
+/* One that never gives it back is not waited for. */
+static bool take_turn(int lock)
+{
+    for (int ms = 0; lock >= 0 && ms < LOCK_PATIENCE_MS; ms++) {
+        if (flock(lock, LOCK_EX | LOCK_NB) == 0)
+            return true;
+        usleep(1000);
+    }
+    return false;
+}
+
 static void write_out(struct output *o, const char *bytes, size_t len, uint64_t *written)
 {
     if (o->waits)
         o->waits(o->waits_ctx, true);
-    if (o->lock >= 0)
-        flock(o->lock, LOCK_EX);
+    bool locked = take_turn(o->lock);
     if (!o->error)
         o->error = -write_all(o->fd, bytes, len, written);
-    if (o->lock >= 0)
+    if (locked)
         flock(o->lock, LOCK_UN);
     if (o->waits)
         o->waits(o->waits_ctx, false);

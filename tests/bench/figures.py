@@ -261,7 +261,7 @@ class Figures:
                          share("gc-" + policy), share("gc-" + trusted)])
         r.table("The garbage collector",
                 ["One script that touches every field, and so many tables that live on. One event, p50 /",
-                 "p99 / p99.99 in µs of wall time; and the share of the time for the collector's cycles."],
+                 "p99 / p99.99 in µs of CPU time; and the share of the time for the collector's cycles."],
                 ["live tables", "policy", "trusted", "bar (trusted)", "share, policy", "share, trusted"],
                 rows)
 

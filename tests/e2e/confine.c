@@ -30,13 +30,14 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #define NOT_CONFINED 100
 
-static int shared_fd, other_pid; /* made before: an eventfd, somebody else of the same user */
+static int shared_fd, other_pid, datagrams[2]; /* made before: an eventfd, somebody else of the same user */
 
 static const char *user(void)
 {
@@ -61,6 +62,12 @@ static int list_a_directory(void) { return result_of(syscall(SYS_getdents64, 0, 
 static int make_a_socket(void) { return result_of(socket(AF_INET, SOCK_STREAM, 0)); }
 static int make_a_netlink_socket(void) { return result_of(socket(AF_NETLINK, SOCK_DGRAM, 0)); }
 static int make_a_pair(void) { int p[2]; return result_of(socketpair(AF_UNIX, SOCK_STREAM, 0, p)); }
+static int send_to_somebody(void)
+{
+    struct sockaddr_un name = { .sun_family = AF_UNIX, .sun_path = "/dev/log" };
+    return result_of(sendto(datagrams[0], "x", 1, 0, (struct sockaddr *)&name, sizeof name));
+}
+static int send_to_its_peer(void) { return result_of(send(datagrams[0], "x", 1, 0)); }
 static int make_a_memfd(void) { return result_of(memfd_create("x", 0)); }
 static int duplicate(void) { return result_of(dup2(0, 1)); }
 static int fork_off(void) { return result_of(syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0)); }
@@ -178,6 +185,8 @@ static const struct attempt {
     { "make a socket", make_a_socket, REFUSED },
     { "make a netlink socket", make_a_netlink_socket, REFUSED },
     { "make a pair of sockets", make_a_pair, REFUSED },
+    { "send to its peer", send_to_its_peer, ALLOWED },
+    { "send to somebody by name", send_to_somebody, REFUSED },
     { "make a memfd", make_a_memfd, REFUSED },
     { "put a descriptor in another's place", duplicate, REFUSED },
     { "fork", fork_off, REFUSED },
@@ -402,6 +411,8 @@ int main(void)
     bool confined;
     int hold;
     shared_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (socketpair(AF_UNIX, SOCK_DGRAM, 0, datagrams))
+        return 1;
     other_pid = start_confined(PROFILE_TRUSTED, &hold, &confined);
     int failed = _cmocka_run_group_tests("confine", tests, ATTEMPTS + WHOLE, NULL, NULL);
     close(hold);

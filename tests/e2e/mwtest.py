@@ -296,6 +296,7 @@ def source():
 
 def environment(changes=None):
     env = {k: v for k, v in os.environ.items() if k != "NO_COLOR"}
+    env["MOONWATCH_CONTROL"] = "none"  # the usual place may be somebody's
     env.update(changes or {})
     return env
 

@@ -6,19 +6,24 @@ import subprocess
 from mwtest import (Skip, Watch, check, equal, helper, main, run, scratch, scratch_file, test,
                     unique)
 
+MARK = str(os.getpid())  # others may run the same tests
+
 # Each exec of ours is counted, in the store and in the output.
 COUNT = """
 local mw = require "moonwatch"
 local p = mw.persist { name = "counts", max = "64k" }
 mw.emit { loaded = p:get "n" or 0, durable = p:durable() }
 return mw.script { name = "counter", on = { exec = function(ev)
-  if ev.args and ev.args[2] == "count" then
+  if ev.args and ev.args[2] == "count-MARK" then
     local n = (p:get "n" or 0) + 1
     local ok, why = p:set("n", n)
     mw.emit { counted = n, ok = ok, why = why }
   end
 end } }
-"""
+""".replace("MARK", MARK)
+
+
+HANGS = ["--budget", "60s", "--limit", "300ms"]  # an endless call ends with its worker
 
 
 def state_dir():
@@ -27,7 +32,7 @@ def state_dir():
 
 def count(w, wanted):
     after = len(w.events)
-    subprocess.run([helper("act"), "count", "exit:0"], check=True)
+    subprocess.run([helper("act"), "count-" + MARK, "exit:0"], check=True)
     return w.wait_event(lambda e: e.get("counted") == wanted, f"count {wanted}", after=after)
 
 
@@ -71,14 +76,14 @@ def worker():
     hangs = """
 local mw = require "moonwatch"
 return mw.script { name = "hangs", on = { exec = function(ev)
-  if ev.args and ev.args[2] == "hang" then string.find(("a"):rep(40000), ".-.-b") end
+  if ev.args and ev.args[2] == "hang-MARK" then while true do end end
 end } }
-"""
-    with Watch("--json", "--state-dir", state_dir(), scripts=[script(), hangs]) as w:
+""".replace("MARK", MARK)
+    with Watch("--json", *HANGS, "--state-dir", state_dir(), scripts=[script(), hangs]) as w:
         for n in range(1, 4):
             count(w, n)
         before = w.worker()
-        subprocess.run([helper("act"), "hang", "exit:0"], check=True)
+        subprocess.run([helper("act"), "hang-" + MARK, "exit:0"], check=True)
         w.wait_event(lambda e: e.get("loaded") == 3, "the next worker", 30)
         check(w.worker() != before, "the same worker")
         equal(count(w, 4).get("ok"), True, "set")
@@ -114,15 +119,15 @@ def reload():
 
 @test("a script that goes on in a ward takes what it kept along")
 def ward():
-    hangs = COUNT.replace("if ev.args and", """if ev.args and ev.args[2] == "hang" then
-    string.find(("a"):rep(40000), ".-.-b")
+    hangs = COUNT.replace("if ev.args and", """if ev.args and ev.args[2] == "hang-MARK" then
+    while true do end
   end
-  if ev.args and""")
+  if ev.args and""".replace("MARK", MARK))
     path = scratch_file(unique("ward") + "/counter.lua", hangs)
-    with Watch("--json", "--ward", "--state-dir", state_dir(), scripts=[path]) as w:
+    with Watch("--json", "--ward", *HANGS, "--state-dir", state_dir(), scripts=[path]) as w:
         count(w, 1)
         after = len(w.events)
-        subprocess.run([helper("act"), "hang", "exit:0"], check=True)
+        subprocess.run([helper("act"), "hang-" + MARK, "exit:0"], check=True)
         equal(w.wait_event(lambda e: "loaded" in e, "the ward", 30, after=after),
               {"loaded": 1, "durable": True}, "what it found")
         count(w, 2)

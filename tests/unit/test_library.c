@@ -32,10 +32,8 @@ static int request(void *ctx, enum request_kind kind, const void *bytes, size_t 
 {
     const struct request_file *q = bytes;
     (void)ctx, (void)fds;
-    if (kind == REQUEST_PROBE)
-        return -ESRCH;
     if (kind != REQUEST_FILE)
-        return -ENOTCONN;
+        return kind == REQUEST_PROBE ? -ESRCH : -ENOTCONN;
     assert_int_equal(q->module, 0);
     assert_int_equal(len, sizeof *q + strlen("bad.txt"));
     assert_memory_equal(q + 1, "bad.txt", strlen("bad.txt"));
@@ -155,6 +153,9 @@ static void what_has_no_value_and_what_takes_too_long_is_undecided(void **state)
          "r, why = mw.match.regex '^(a+)+[bc]' (('a'):rep(1000))\n"
          "assert(r == nil and why == 'limit')\n"
          "assert(not pcall(mw.match.contains 'x', {}))\n");
+    struct host_script s;
+    host_scripts(host, &s, 1);
+    assert_int_equal(s.undecided, 1);
 }
 
 static void a_bad_pattern_is_refused_where_it_was_written(void **state)

@@ -381,13 +381,12 @@ static void a_full_disk_is_told_and_mended(void **state)
     limit.rlim_cur = (rlim_t)about.st_size + 10;
     setrlimit(RLIMIT_FSIZE, &limit);
     int result = try_script(1, "@/etc/moonwatch/one.lua", false,
-                            "R = table.concat({ tostring((select(2, p:set('a', 2)))), "
-                            "tostring((select(2, p:set('b', 3)))), p:get 'a', tostring(p:get 'b') }, '|') "
-                            "local mw = require 'moonwatch' _G.SAID = R");
+                            "print((select(2, p:set('a', 2)))) print((select(2, p:set('b', 3)))) "
+                            "print(p:get 'a', p:get 'b')");
     setrlimit(RLIMIT_FSIZE, &old);
     assert_int_equal(result, 0);
-    expect("print(_G.SAID) print(p:set('a', 4), p:get 'a')",
-           "cannot write: No space left on device|cannot write: No space left on device|1|nil\ntrue\t4\n");
+    expect("print(p:set('a', 4), p:get 'a')",
+           "cannot write: No space left on device\ncannot write: No space left on device\n1\tnil\ntrue\t4\n");
     restart_program();
     expect("print(p:get 'a', p:get 'b')", "4\tnil\n");
 }
@@ -397,10 +396,10 @@ static void a_shadow_sees_a_copy_and_changes_nothing(void **state)
     (void)state;
     run(1, "p:set('n', 1) p:set('m', { 2 })");
     assert_int_equal(try_script(1, "@/etc/moonwatch/one.lua", true,
-                                "_G.SAID = { p:get 'n', p:get('m')[1], (select(2, p:durable())), "
-                                "p:set('n', 9), p:get 'n', (select(3, p:size())) }"), 0);
-    expect("print(unpack(_G.SAID)) print(p:get 'n', p:durable())",
-           "1\t2\ta shadow run keeps nothing\ttrue\t9\t2\n1\ttrue\n");
+                                "assert(p:get 'n' == 1 and p:get('m')[1] == 2) "
+                                "assert(select(2, p:durable()) == 'a shadow run keeps nothing') "
+                                "assert(p:set('n', 9) and p:get 'n' == 9 and select(3, p:size()) == 2)"), 0);
+    expect("print(p:get 'n', p:durable())", "1\ttrue\n");
     restart_program();
     expect("print(p:get 'n')", "1\n");
 }
@@ -454,7 +453,6 @@ static void mistakes_are_errors_that_say_what(void **state)
         { "local t = {} t.t = t p:set('k', t)", "have no cycles" },
         { "p.set('k', 1)", "call it as p:get(key)" },
         { "p.get({}, 1)", "call it as p:get(key)" },
-        { "p.get(io.stdout, 1)", "call it as p:get(key)" },
         { "mw.persist {}", "`name` is a string of 1 to 63 bytes" },
         { "mw.persist { name = ('x'):rep(64) }", "`name` is a string of 1 to 63 bytes" },
         { "mw.persist { name = 'a\\0b' }", "`name` is a string of 1 to 63 bytes" },

@@ -54,6 +54,7 @@ static const struct {
     { "nothing.lua", "seen = true" },
     { "broken.lua", "local x =" },
     { "throws.lua", "error 'thrown'" },
+    { "x.txt", "one\ntwo\n" },
     { "later.lua", "return function() error 'later' end" },
     { "bytes.lua", "\x1bLJ\x02" },
     { "out.lua", "return { io = io, ffi = pcall(require, 'ffi'), debug = debug }" },
@@ -465,7 +466,7 @@ static void two_scripts_share_no_table(void **state)
         "mw.throttle and mw.throttle { per = '1m', limit = 1 }, "
         "mw.sequence and mw.sequence { by = print, within = '1m', steps = { print, print }, "
         "matched = print }, mw.persist and mw.persist { name = 'x' }, mw.proc(1), "
-        "mw.sink and mw.sink.stdout {}, mw.match and mw.match.glob '*', "
+        "mw.sink, mw.match and mw.match.glob '*', "
         "mw.list and mw.list 'x.txt', mw.baseline and mw.baseline { name = 'x' } }";
     (void)state;
     load_as("@one.lua", objects);

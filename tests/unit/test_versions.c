@@ -251,6 +251,17 @@ static void reloading_keeps_memory_flat(void **state)
     assert_true(host_memory(host) < after_some + (64u << 10));
 }
 
+static void a_reload_is_an_event_for_who_wants_it(void **state)
+{
+    (void)state;
+    load(1, SCRIPT("a", "on = { reload = function(ev) print(ev.type, ev.time > 1e9) end }"));
+    load(2, SCRIPT("b", PRINTS("1")));
+    assert_string_equal(written(), "");
+    load(2, SCRIPT("b", PRINTS("2")));
+    assert_int_equal(replace(2, 3, "no Lua", false), -EINVAL);
+    assert_string_equal(written(), "reload\ttrue\n");
+}
+
 static void an_unloaded_script_is_gone(void **state)
 {
     (void)state;
@@ -490,7 +501,6 @@ static void lines_are_evaluated_in_an_environment_of_their_own(void **state)
 {
     struct buf result = { 0 };
     (void)state;
-    skip(); /* until there is moonwatch.repl */
     assert_int_equal(host_eval(host, "x = 6", 5, &result), 0);
     assert_int_equal(host_eval(host, "x * 7", 5, &result), 0);
     assert_string_equal(buf_str(&result), "42");
@@ -508,6 +518,7 @@ int main(void)
         TEST(the_state_is_that_of_the_script_table_too),
         TEST(timers_belong_to_the_version),
         TEST(reloading_keeps_memory_flat),
+        TEST(a_reload_is_an_event_for_who_wants_it),
         TEST(an_unloaded_script_is_gone),
         TEST(a_shadow_is_compared_and_tells_nothing),
         TEST(what_a_shadow_tells_is_bounded),

@@ -9,11 +9,25 @@
 
 #include <string.h>
 
-static const char constructors_key, metatables_key, methods_key, fields_key, why_key;
+static const char metatables_key, methods_key, fields_key, why_key;
 
 /* Constructors are numbered by event kind; a process (a parent) has one of its own. */
 #define PROCESS      EVENT_KINDS
 #define CONSTRUCTORS (EVENT_KINDS + 1)
+
+/* Origins of fields whose metatables are at hand, for each constructor: there are few. */
+#define ORIGINS 4
+
+/* What a constructor takes, by position. References are the registry's. */
+struct event_shape {
+    uint8_t fields[EVENT_FIELDS];
+    int len, constructor_ref;
+    unsigned next; /* origin to give way */
+    struct origin {
+        uint8_t why[EVENT_FIELDS];
+        int metatable_ref; /* LUA_NOREF: free */
+    } origins[ORIGINS];
+};
 
 /* --- which fields a table has ----------------------------------------------------------- */
 
@@ -39,7 +53,15 @@ static const char *was_name(int field)
     return strncmp(name, "was.", 4) ? NULL : name + 4;
 }
 
-/* function(mt, a1, a2, ...) return setmetatable({ type = "exec", seq = a1, ... }, mt) end */
+/* Not in the literal, so that an exec and what is made when asked for (parent, cmdline) find room in
+ * 32 places: one more makes the table be built anew. */
+static bool is_rare(int field)
+{
+    return event_fields[field].type == TYPE_BOOL;
+}
+
+/* function(mt, a1, a2, ...) local t = setmetatable({ type = "exec", seq = a1, ... }, mt)
+ * if a17 ~= nil then t["deleted"] = a17 end return t end */
 static void write_constructor(struct buf *out, int kind)
 {
     bool was = false;
@@ -61,13 +83,17 @@ static void write_constructor(struct buf *out, int kind)
                 buf_printf(out, "%s=a%d,", was_name(f), f);
         buf_puts(out, "} end ");
     }
-    buf_puts(out, "return setmetatable({");
+    buf_puts(out, "local t = setmetatable({");
     if (kind != PROCESS)
         buf_printf(out, "type=\"%s\",", event_kind_name((enum event_kind)kind));
     for (int f = 0; f < EVENT_FIELDS; f++)
-        if (table_has(kind, f) && !was_name(f))
+        if (table_has(kind, f) && !was_name(f) && !is_rare(f))
             buf_printf(out, "['%s']=a%d,", event_fields[f].name, f);
-    buf_printf(out, "%s}, mt) end", was ? "was=was" : "");
+    buf_printf(out, "%s}, mt) ", was ? "was=was" : "");
+    for (int f = 0; f < EVENT_FIELDS; f++)
+        if (table_has(kind, f) && is_rare(f))
+            buf_printf(out, "if a%d ~= nil then t['%s']=a%d end ", f, event_fields[f].name, f);
+    buf_puts(out, "return t end");
 }
 
 /* --- values ------------------------------------------------------------------------------ */
@@ -164,27 +190,46 @@ static void push_metatable(lua_State *L, const struct event *ev)
     lua_pop(L, 1);
 }
 
-/* [-0, +1, m] */
-static void push_table(lua_State *L, int constructor, const struct event *ev)
+void api_event_adopt(lua_State *L)
 {
-    int pushed = 1;
-    luaL_checkstack(L, EVENT_FIELDS + 8, "event");
-    lua_pushlightuserdata(L, (void *)&constructors_key);
-    lua_rawget(L, LUA_REGISTRYINDEX);
-    lua_rawgeti(L, -1, constructor);
-    lua_remove(L, -2);
-    push_metatable(L, ev);
-    for (int f = 0; f < EVENT_FIELDS; f++)
-        if (table_has(constructor, f)) {
-            push_field(L, ev, f);
-            pushed++;
+    static const struct event nothing_known;
+    push_metatable(L, &nothing_known);
+    lua_setmetatable(L, -2);
+}
+
+/* The same, from what is at hand: finding it by its bytes costs a twentieth of an event.
+ * [-0, +1, m] */
+static void push_origin(lua_State *L, struct event_shape *shape, const struct event *ev)
+{
+    for (int i = 0; i < ORIGINS; i++)
+        if (!memcmp(shape->origins[i].why, ev->why, EVENT_FIELDS) &&
+            shape->origins[i].metatable_ref != LUA_NOREF) {
+            lua_rawgeti(L, LUA_REGISTRYINDEX, shape->origins[i].metatable_ref);
+            return;
         }
-    lua_call(L, pushed, 1);
+    struct origin *origin = &shape->origins[shape->next++ % ORIGINS];
+    push_metatable(L, ev);
+    luaL_unref(L, LUA_REGISTRYINDEX, origin->metatable_ref);
+    origin->metatable_ref = LUA_NOREF; /* what follows may throw */
+    lua_pushvalue(L, -1);
+    origin->metatable_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    memcpy(origin->why, ev->why, EVENT_FIELDS);
+}
+
+/* [-0, +1, m] */
+static void push_table(lua_State *L, struct event_shape *shape, const struct event *ev)
+{
+    luaL_checkstack(L, EVENT_FIELDS + 8, "event");
+    lua_rawgeti(L, LUA_REGISTRYINDEX, shape->constructor_ref);
+    push_origin(L, shape, ev);
+    for (int i = 0; i < shape->len; i++)
+        push_field(L, ev, shape->fields[i]);
+    lua_call(L, shape->len + 1, 1);
 }
 
 void api_event_push(lua_State *L, const struct event *ev)
 {
-    push_table(L, event_kind(ev), ev);
+    push_table(L, &host_of(L)->shapes[event_kind(ev)], ev);
 }
 
 bool api_process_push(lua_State *L, tracker_ref ref)
@@ -193,7 +238,7 @@ bool api_process_push(lua_State *L, tracker_ref ref)
     event_begin(&h->parent_box, EVENT_SNAPSHOT);
     if (!tracker_copy_state(h->tracker, ref, &h->parent_box, WHY_ABSENT))
         return false;
-    push_table(L, PROCESS, &h->parent_box.ev);
+    push_table(L, &h->shapes[PROCESS], &h->parent_box.ev);
     return true;
 }
 
@@ -484,25 +529,36 @@ static void push_fields(lua_State *L)
 }
 
 /* [-0, +0, m] */
-static void make_constructors(lua_State *L)
+static void make_shape(lua_State *L, struct event_shape *shape, int kind)
 {
     struct buf *source = &host_of(L)->scratch;
-    lua_pushlightuserdata(L, (void *)&constructors_key);
-    lua_createtable(L, CONSTRUCTORS, 0);
-    for (int kind = 0; kind < CONSTRUCTORS; kind++) {
-        buf_clear(source);
-        write_constructor(source, kind);
-        if (luaL_loadbuffer(L, source->data, source->len, "=constructor"))
-            lua_error(L);
-        lua_call(L, 0, 1);
-        lua_rawseti(L, -2, kind);
-    }
-    lua_rawset(L, LUA_REGISTRYINDEX);
+    for (int f = 0; f < EVENT_FIELDS; f++)
+        if (table_has(kind, f))
+            shape->fields[shape->len++] = (uint8_t)f;
+    for (int i = 0; i < ORIGINS; i++)
+        shape->origins[i].metatable_ref = LUA_NOREF;
+    buf_clear(source);
+    write_constructor(source, kind);
+    if (luaL_loadbuffer(L, source->data, source->len, "=constructor"))
+        lua_error(L);
+    lua_call(L, 0, 1);
+    shape->constructor_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+}
+
+/* [-0, +0, m] */
+static void make_shapes(lua_State *L)
+{
+    struct event_shape *shapes = lua_newuserdata(L, CONSTRUCTORS * sizeof *shapes);
+    memset(shapes, 0, CONSTRUCTORS * sizeof *shapes);
+    for (int kind = 0; kind < CONSTRUCTORS; kind++)
+        make_shape(L, &shapes[kind], kind);
+    luaL_ref(L, LUA_REGISTRYINDEX); /* it stays */
+    host_of(L)->shapes = shapes;
 }
 
 void api_event_open(lua_State *L)
 {
-    make_constructors(L);
+    make_shapes(L);
 
     lua_newtable(L); /* methods: what Lua adds is seen too */
     lua_pushcfunction(L, event_why_method);

@@ -1,4 +1,4 @@
-/* file.c - reads the files beside a script for lua/moonwatch/list.lua: a list of values, one a line.
+/* file.c - reads files beside a script for lua/moonwatch/list.lua: lists of values, one a line.
  *
  * The worker may open nothing: who does is asked (request.h). The lines become tables here, because
  * 100,000 of them in Lua would take longer than a call may. */
@@ -16,8 +16,8 @@ static const char *failure_text(int error)
         return "no such file";
     case -EPERM:
     case -EACCES:
-        return "not taken: it must lie below the script's directory, and only root and its owner may "
-               "be able to change it";
+        return "not taken: it must lie below the script's directory, and only root and its owner "
+               "may be able to change it";
     case -ENOTCONN:
         return "nobody to ask: the events are not live";
     case -ETIMEDOUT:

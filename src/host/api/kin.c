@@ -7,7 +7,7 @@
 struct search {
     struct tracker *tracker;
     int64_t pid, starttime; /* of the root; starttime below 0: whoever has the pid */
-    tracker_ref *found; /* `most` of them */
+    tracker_ref *found;     /* `most` of them */
     int n, most;
 };
 

@@ -78,6 +78,9 @@ static int test(lua_State *L)
         lua_pushboolean(L, result);
         return 1;
     }
+    struct host *h = host_of(L);
+    if (h->current)
+        h->current->count->undecided++;
     lua_pushnil(L);
     lua_pushliteral(L, "limit");
     return 2;

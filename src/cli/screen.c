@@ -1,0 +1,252 @@
+/* screen.c - the state of a watch and its scripts as a table. See screen.h. */
+#include "cli/screen.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <wchar.h>
+#include <wctype.h>
+
+struct frame {
+    const struct screen *screen;
+    FILE *line; /* one line is built here */
+    char *text;
+    size_t len;
+    int lines; /* written */
+};
+
+/* --- cells ---------------------------------------------------------------------------------------- */
+
+/* The character at `text` and how many columns it takes; what has none, or steers, is a '?'. */
+static size_t next_character(const char *text, wchar_t *c, int *width)
+{
+    mbstate_t state = { 0 };
+    size_t len = mbrtowc(c, text, strlen(text), &state);
+    if (len == 0 || len > 8) { /* no character of this locale */
+        *c = L'?';
+        *width = 1;
+        return 1;
+    }
+    *width = iswprint((wint_t)*c) ? wcwidth(*c) : -1;
+    if (*width <= 0) {
+        *c = L'?';
+        *width = 1;
+    }
+    return len;
+}
+
+/* At most `wide` columns, filled up with blanks. */
+static void put_cell(FILE *to, const char *text, int wide)
+{
+    int at = 0, width;
+    wchar_t c;
+    while (*text) {
+        size_t len = next_character(text, &c, &width);
+        if (at + width > wide)
+            break;
+        if (c == L'?')
+            fputc('?', to);
+        else
+            fwrite(text, 1, len, to);
+        at += width;
+        text += len;
+    }
+    fprintf(to, "%*s", wide - at, "");
+}
+
+static const char *short_count(double n, char *to, size_t cap)
+{
+    static const char units[] = " kMGT";
+    int unit = 0;
+    for (; n >= 9999.5 && units[unit + 1]; unit++)
+        n /= 1000;
+    if (unit == 0 && n < 99.95 && n != (double)(long)n)
+        snprintf(to, cap, "%.1f", n);
+    else
+        snprintf(to, cap, unit ? "%.0f%c" : "%.0f", n, units[unit]);
+    return to;
+}
+
+static const char *short_bytes(double n, char *to, size_t cap)
+{
+    static const char units[] = "BkMGT";
+    int unit = 0;
+    for (; n >= 1023.5 && units[unit + 1]; unit++)
+        n /= 1024;
+    snprintf(to, cap, unit && n < 9.95 ? "%.1f%c" : "%.0f%c", n, units[unit]);
+    return to;
+}
+
+static const char *short_time(double us, char *to, size_t cap)
+{
+    if (us < 999.5)
+        snprintf(to, cap, us < 9.95 ? "%.1fus" : "%.0fus", us);
+    else if (us < 999500)
+        snprintf(to, cap, us < 9950 ? "%.1fms" : "%.0fms", us / 1000);
+    else
+        snprintf(to, cap, "%.1fs", us / 1e6);
+    return to;
+}
+
+static const char *short_span(double seconds, char *to, size_t cap)
+{
+    long s = (long)seconds;
+    if (s < 60)
+        snprintf(to, cap, "%lds", s);
+    else if (s < 3600)
+        snprintf(to, cap, "%ldm%02lds", s / 60, s % 60);
+    else if (s < 86400)
+        snprintf(to, cap, "%ldh%02ldm", s / 3600, s / 60 % 60);
+    else
+        snprintf(to, cap, "%ldd%02ldh", s / 86400, s / 3600 % 24);
+    return to;
+}
+
+/* --- lines ------------------------------------------------------------------------------------------ */
+
+static bool full(const struct frame *f)
+{
+    return f->screen->rows && f->lines >= f->screen->rows;
+}
+
+/* What was built becomes a line, cut where the screen ends. */
+static void end_line(struct frame *f, const char *style)
+{
+    fputc('\0', f->line);
+    fflush(f->line);
+    if (!full(f)) {
+        FILE *to = f->screen->to;
+        int wide = f->screen->columns ? f->screen->columns : 1 << 20;
+        char *text = f->text;
+        size_t len = strlen(text);
+        while (len && text[len - 1] == ' ')
+            text[--len] = '\0';
+        fputs(f->screen->colour ? style : "", to);
+        for (int at = 0; *text;) {
+            wchar_t c;
+            int width;
+            size_t bytes = next_character(text, &c, &width);
+            if (at + width > wide)
+                break;
+            fwrite(text, 1, bytes, to);
+            at += width;
+            text += bytes;
+        }
+        fputs(f->screen->colour && *style ? "\x1b[0m" : "", to);
+        fputs(f->screen->end, to);
+        f->lines++;
+    }
+    rewind(f->line);
+}
+
+static double rate(const struct value *now, const struct value *before, const char *key, double seconds)
+{
+    double delta = value_number(now, key) - value_number(before, key);
+    return delta > 0 && seconds > 0 ? delta / seconds : 0; /* a worker that began anew counts anew */
+}
+
+static const struct value *same_script(const struct value *before, const struct value *script)
+{
+    const struct value *list = value_get(before, "scripts");
+    for (const struct value *s = list ? list->first : NULL; s; s = s->next)
+        if (!strcmp(value_text(s, "name"), value_text(script, "name")) &&
+            !strcmp(value_text(s, "path"), value_text(script, "path")) &&
+            value_number(s, "generation") <= value_number(script, "generation"))
+            return s;
+    return NULL;
+}
+
+/* --- the parts --------------------------------------------------------------------------------------- */
+
+static void print_watch(struct frame *f, const struct value *status, const struct value *before, double seconds)
+{
+    char span[32], events[32], texts[2][32];
+    fprintf(f->line, "moonwatch %.0f, up %s: %s events/s, %s lost, %s missed; ", value_number(status, "pid"),
+            short_span(value_number(status, "uptime_s"), span, sizeof span),
+            short_count(rate(status, before, "events", seconds), events, sizeof events),
+            short_count(value_number(status, "lost"), texts[0], sizeof texts[0]),
+            short_count(value_number(status, "missed"), texts[1], sizeof texts[1]));
+    put_cell(f->line, value_text(status, "sources"), 40);
+    end_line(f, value_number(status, "lost") + value_number(status, "missed") > 0 ? "\x1b[33m" : "");
+    fputs("priority ", f->line);
+    put_cell(f->line, value_text(status, "priority"), 60);
+    end_line(f, "");
+}
+
+static void print_workers(struct frame *f, const struct value *workers)
+{
+    char memory[32], limit[32], both[80];
+    end_line(f, "");
+    fprintf(f->line, "%-8s %8s  %-14s %-4s %8s %7s %9s", "WORKER", "PID", "MEMORY", "JIT", "BACKLOG", "MISSED",
+            "RESTARTS");
+    end_line(f, "\x1b[1m");
+    for (const struct value *w = workers ? workers->first : NULL; w; w = w->next) {
+        double most = value_number(w, "memory_limit_bytes");
+        short_bytes(value_number(w, "memory_bytes"), memory, sizeof memory);
+        short_bytes(most, limit, sizeof limit);
+        snprintf(both, sizeof both, most > 0 ? "%s of %s" : "%s", memory, limit);
+        put_cell(f->line, value_text(w, "group"), 8);
+        fprintf(f->line, " %8.0f  %-14s %-4s %6.1f %% %7s %9.0f", value_number(w, "pid"), both,
+                value_number(w, "jit") != 0 ? "on" : "off", value_number(w, "backlog") * 100,
+                short_count(value_number(w, "missed"), memory, sizeof memory), value_number(w, "restarts"));
+        end_line(f, value_number(w, "backlog") > 0.5 ? "\x1b[33m" : "");
+    }
+}
+
+#define NAME_WIDE 18
+
+static void print_script(struct frame *f, const struct value *s, const struct value *before, double seconds)
+{
+    char texts[6][32];
+    const char *state = value_text(s, "state");
+    bool off = !strcmp(state, "off");
+    put_cell(f->line, value_text(s, "name"), NAME_WIDE);
+    fputc(' ', f->line);
+    put_cell(f->line, state, 6);
+    fprintf(f->line, " %3.0f %7s %6s %6s %6s %6s %5s ", value_number(s, "generation"),
+            short_count(rate(s, before, "calls", seconds), texts[0], sizeof texts[0]),
+            short_time(value_number(s, "p50_us"), texts[1], sizeof texts[1]),
+            short_time(value_number(s, "p99_us"), texts[2], sizeof texts[2]),
+            short_count(value_number(s, "errors"), texts[3], sizeof texts[3]),
+            short_count(value_number(s, "alerts"), texts[4], sizeof texts[4]),
+            short_bytes(value_number(s, "memory_bytes"), texts[5], sizeof texts[5]));
+    put_cell(f->line, value_text(s, "events"), 60);
+    end_line(f, off ? "\x1b[31m" : value_number(s, "errors") > 0 ? "\x1b[33m" : "");
+    if (!*value_text(s, "why"))
+        return;
+    fputs("  ", f->line);
+    put_cell(f->line, value_text(s, "why"), f->screen->columns ? f->screen->columns - 2 : 500);
+    end_line(f, "\x1b[31m");
+}
+
+static void print_scripts(struct frame *f, const struct value *scripts, const struct value *before, double seconds)
+{
+    int left = value_count(scripts);
+    end_line(f, "");
+    fprintf(f->line, "%-*s %-6s %3s %7s %6s %6s %6s %6s %5s %s", NAME_WIDE, "SCRIPT", "STATE", "GEN", "CALLS/S", "P50",
+            "P99", "ERRORS", "ALERTS", "MEM", "EVENTS");
+    end_line(f, "\x1b[1m");
+    for (const struct value *s = scripts ? scripts->first : NULL; s; s = s->next, left--) {
+        if (f->screen->rows && f->lines + 1 >= f->screen->rows && left > 1) {
+            fprintf(f->line, "and %d more: make the window larger", left);
+            end_line(f, "");
+            return;
+        }
+        const struct value *same = before ? same_script(before, s) : NULL;
+        print_script(f, s, before && !same ? s : same, seconds); /* of a new one nothing is known yet */
+    }
+}
+
+void screen_status(const struct screen *s, const struct value *status, const struct value *before, double seconds)
+{
+    struct frame f = { .screen = s };
+    f.line = open_memstream(&f.text, &f.len);
+    if (!f.line)
+        return;
+    if (!before)
+        seconds = value_number(status, "uptime_s");
+    print_watch(&f, status, before, seconds);
+    print_workers(&f, value_get(status, "workers"));
+    print_scripts(&f, value_get(status, "scripts"), before, seconds);
+    fclose(f.line);
+    free(f.text);
+}
