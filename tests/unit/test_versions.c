@@ -502,8 +502,11 @@ static void lines_are_evaluated_in_an_environment_of_their_own(void **state)
     struct buf result = { 0 };
     (void)state;
     assert_int_equal(host_eval(host, "x = 6", 5, &result), 0);
+    buf_clear(&result);
     assert_int_equal(host_eval(host, "x * 7", 5, &result), 0);
-    assert_string_equal(buf_str(&result), "42");
+    assert_string_equal(buf_str(&result), "=42"); /* what a line gave begins so, see repl.lua */
+    assert_int_equal(host_eval(host, "error 'no'", 10, &result), -EINVAL);
+    assert_non_null(strstr(host_error(host), "no"));
     buf_free(&result);
 }
 
