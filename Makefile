@@ -237,4 +237,4 @@ help:
 	@echo 'BENCH_FLAGS=--quick or --publish (write tests/bench/figures.svg) for make bench'
 	@echo 'FUZZ=1    instrumented for libFuzzer, below build/fuzz    FUZZ_SECONDS=5  per fuzzer in make test'
 
--include $(LIB_OBJ:.o=.d) $(CLI_OBJ:.o=.d)
+-include $(LIB_OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(UNIT:=.d)

@@ -152,7 +152,7 @@ static bool open_editor(struct line *l, const char *path)
     el_set(l->edit, EL_EDITOR, "emacs");
     el_set(l->edit, EL_HIST, history, l->history);
     el_set(l->edit, EL_GETCFN, read_character);
-    el_set(l->edit, EL_ADDFN, "moonwatch-complete", "complete a name", complete);
+    el_wset(l->edit, EL_ADDFN, L"moonwatch-complete", L"complete a name", complete);
     el_set(l->edit, EL_BIND, "^I", "moonwatch-complete", NULL);
     return true;
 }

@@ -55,7 +55,7 @@ struct repl {
     struct moonwatch *watch;
     struct client_link link;
     struct line *line;
-    bool ended, readable, answered;
+    bool begun, ended, readable, answered;
     int status;
     char *answer; /* owned: "=..." or "." or an error */
     int result;   /* of it */
@@ -405,7 +405,7 @@ static int start_watch(struct repl *r)
 
 static void stop_watch(struct repl *r)
 {
-    if (!r->ended)
+    if (r->begun && !r->ended)
         ask(r, ":end");
     if (r->watch) {
         moonwatch_stop(r->watch);
@@ -480,6 +480,7 @@ static int run(struct repl *r)
             cli_say("%s", r->answer);
         return r->status == EXIT_OK ? EXIT_FAILED : r->status;
     }
+    r->begun = true;
     learn_names(r);
     if (line_edits(r->line))
         printf("moonwatch %s: :help for help, Ctrl-D ends\n", moonwatch_version());
