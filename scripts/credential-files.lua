@@ -10,6 +10,7 @@ local command = require "moonwatch.command"
 
 local ignore = mw.set(mw.option("ignore", { "dpkg", "apt", "rpm", "rsnapshot", "borg", "restic", "bacula-fd", "puppet",
   "chef-client", "salt-minion", "ansible", "pwck", "grpck", "vipw", "cloud-init", "passwd.cron", "run-parts" }))
+local greps = mw.set { "grep", "egrep", "fgrep", "zgrep", "rg" }
 local more = mw.option("files", {})
 
 local readers = mw.set { "cat", "less", "more", "head", "tail", "tac", "nl", "grep", "egrep", "fgrep", "zgrep", "rg",
@@ -47,14 +48,13 @@ end
 local function secret_in(text)
   for _, secret in ipairs(secrets) do
     local found = command.contains(text, secret[3])
-    if found and not public(text) then
+    if found and not public(command.head(text)) then
       return secret[1], secret[2], found
     end
   end
+  text = command.head(text)
   if text:find "/proc/[%w${}\"]+/mem%f[%W]" or text:find "/proc/%d+/environ" then
     return "high", "attack.t1003.007", "another process's memory"
-  elseif text:find "grep%s.*%-%a*[ri]%a*.*passw" then
-    return "low", "attack.t1552.001", "passwords in files"
   end
 end
 
@@ -63,7 +63,12 @@ local function judge(ev)
   if text and command.contains(text, tools) then
     return "high", "attack.t1003.007", "a tool that takes credentials"
   elseif text and command.is(ev, readers) then
-    return secret_in(text)
+    local severity, technique, what = secret_in(text)
+    if not severity and command.is(ev, greps) and command.flag(ev.args, "-r", "-R")
+      and command.contains(text, { "passw", "PASSW", "secret" }) then
+      return "low", "attack.t1552.001", "passwords in files"
+    end
+    return severity, technique, what
   end
   if command.contains(command.told(ev), { "/etc/shadow", "/etc/gshadow" }) then -- also by what is built in
     return "high", "attack.t1003.008", "/etc/shadow"

@@ -24,7 +24,7 @@ local function tell(ev, key, what)
     text = ("%s (%s): %s"):format(what, key, command.who(ev)) }
   if told and stop then
     local ok, why = mw.stop(ev)
-    mw.log(ok and "fork-bomb: stopped pid " .. ev.pid or "fork-bomb: not stopped: " .. tostring(why))
+    mw.log(ok and "stopped pid " .. ev.pid or "not stopped: " .. tostring(why))
   end
 end
 

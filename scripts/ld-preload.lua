@@ -57,7 +57,7 @@ end
 
 mw.at_exit(function()
   if asking.held > 0 then
-    mw.log(("ld-preload: %d programs were not asked: more than %d a second"):format(asking.held, per_second))
+    mw.log(("%d programs were not asked: more than %d a second"):format(asking.held, per_second))
   end
 end)
 

@@ -26,7 +26,7 @@ local function is_history(path)
 end
 
 local function precious(path)
-  return command.begins(path, logs) or is_history(path) or path:find "/docker/containers/.*%.log$"
+  return #path <= 4096 and (command.begins(path, logs) or is_history(path) or path:find "/docker/containers/.*%.log$")
 end
 
 local function removes(ev)

@@ -30,7 +30,8 @@ end
 -- A path or name of a shell in one of the words: nc -e /bin/sh, EXEC:'bash -li'
 local function shell_in(words)
   for i = 2, #words do
-    if is_shell(words[i]) or words[i]:lower():find "exec:.-[/'\":]%a*sh" or words[i]:lower():find "system:.-sh" then
+    local word = words[i]:sub(1, 300):lower()
+    if is_shell(word) or word:find "exec:.-[/'\":]%a*sh" or word:find "system:.-sh" then
       return true
     end
   end
@@ -55,7 +56,7 @@ end
 
 -- What a shell was told: /dev/tcp as input and output at once, or a pipe in a ring through the network.
 local function by_shell(ev)
-  local text = command.told(ev)
+  local text = command.head(command.told(ev))
   if not text then
     return false
   elseif contains(text, { "/dev/tcp/", "/dev/udp/" }) then

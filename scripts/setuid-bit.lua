@@ -17,6 +17,7 @@ local strong = { "cap_setuid", "cap_sys_admin", "cap_dac_", "cap_sys_ptrace", "c
 
 local function mode_of(ev)
   for _, word in ipairs(command.operands(ev.args)) do
+    word = word:sub(1, 64)
     local special = word:match "^0?([4-7])%d%d%d$"
     if special or word:find "^[ugoa,+=rwxXt]*[u,a]?[+=][rwxX]*s" and not word:find "^g" then
       return "setuid", word
@@ -32,16 +33,17 @@ local function judge(ev)
   elseif command.is(ev, { chmod = true, install = true }) then
     local what, word = mode_of(ev)
     if not what and command.is(ev, { install = true }) then
-      word = command.text(ev):match "%-m *0?([4-7]%d%d%d)"
+      word = command.head(command.text(ev)):match "%-m *0?([4-7]%d%d%d)"
       what = word and "setuid"
     end
     return what and (what == "setuid" and "high" or "low"), what and ("makes a file %s (%s)"):format(what, word)
   elseif command.is(ev, { setcap = true }) and not command.flag(ev.args, "-r", "-v") then
     local cap = command.contains(command.text(ev):lower(), strong)
     return cap and "high" or "medium", "gives a file capabilities"
-  elseif look and command.is(ev, { find = true }) and command.text(ev):find "%-perm [-/+]?[0ug,=]*[246s]" then
-    return command.text(ev):find "%-perm [-/]?[0]?[246]000" and "low"
-      or command.text(ev):find "%-perm [-/]?[ug]=s" and "low" or nil,
+  elseif look and command.is(ev, { find = true })
+    and command.head(command.text(ev)):find "%-perm [-/+]?[0ug,=]*[246s]" then
+    return command.head(command.text(ev)):find "%-perm [-/]?[0]?[246]000" and "low"
+      or command.head(command.text(ev)):find "%-perm [-/]?[ug]=s" and "low" or nil,
       "looks for setuid files"
   end
 end

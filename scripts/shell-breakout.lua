@@ -33,7 +33,7 @@ local ways = {
   tar = function(text) return text:find "checkpoint%-action=exec=.*sh" or text:find "%-%-to%-command=.*sh" end,
   vim = vim, vi = vim, vimdiff = vim, rvim = vim,
   emacs = function(text) return text:find "%(term *[\"'][/%w]*sh" end,
-  script = function(text) return text:find "%-qc? .*[/%w]*sh /dev/null" or text:find "/dev/null %-qc .*sh" end,
+  script = function(text) return text:find "%-qc? .*sh /dev/null" or text:find "/dev/null %-qc .*sh" end,
   env = function(text) return text:find "env +/bin/[bd]?a?sh%s*%-?p?$" end,
   flock = function(text) return text:find "%-u +/ +[/%w]*sh" end,
   nice = function(text) return text:find "^%S+ +[/%w]*/sh$" end,
@@ -57,7 +57,7 @@ return mw.script {
   on = {
     exec = function(ev)
       local name = ev.args and command.is(ev, ways)
-      local text = name and command.text(ev)
+      local text = name and command.head(command.text(ev))
       if text and ways[name](text) and not command.contains(text, ignore) then
         mw.alert { severity = ev.euid == 0 and "high" or "medium", key = (ev.sid or "?") .. name, dedup = "1m",
           event = ev,

@@ -22,7 +22,7 @@ local drops = { "transfer.sh", "file.io", "paste.rs", "pastebin.com", "discord.c
 local function by_ssh(ev)
   return command.is(ev, { ssh = true }) and (command.flag(ev.args, "-R") and "forwards a port of the other side"
     or command.flag(ev.args, "-D") and "makes a proxy"
-    or command.text(ev):find "cat *>" and "sends what it is given to a file elsewhere")
+    or command.head(command.text(ev)):find "cat *>" and "sends what it is given to a file elsewhere")
     or command.is(ev, { python = true }) and command.contains(command.text(ev), { "-m http.server",
       "-m SimpleHTTPServer" })
     and "serves a directory, so that its files can be fetched"
@@ -39,7 +39,7 @@ local function by_tunnel(ev)
 end
 
 local function by_upload(ev)
-  local text = command.text(ev)
+  local text = command.head(command.text(ev))
   if command.is(ev, { curl = true, wget = true }) then
     local out = text:find "%-F [^ ]*=@" or text:find "%-T [^-]" or text:find "%-%-upload%-file"
       or text:find "%-%-post%-file"
@@ -47,8 +47,12 @@ local function by_upload(ev)
     return command.contains(text, drops) and "speaks to a place where data is dropped" or uploads and out
       and "sends a file away"
   end
-  return command.is(ev, { dig = true, nslookup = true, host = true }) and text:find "[%w+/=-]+%.?%w*%." and #text > 120
-    and "asks for a very long name, which carries data"
+  for _, word in ipairs(command.is(ev, { dig = true, nslookup = true, host = true }) and command.operands(ev.args)
+    or {}) do
+    if #word > 60 and not word:find("arpa", -5, true) then
+      return "asks for a very long name, which carries data"
+    end
+  end
 end
 
 return mw.script {

@@ -163,6 +163,11 @@ function mw.command.begins(text, beginnings) end
 ---@return string?
 function mw.command.text(process) end
 
+---The first 2,000 bytes of a text: for patterns, many of which take a time that grows with the square of it.
+---@param text string?
+---@return string?
+function mw.command.head(text) end
+
 ---What a shell was told by -c.
 ---@param ev moonwatch.Process
 ---@return string?

@@ -6,7 +6,11 @@ local command = {}
 
 command.needs = { "exe", "args", "comm", "uid", "euid", "loginuid", "sid" }
 
-local TEXT_MAX = 8000 -- longer texts are cut: patterns cost more than linear time
+-- Who starts a process chooses its text. Longer ones are cut, and patterns look at their beginning only:
+-- many take a time that grows with the square of the length.
+local TEXT_MAX = 8000
+local HEAD_MAX = 2000
+local PATH_MAX = 4096
 
 local function set(list)
   local result = {}
@@ -27,11 +31,23 @@ local keywords = set { "if", "then", "else", "elif", "do", "while", "until", "!"
 ---@param path string?
 ---@return string?
 function command.base(path)
-  return path and path:match "([^/]+)/*$"
+  if not path then
+    return nil
+  end
+  path = path:sub(-PATH_MAX)
+  local behind = path:reverse():find "[^/]"
+  if not behind then
+    return nil
+  end
+  path = path:sub(1, #path - behind + 1)
+  return path:match "^.*/(.*)$" or path
 end
 
 -- "python3.11" -> "python", "php-fpm8.2" -> "php-fpm"
 local function plain(name)
+  if #name > 64 then
+    return nil
+  end
   local short = name:match "^(.-)[%-]?%d[%d%.]*$"
   return short ~= "" and short or nil
 end
@@ -126,6 +142,13 @@ function command.text(process)
   return known.text
 end
 
+---The beginning of a text, for patterns.
+---@param text string?
+---@return string?
+function command.head(text)
+  return text and text:sub(1, HEAD_MAX) or nil
+end
+
 ---What a shell was told by -c; nil when this is no shell, or reads a file or its input.
 ---@param ev moonwatch.Process
 ---@return string?
@@ -138,7 +161,7 @@ function command.told(ev)
     if not args[i]:find "^[-+]" then
       return nil
     end
-    if args[i]:find "^%-%a*c%a*$" then
+    if #args[i] <= 16 and args[i]:find "^%-%a*c%a*$" then
       return args[i + 1] and args[i + 1]:sub(1, TEXT_MAX)
     end
   end
@@ -393,14 +416,17 @@ function command.writes(ev)
     return known.writes
   end
   local result = {}
-  local name = command.is(ev, writers)
-  for _, path in ipairs(name and ev.args and writers[name](ev.args) or {}) do
-    result[#result + 1] = path
-  end
-  for _, one in ipairs(command.commands(ev)) do
-    for _, path in ipairs(one.writes) do
-      result[#result + 1] = path
+  local function add(paths)
+    for _, path in ipairs(paths) do
+      if #path <= PATH_MAX then
+        result[#result + 1] = path
+      end
     end
+  end
+  local name = command.is(ev, writers)
+  add(name and ev.args and writers[name](ev.args) or {})
+  for _, one in ipairs(command.commands(ev)) do
+    add(one.writes)
   end
   known.writes = result
   return result

@@ -376,6 +376,7 @@ static void flush_ring(void *ctx)
     if (m->collector)
         figures = figures_of(m);
     crew_flush(m->crew, m->collector ? &figures : NULL);
+    keeper_tidy(m->keeper);
     guard_priority(m);
 }
 
@@ -404,6 +405,7 @@ static void flush_host(void *ctx)
 {
     struct moonwatch *m = ctx;
     int result = host_flush(m->host);
+    keeper_tidy(m->keeper);
     if (result < 0)
         ending_output(m, -result);
 }

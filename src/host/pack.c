@@ -154,6 +154,8 @@ static enum pack_failure sort_pairs(struct buf *out, struct pair *pairs, size_t 
 static enum pack_failure write_pair(struct writer *w, struct pair *pair, int depth)
 {
     int value = lua_gettop(w->L);
+    if (lua_istable(w->L, value - 1))
+        return PACK_KEY;
     pair->at = w->out->len;
     enum pack_failure failure = write_value(w, value - 1, depth);
     pair->key_len = w->out->len - pair->at;
@@ -248,6 +250,8 @@ const char *pack_failure_text(enum pack_failure failure, int culprit)
     case PACK_META:
         return "a table with a metatable (an event, an object) cannot be kept: copy what you need "
                "of it into a table";
+    case PACK_KEY:
+        return "a table that is a key of another cannot be kept";
     case PACK_DEEP:
         return "tables can be 16 deep and have no cycles";
     case PACK_LARGE:
@@ -328,10 +332,10 @@ static bool read_sequence(struct reader *r, uint64_t n, int depth)
     return true;
 }
 
-/* No table has nil or NaN as a key. */
+/* No table has nil or NaN as a key; two tables with the same content would be two keys. */
 static bool is_key(lua_State *L)
 {
-    return !lua_isnil(L, -1) &&
+    return !lua_isnil(L, -1) && !lua_istable(L, -1) &&
            (lua_type(L, -1) != LUA_TNUMBER || lua_tonumber(L, -1) == lua_tonumber(L, -1));
 }
 

@@ -1,7 +1,7 @@
 /* pack.h - plain Lua data as bytes, and back.
  *
  * nil, booleans, numbers, strings and tables of them, 16 tables deep at most; no functions, no
- * metatables, no cycles. The same value is always the same bytes: a table is its sequence 1..n and
+ * metatables, no cycles, no tables as keys: nobody could ask for those again. The same value is always the same bytes: a table is its sequence 1..n and
  * then its other keys in the order of their bytes. For what scripts keep; reading takes any bytes.
  */
 #ifndef HOST_PACK_H
@@ -17,6 +17,7 @@ enum pack_failure {
     PACK_FINE,
     PACK_TYPE,   /* a function, a userdata, a thread: see pack_type */
     PACK_META,   /* a table with a metatable, such as an event */
+    PACK_KEY,    /* a table as a key */
     PACK_DEEP,   /* more than PACK_DEPTH tables, or a cycle */
     PACK_LARGE,  /* more than `most` bytes */
     PACK_MEMORY, /* no memory */

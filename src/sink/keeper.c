@@ -442,6 +442,14 @@ static void take_out(struct kept **list, struct kept *s)
     *list = s->next;
 }
 
+void keeper_tidy(struct keeper *k)
+{
+    if (pthread_mutex_trylock(&k->lock))
+        return; /* somebody is at it */
+    bury_ended(k);
+    pthread_mutex_unlock(&k->lock);
+}
+
 void keeper_close(struct keeper *k, struct keeper_asker asker, uint32_t id)
 {
     pthread_mutex_lock(&k->lock);

@@ -55,6 +55,9 @@ int keeper_tend(struct keeper *k, struct keeper_asker asker, uint32_t id, enum k
 int keeper_adopt(struct keeper *k, struct keeper_asker asker, struct sink_spec *spec,
                  struct keeper_answer *answer, int *fds);
 
+/* Bury programs that ended after their sinks. To be called now and then; never waits. */
+void keeper_tidy(struct keeper *k);
+
 /* Nobody wants it any more. */
 void keeper_close(struct keeper *k, struct keeper_asker asker, uint32_t id);
 

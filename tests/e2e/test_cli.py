@@ -70,7 +70,10 @@ def worker_followed():
         w.marker()
         check(w.worker() != first, "the same worker")
         numbers = [e["event"]["sequence"] for e in w.events]
-        equal(numbers, sorted(set(numbers)), "numbers of events, which come once and in order")
+        # in the middle of a write nobody knows what arrived: then that batch comes again
+        again = next((n for n in range(1, len(numbers)) if numbers[n] <= numbers[n - 1]), len(numbers))
+        whole = numbers[:again] + [n for n in numbers[again:] if n > numbers[again - 1]]
+        equal(whole, list(range(whole[0], whole[0] + len(whole))), "numbers of events")
         equal(w.stop(), 0, "status")
         check(" missed" not in w.stderr(), w.stderr())
 

