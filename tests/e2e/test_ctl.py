@@ -35,6 +35,21 @@ def status():
         check(max(map(len, out.splitlines())) <= 100, out)
 
 
+@test("status shows names of scripts whole, up to 40 columns: they can be typed; the columns stay in line")
+def long_names():
+    long = "a-name-of-the-policy-of-40-columns-oOOOo"
+    with Controlled("-q", scripts=[script(long, "x", "print(1)"), script("short", "x", "print(1)"),
+                                   script("b" * 60, "x", "print(1)")]) as w:
+        code, out, errors = w.ctl("status")
+        equal((len(long), code, errors), (40, 0, ""), "status")
+        for name in (long, "short" + 35 * " ", "b" * 40, "SCRIPT" + 34 * " "):
+            check(re.search("^" + name + r" (STATE|on) ", out, re.M), out)
+        t = Terminal("ctl", "--control", w.socket, "status")
+        t.wait(long.encode() + b" on [^\n]*\r\n", "the name whole, on a terminal of 80 columns too")
+        equal(t.status(), 0, "status on a terminal")
+        check(all(len(l) <= 80 for l in t.seen.decode().splitlines()[:-1] if "\x1b" not in l), t.seen)
+
+
 @test("a script that is disabled gets no event until it is enabled")
 def disable():
     tag, other = unique("off"), unique("on")
