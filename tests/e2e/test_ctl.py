@@ -91,6 +91,32 @@ def refusals():
     equal(run("ctl", "--help")[0], 0, "help")
 
 
+@test("a refusal says which: no such script and who there is, no such file, no shadow, on or off already")
+def refusals_differ():
+    many = [script(f"many-{n:02}", "x", "print(1)") for n in range(11)]
+    twins = [scratch_file(f"{place}/twin.lua", SCRIPT.format(name=place, tag="x", body="print(1)")) for place in "ab"]
+    stranger = scratch_file("next/other.lua", SCRIPT.format(name="other", tag="x", body="print(1)"))
+    with Controlled("-q", scripts=[script("good", "x", "print(1)"), script("web", "x", "print(1)")]) as w:
+        for words, wanted in ((["disable", "nope"], "no script is named 'nope'; there are: -e, good, web"),
+                              (["diff", "nope"], "no script is named 'nope'; there are: -e, good, web"),
+                              (["diff", "good"], "'good' has no shadow"),
+                              (["promote", "good"], "'good' has no shadow"),
+                              (["drop", "good"], "'good' has no shadow"),
+                              (["enable", "good"], "'good' is on already"),
+                              (["shadow", stranger], "no running script has the file name other.lua; "
+                                                     "there are: good.lua, web.lua")):
+            equal(w.ctl(*words), (1, "", f"moonwatch: {wanted}\n"), words)
+        equal(w.ctl("disable", "good")[0], 0, "disable")
+        equal(w.ctl("disable", "good"), (1, "", "moonwatch: 'good' is off already\n"), "disabled twice")
+    with Controlled("-q", scripts=many) as w:
+        errors = w.ctl("disable", "nope")[2]
+        check(errors.endswith(", many-08 and 2 more\n") and "many-09" not in errors, errors)
+    with Controlled("-q", scripts=twins) as w:
+        errors = w.ctl("disable", "twin")[2]
+        check("more than one script has the file name twin: give the path of one" in errors, errors)
+        equal(w.ctl("disable", twins[1]), (0, "", ""), "by its path")
+
+
 # --- a version beside the other -----------------------------------------------------------------------
 
 
