@@ -923,6 +923,13 @@ def doctor():
     check(re.search(r"^good +process connector ", out, re.M), out)
     check(re.search(r"^(good|limited) +tap ", out, re.M) and re.search(r"^(good|limited) +taskstats ", out, re.M), out)
     check(not re.search(r"^broken", out, re.M), out)
+    check(re.search(r"^good +/proc ", out, re.M) and "CAP_SYS_PTRACE" not in out, "root can read all: " + out)
+
+    def without_ptrace():
+        ctypes.CDLL(None).prctl(24, 19, 0, 0, 0)
+    status, out, _ = run("doctor", preexec_fn=without_ptrace)
+    check(re.search(r"^limited +/proc +programs of other users have no path .*\n +-> give CAP_SYS_PTRACE", out, re.M), out)
+
     def without_network():
         ctypes.CDLL(None).unshare(0x40000000)
     status, out, _ = run("doctor", preexec_fn=without_network)
