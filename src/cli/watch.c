@@ -514,9 +514,13 @@ static int listen_for_orders(struct watch *w)
         listen_as_usual(w);
         return EXIT_OK;
     }
-    if (control_open(&w->control, w->loop, w->control_path, give_order, w, why, sizeof why) == 0)
+    int result =
+        control_open(&w->control, w->loop, w->control_path, give_order, w, why, sizeof why);
+    if (result == 0)
         return EXIT_OK;
-    cli_say("%s", why);
+    cli_say("%s: %s", why,
+            result == -ENOENT ? "make its directory, or give --control none or another path"
+                              : "give --control none, or another path");
     return EXIT_FAILED;
 }
 

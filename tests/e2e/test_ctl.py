@@ -181,7 +181,7 @@ def the_socket():
         check(stat.S_ISSOCK(mode.st_mode) and stat.S_IMODE(mode.st_mode) == 0o600, oct(mode.st_mode))
         code, _, errors = run("run", "-q", "--for", "5s", "--control", w.socket, "-e", "exec: false")
         equal(code, 1, "status of a second one")
-        check("another watch listens at" in errors, errors)
+        equal(errors, f"moonwatch: another watch listens at {w.socket}: give --control none, or another path\n", "mend")
         w.status()
         w.process.send_signal(signal.SIGKILL)
         w.process.wait()
@@ -200,7 +200,11 @@ def nowhere():
     path = scratch_file("in-the-way", "mine")
     code, _, errors = run("run", "-q", "--for", "5s", "--control", path, "-e", "exec: false")
     equal(code, 1, "status")
-    check("is there and is no socket" in errors, errors)
+    check("is there and is no socket: give --control none, or another path\n" in errors, errors)
+    path = os.path.join(scratch(), "not-there/x.sock")
+    code, _, errors = run("run", "-q", "--for", "5s", "--control", path, "-e", "exec: false")
+    equal((code, errors), (1, f"moonwatch: cannot listen at {path}: No such file or directory: "
+                              "make its directory, or give --control none or another path\n"), "no directory")
 
 
 @test("clients that hang, chatter or send rubbish hold neither the watch nor each other")
