@@ -50,6 +50,15 @@ def long_names():
         check(all(len(l) <= 80 for l in t.seen.decode().splitlines()[:-1] if "\x1b" not in l), t.seen)
 
 
+@test("where two scripts have one name, status shows their files too")
+def same_names():
+    twins = [scratch_file(f"same/{file}.lua", SCRIPT.format(name="same", tag="x", body="print(1)")) for file in "ab"]
+    with Controlled("-q", scripts=[*twins, script("other", "x", "print(1)")]) as w:
+        out = w.ctl("status")[1]
+        for name in (r"a\.lua \(same\)", r"b\.lua \(same\)", "other"):
+            check(re.search(f"^{name} +on ", out, re.M), out)
+
+
 @test("a script that is disabled gets no event until it is enabled")
 def disable():
     tag, other = unique("off"), unique("on")
@@ -143,6 +152,8 @@ def shadow():
         check("moonwatch ctl promote 'policy'" in out, out)
         check(not any(b"policy: new" in l for l in w.lines), "the shadow tells nobody")
         equal(w.script("policy")["state"], "shadow", "state")
+        table = w.ctl("status")[1]
+        check(re.search(r"^policy +on \+shadow +1 ", table, re.M), table)
         equal(w.ctl("promote", "policy"), (0, "", ""), "promote")
         for _ in range(50):
             w.act(tag)
