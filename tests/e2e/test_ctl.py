@@ -143,12 +143,15 @@ def shadow():
                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         first = client.stdout.readline()
         check(first.startswith(new) and "2 s" in first, first)
-        for _ in range(3):
+        for _ in range(12):
             w.act(tag)
         out, errors = client.communicate(timeout=DEADLINE)
         equal((client.returncode, errors), (1, ""), out)
-        check(out.count("- ") == 3 and out.count("+ ") == 3 and "old" in out and "new" in out, out)
-        check("alerts of both 3, only of the old one 3, only of the new one 3" in out, out)
+        check(out.count("- ") == 12 and out.count("+ ") == 12 and "old" in out and "new" in out, out)
+        check("alerts of both 12, only of the old one 12, only of the new one 12" in out, out)
+        told = re.findall(r"^([-+]) .* event (\d+) ", out, re.M)
+        equal([int(number) for _, number in told], sorted(int(number) for _, number in told), "order of events")
+        equal([mark for mark, _ in told], ["-", "+"] * 12, "what belongs together stands together")
         check("moonwatch ctl promote 'policy'" in out, out)
         check(not any(b"policy: new" in l for l in w.lines), "the shadow tells nobody")
         equal(w.script("policy")["state"], "shadow", "state")
