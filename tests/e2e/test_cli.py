@@ -961,6 +961,21 @@ def help_of():
     check("there is no command 'nope'" in errors, errors)
 
 
+@test("make install brings the documents along, make uninstall leaves nothing of it, and make help fits 80 columns")
+def install():
+    def make(*words):
+        done = subprocess.run(["make", "-s", "-C", ROOT, *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        equal(done.returncode, 0, done.stdout)
+        return done.stdout
+    to = os.path.join(scratch(), "installed")
+    make("install", "DESTDIR=" + to, "PREFIX=/usr")
+    for name in ("bin/moonwatch", "share/doc/moonwatch/README.md", "share/doc/moonwatch/scripts/README.md"):
+        check(os.path.isfile(os.path.join(to, "usr", name)), name)
+    make("uninstall", "DESTDIR=" + to, "PREFIX=/usr")
+    equal([file for _, _, files in os.walk(to) for file in files], [], "left behind")
+    check(max(map(len, make("help").splitlines())) <= 80, "make help")
+
+
 @test("doctor starts short processes and says how many it could name")
 def doctor_names():
     status, out, _ = run("doctor")
