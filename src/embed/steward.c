@@ -142,6 +142,12 @@ int steward_script(struct steward *s, uint32_t id, const char *name)
     return 0;
 }
 
+void steward_forget(struct steward *s, uint32_t id)
+{
+    if (s->means.vault)
+        vault_forget(s->means.vault, s, id);
+}
+
 /* --- stores ---------------------------------------------------------------------------------- */
 
 static void add_refusal(struct buf *out, int error, struct buf *why)

@@ -332,6 +332,80 @@ static void a_worker_takes_over_from_one_that_is_gone(void **state)
     buf_free(&why);
 }
 
+static int open_numbered(const struct vault_holder *holder, int number, struct buf *why)
+{
+    char name[16];
+    snprintf(name, sizeof name, "n%d", number);
+    int fd = vault_open(vault, holder, name, why);
+    if (fd >= 0)
+        close(fd);
+    return fd < 0 ? fd : 0;
+}
+
+static void a_script_has_only_so_many_stores(void **state)
+{
+    struct buf why = { 0 };
+    struct vault_holder one = { .worker = &one, .script = 1, .name = "one" };
+    struct vault_holder two = { .worker = &two, .script = 2, .name = "two" };
+    (void)state;
+    for (int i = 0; i < VAULT_SCRIPT_MOST; i++)
+        assert_int_equal(open_numbered(&one, i, &why), 0);
+    int before = count_fds();
+    for (int i = 100; i < 200; i++)
+        assert_int_equal(open_numbered(&one, i, &why), -EMFILE);
+    assert_int_equal(count_fds(), before);
+    assert_non_null(strstr(buf_str(&why), "the script has 32 stores open, and no script may have more"));
+    assert_int_equal(open_numbered(&one, 0, &why), 0);   /* that it has */
+    assert_int_equal(open_numbered(&two, 100, &why), 0); /* another's bound */
+    buf_free(&why);
+}
+
+static void all_scripts_have_only_so_many_stores(void **state)
+{
+    struct rlimit had, few;
+    struct buf why = { 0 };
+    struct vault_holder holder = { .worker = &holder, .name = "one" };
+    (void)state;
+    stop_worker();
+    vault_free(vault);
+    getrlimit(RLIMIT_NOFILE, &had);
+    few = (struct rlimit){ 150, had.rlim_max };
+    setrlimit(RLIMIT_NOFILE, &few);
+    assert_int_equal(vault_new(&vault, state_dir), 0);
+    setrlimit(RLIMIT_NOFILE, &had);
+    int opened = 0;
+    while (open_numbered(&holder, opened % VAULT_SCRIPT_MOST, &why) == 0 && opened < 500)
+        if (++opened % VAULT_SCRIPT_MOST == 0) {
+            holder.script++;
+            holder.name = holder.script == 1 ? "two" : holder.script == 2 ? "three" : "four";
+        }
+    assert_int_equal(opened, 75);
+    assert_non_null(strstr(buf_str(&why), "75 stores are open, and there may not be more in all"));
+    buf_free(&why);
+    start_worker();
+}
+
+static void what_a_script_held_is_closed_when_it_is_unloaded(void **state)
+{
+    (void)state;
+    int before = count_fds();
+    run(1, "for i = 1, 9 do mw.persist { name = 'n' .. i } end p:set(1, 7)");
+    assert_int_equal(count_fds(), before + 2 * 10 + 1); /* and the directory */
+    host_unload(host, 1);
+    assert_int_equal(count_fds(), before + 10 + 1);
+    vault_forget(vault, &before, 1); /* another worker's */
+    vault_forget(vault, steward, 2);
+    steward_forget(steward, 1);
+    while (count_fds() > before + 1)
+        usleep(1000);
+    expect("print(p:get(1), p:durable())", "7\ttrue\n");
+    host_unload(host, 1);
+    steward_forget(steward, 1);
+    run(1, "p:set(1, 8)"); /* at once: whatever of it is closed already */
+    restart_worker();
+    expect("print(p:get(1), p:durable())", "8\ttrue\n");
+}
+
 static void a_bound_is_told_and_kept(void **state)
 {
     (void)state;
@@ -547,6 +621,9 @@ int main(void)
         CLAIM(scripts_do_not_reach_each_other),
         CLAIM(a_store_is_held_by_one_watch),
         CLAIM(a_worker_takes_over_from_one_that_is_gone),
+        CLAIM(a_script_has_only_so_many_stores),
+        CLAIM(all_scripts_have_only_so_many_stores),
+        CLAIM(what_a_script_held_is_closed_when_it_is_unloaded),
         CLAIM(a_bound_is_told_and_kept),
         CLAIM(a_file_is_compacted_while_it_is_written),
         CLAIM(a_full_disk_is_told_and_mended),
