@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "collect/answers.h"
+#include "embed/census.h"
 #include "embed/signals.h"
 #include "embed/vault.h"
 #include "embed/shelf.h"
@@ -229,6 +230,17 @@ static int answer_signal(struct steward *s, const void *bytes, size_t len, struc
     return 0;
 }
 
+/* --- census ---------------------------------------------------------------------------------- */
+
+static int answer_census(struct steward *s, const void *bytes, size_t len, struct buf *out,
+                         int *fds)
+{
+    (void)fds;
+    if (len % sizeof(int32_t) || len / sizeof(int32_t) > CENSUS_MOST)
+        return -EINVAL;
+    return census_take(s->means.proc, bytes, len / sizeof(int32_t), out);
+}
+
 /* --- sinks --------------------------------------------------------------------------------------- */
 
 /* What all four have in common: who asks, and what. False: it is no question. */
@@ -317,6 +329,7 @@ static steward_function *const functions[REQUESTS] = {
     [REQUEST_SINK_ADOPT] = answer_sink_adopt,
     [REQUEST_SINK_TEND] = answer_sink_tend,
     [REQUEST_SINK_CLOSE] = answer_sink_close,
+    [REQUEST_CENSUS] = answer_census,
 };
 
 int steward_answer(void *ctx, uint32_t kind, const void *bytes, size_t len, struct buf *out,

@@ -249,6 +249,11 @@ void api_file_open(lua_State *L);
 /* Put _kin into the table of `mw` on top of the stack.  [-0, +0, m] */
 void api_kin_open(lua_State *L);
 
+/* --- api/census.c ------------------------------------------------------------------------ */
+
+/* Put census into the table of `mw` on top of the stack.  [-0, +0, m] */
+void api_census_open(lua_State *L);
+
 /* --- api/json.c -------------------------------------------------------------------------- */
 
 /* Append any Lua value as JSON: sequences become arrays, other tables objects with sorted keys;
