@@ -6,8 +6,8 @@
 --   a process (kill -31, -63, -64).
 -- ATT&CK: T1014, T1564
 -- False positives: kill with these real-time signals by programs that use them (`signals` switches it off).
--- Not seen: a rootkit that lies to kill() too, or, of the pids that no event told of, one that passes the process off as
---   a thread. A library (ld.so.preload) hides from ps, not from here: see ld-preload and shell-profile.
+-- Not seen: a rootkit that lies to kill() too, or, of the pids that no event told of, one that passes the process off
+--   as a thread. A library (ld.so.preload) hides from ps, not from here: see ld-preload and shell-profile.
 -- Options: every = 30 (seconds between looks at all); again = 2 (seconds until the second look); sweep = 8192 (pids a
 --   second that no event told of, 0: none); signals = true
 local mw = require "moonwatch"

@@ -135,8 +135,8 @@ end
 ---@return table host
 function script_host.new()
   local host = setmetatable({ time = 1000000, alerts = {}, lines = {}, logged = {}, emitted = {}, timers = {},
-    endings = {}, alive = {}, census_of = {}, asked = {}, options = {}, on = {}, figures = { processes = 100 }, next_pid = 1000,
-    methods = { _aliases = {} } }, Host)
+    endings = {}, alive = {}, census_of = {}, asked = {}, options = {}, on = {}, figures = { processes = 100 },
+    next_pid = 1000, methods = { _aliases = {} } }, Host)
   for _, question in ipairs(questions) do
     host.methods[question] = function(process)
       assert(type(process.pid) == "number", "only a process with a pid can be asked: " .. question)
