@@ -158,6 +158,17 @@ def files():
     equal(remarks(handler("print(ev.cmdlin) -- lint: ignore (made elsewhere)")), [], "silenced")
 
 
+@test("the name of a directory is no pattern, and what is hidden in it is no script")
+def names():
+    for name in ("b.lua", "B.lua", "a.lua", ".#a.lua", "a.lua~", ".lua"):
+        path = scratch_file("g[1]*/" + name, "local x = 1")
+    directory = os.path.dirname(path)
+    scratch_file("g1/never.lua", "local x = 1")
+    _, found = lint(directory)
+    equal([os.path.basename(r["path"]) for r in found], ["B.lua", "a.lua", "b.lua"], "files, in the order of bytes")
+    equal({os.path.dirname(r["path"]) for r in found}, {directory}, "where they are")
+
+
 @test("what ships is clean, but for what is said to need trust")
 def what_ships():
     for folder in ("examples", "scripts"):
