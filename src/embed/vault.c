@@ -66,13 +66,34 @@ static int take_unsynced(struct slot *slot)
     return fd;
 }
 
-/* The disk may take its time: nobody waits for it with the lock. */
-static void sync_some(struct vault *v)
+/* Descriptors of up to SYNC_AT_ONCE that have changed. They go to the end of the list: what is
+ * written all the time keeps nobody else waiting. */
+static int take_some(struct vault *v, int *fds)
 {
-    int fds[SYNC_AT_ONCE], n = 0;
-    for (struct slot *slot = v->slots; slot && n < SYNC_AT_ONCE; slot = slot->next)
-        if ((fds[n] = take_unsynced(slot)) >= 0)
-            n++;
+    struct slot *taken = NULL, **taken_end = &taken, **at = &v->slots;
+    int n = 0;
+    while (*at && n < SYNC_AT_ONCE) {
+        struct slot *slot = *at;
+        if ((fds[n] = take_unsynced(slot)) < 0) {
+            at = &slot->next;
+            continue;
+        }
+        n++;
+        *at = slot->next;
+        slot->next = NULL;
+        *taken_end = slot;
+        taken_end = &slot->next;
+    }
+    while (*at)
+        at = &(*at)->next;
+    *at = taken;
+    return n;
+}
+
+/* The disk may take its time: nobody waits for it with the lock. Returns how many there were. */
+static int sync_some(struct vault *v)
+{
+    int fds[SYNC_AT_ONCE], n = take_some(v, fds);
     pthread_mutex_unlock(&v->lock);
     for (int i = 0; i < n; i++) {
         if (fdatasync(fds[i]) < 0)
@@ -80,6 +101,15 @@ static void sync_some(struct vault *v)
         close(fds[i]);
     }
     pthread_mutex_lock(&v->lock);
+    return n;
+}
+
+/* Each once. */
+static void sync_all(struct vault *v)
+{
+    int left = v->slots_len, n = SYNC_AT_ONCE;
+    while (left > 0 && n == SYNC_AT_ONCE && !v->ending)
+        left -= n = sync_some(v);
 }
 
 static void close_synced(struct slot *slot)
@@ -122,7 +152,7 @@ static void *sync_now_and_then(void *arg)
         clock_gettime(CLOCK_MONOTONIC, &until);
         until.tv_sec += SYNC_SECONDS;
         if (pthread_cond_timedwait(&v->wake, &v->lock, &until) == ETIMEDOUT)
-            sync_some(v);
+            sync_all(v);
         close_left(v);
     }
     pthread_mutex_unlock(&v->lock);
