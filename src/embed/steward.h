@@ -9,6 +9,7 @@
 #include "base/buf.h"
 #include "collect/procfs.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct signals;
@@ -49,7 +50,8 @@ int steward_start(struct steward *s, int fd);
 int steward_answer(void *ctx, uint32_t kind, const void *bytes, size_t len, struct buf *out,
                    int *fds);
 
-/* Hang up, wait for the thread, free. NULL is fine. */
-void steward_free(struct steward *s);
+/* Hang up, wait for the thread until `patience_ns` (monotonic), free. False: it is still at something,
+ * and all that it needs must stay; to be called again. NULL is fine. */
+bool steward_free(struct steward *s, int64_t patience_ns);
 
 #endif

@@ -79,7 +79,7 @@ static void stop_worker(void)
 {
     host_free(host);
     host = NULL;
-    steward_free(steward);
+    steward_free(steward, INT64_MAX / 2);
     steward = NULL;
 }
 
@@ -532,7 +532,7 @@ static void a_shadow_sees_a_copy_and_changes_nothing(void **state)
 static void without_a_privileged_side_it_says_so(void **state)
 {
     (void)state;
-    steward_free(steward);
+    steward_free(steward, INT64_MAX / 2);
     steward = NULL;
     expect("print(p:durable()) print(p:set('n', 1), p:get 'n')", "false\tnothing is kept here\ntrue\t1\n");
     expect("print(p:get 'n')", "1\n");
@@ -615,12 +615,12 @@ static void any_name_has_a_store(void **state)
 
 /* --- what a worker may say --------------------------------------------------------------------- */
 
-static int asking; /* we ask here; at the other end is the steward's thread */
+static struct request_link asking; /* we ask here; at the other end is the steward's thread */
 
 static int ask(const void *bytes, size_t len, int *fds)
 {
     struct buf answer = { 0 };
-    int result = request_ask(asking, REQUEST_STORE_OPEN, bytes, len, &answer, fds);
+    int result = request_ask(&asking, REQUEST_STORE_OPEN, bytes, len, &answer, fds);
     buf_free(&answer);
     return result;
 }
@@ -635,7 +635,7 @@ static void a_worker_that_lies_gets_what_is_its_own(void **state)
     stop_worker();
     assert_int_equal(steward_new(&steward, &means), 0);
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
-    asking = ends[0];
+    asking = (struct request_link){ .fd = ends[0] };
     assert_int_equal(steward_script(steward, 1, "@/etc/moonwatch/zero.lua"), 0);
     assert_int_equal(steward_script(steward, 1, "@/etc/moonwatch/one.lua"), 0);
     assert_int_equal(steward_start(steward, ends[1]), 0);
@@ -652,10 +652,10 @@ static void a_worker_that_lies_gets_what_is_its_own(void **state)
     struct request_signal q = { .pid = 1, .starttime = 1, .signal = 15, .script = 1 };
     struct buf answer = { 0 };
     for (size_t len = 0; len <= sizeof q; len++)
-        assert_int_equal(request_ask(asking, REQUEST_SIGNAL, &q, len, &answer, fds), -EINVAL);
+        assert_int_equal(request_ask(&asking, REQUEST_SIGNAL, &q, len, &answer, fds), -EINVAL);
     buf_free(&answer);
-    steward_free(steward);
-    close(asking);
+    steward_free(steward, INT64_MAX / 2);
+    close(asking.fd);
     start_worker();
 }
 
