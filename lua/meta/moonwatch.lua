@@ -369,6 +369,19 @@ function mw.proc(pid) end
 ---@return fun(): moonwatch.Process?
 function mw.processes() end
 
+---@class moonwatch.Census what is known of a pid; all false but `listed` when it does not live
+---@field listed boolean in the list of /proc
+---@field open boolean /proc/PID is there, and is about it
+---@field lives boolean kill() reaches it
+---@field thread boolean it is a thread of a process with another pid, which /proc does not list
+
+---Which of these pids live (8192 at most), by three ways of asking that should agree: what begins or ends just now
+---may differ for a moment, what differs twice in a row is hidden. Takes milliseconds.
+---@param pids integer[]
+---@return table<integer, moonwatch.Census>? census those of which anything tells; nil: it could not be asked
+---@return integer[]|string listed all pids that /proc lists, in order; or the reason
+function mw.census(pids) end
+
 ---@class moonwatch.Named parts of 1 of the execs that were seen since a script needs it: 1.0 when each had it
 ---@field exe number? nil: no script needs it
 ---@field args number? the same

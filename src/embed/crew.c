@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "embed/crew_state.h"
+#include "embed/vault.h"
 #include "host/budget.h"
 
 #include <errno.h>
@@ -342,6 +343,8 @@ static void unload(struct crew *c, struct crew_script *s)
         slot_count_last(slot_of(c, s), s);
     if (c->host) {
         host_unload(c->host, s->id);
+        if (c->options.means.vault)
+            vault_forget(c->options.means.vault, NULL, s->id);
         crew_tell_wants(c);
     } else if (s->warded) {
         slot_leave_ward(c, s);

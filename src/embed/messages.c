@@ -302,13 +302,23 @@ static void hear_ready(struct worker_slot *slot, const struct worker_message *me
     send_unsent(slot);
 }
 
+/* Not when it is loaded again already: the next version has opened them, or is about to. */
+static void forget_stores(struct worker_slot *slot, uint32_t id)
+{
+    const struct crew_script *s = roster_of(slot->crew, id);
+    if (slot->steward && (!s || (s->state != SCRIPT_ON && !s->next)))
+        steward_forget(slot->steward, id);
+}
+
 static void hear_unloaded(struct worker_slot *slot, const struct worker_message *message)
 {
     struct crew *c = slot->crew;
     slot->wants = (struct crew_wants){ message->kinds, message->threads, message->needs };
     c->options.calls.wants(c->options.calls.ctx);
-    if (message->id)
+    if (message->id) {
+        forget_stores(slot, message->id);
         roster_forget_gone(c, slot, message->id);
+    }
     send_unsent(slot);
 }
 

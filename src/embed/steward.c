@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "collect/answers.h"
+#include "embed/census.h"
 #include "embed/signals.h"
 #include "embed/vault.h"
 #include "embed/shelf.h"
@@ -155,6 +156,12 @@ int steward_script(struct steward *s, uint32_t id, const char *name)
     return 0;
 }
 
+void steward_forget(struct steward *s, uint32_t id)
+{
+    if (s->means.vault)
+        vault_forget(s->means.vault, s, id);
+}
+
 /* --- stores ---------------------------------------------------------------------------------- */
 
 static void add_refusal(struct buf *out, int error, struct buf *why)
@@ -234,6 +241,17 @@ static int answer_signal(struct steward *s, const void *bytes, size_t len, struc
         add_refusal(out, result, &why);
     buf_free(&why);
     return 0;
+}
+
+/* --- census ---------------------------------------------------------------------------------- */
+
+static int answer_census(struct steward *s, const void *bytes, size_t len, struct buf *out,
+                         int *fds)
+{
+    (void)fds;
+    if (len % sizeof(int32_t) || len / sizeof(int32_t) > CENSUS_MOST)
+        return -EINVAL;
+    return census_take(s->means.proc, bytes, len / sizeof(int32_t), out);
 }
 
 /* --- sinks --------------------------------------------------------------------------------------- */
@@ -324,6 +342,7 @@ static steward_function *const functions[REQUESTS] = {
     [REQUEST_SINK_ADOPT] = answer_sink_adopt,
     [REQUEST_SINK_TEND] = answer_sink_tend,
     [REQUEST_SINK_CLOSE] = answer_sink_close,
+    [REQUEST_CENSUS] = answer_census,
 };
 
 int steward_answer(void *ctx, uint32_t kind, const void *bytes, size_t len, struct buf *out,

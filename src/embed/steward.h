@@ -39,6 +39,9 @@ int steward_new(struct steward **out, const struct steward_means *means);
  * one-liner. Before it is started or after. 0, or -ENOMEM. */
 int steward_script(struct steward *s, uint32_t id, const char *name);
 
+/* The worker has unloaded this script: what was open for it is closed. */
+void steward_forget(struct steward *s, uint32_t id);
+
 /* Serve the worker behind `fd`, one end of a stream socket (owned from now on), on a thread. 0, or
  * -errno. */
 int steward_start(struct steward *s, int fd);

@@ -564,6 +564,7 @@ static int open_state(lua_State *L)
     api_match_open(L);
     api_file_open(L);
     api_kin_open(L);
+    api_census_open(L);
     api_sink_open(L);
     sandbox_open(L, profile);
     lua_setfield(L, LUA_REGISTRYINDEX, "moonwatch"); /* lua/moonwatch/init.lua takes it from here */

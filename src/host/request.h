@@ -24,6 +24,7 @@ enum request_kind {
     REQUEST_SINK_ADOPT, /* struct request_sink */
     REQUEST_SINK_TEND,
     REQUEST_SINK_CLOSE,
+    REQUEST_CENSUS, /* int32_t pids, CENSUS_MOST at most: a byte for each, and the pids in /proc */
     REQUESTS
 };
 
@@ -66,6 +67,16 @@ struct request_sink {
     uint64_t life; /* of the asker, see struct keeper_asker */
     uint32_t id, what;
 };
+
+/* What is known of a pid that lives; of others only whether it is listed. */
+enum census_flag {
+    CENSUS_LISTED = 1, /* in the list of /proc */
+    CENSUS_OPEN = 2,   /* /proc/PID is there, and is about it */
+    CENSUS_LIVES = 4,  /* kill() reaches it */
+    CENSUS_THREAD = 8, /* of a process with another pid */
+};
+
+#define CENSUS_MOST 8192 /* pids in a question */
 
 #define REQUEST_MAX ((size_t)256 * 1024) /* bytes of a question */
 #define REQUEST_FDS 4                    /* descriptors of an answer */

@@ -228,6 +228,10 @@ void api_script_open(lua_State *L);
 
 /* Put persist, and kill, stop and cont, into the table on top of the stack.  [-0, +0, m] */
 void api_persist_open(lua_State *L);
+
+/* The script is unloaded: close its stores, and forget what is in them.  [-0, +0, -] */
+void api_persist_forget(lua_State *L, uint32_t script);
+
 void api_kill_open(lua_State *L);
 
 /* --- api/match.c ------------------------------------------------------------------------- */
@@ -245,11 +249,10 @@ void api_file_open(lua_State *L);
 /* Put _kin into the table of `mw` on top of the stack.  [-0, +0, m] */
 void api_kin_open(lua_State *L);
 
-/* --- api/persist.c, api/kill.c ------------------------------------------------------------ */
+/* --- api/census.c ------------------------------------------------------------------------ */
 
-/* Put persist, and kill, stop and cont, into the table on top of the stack.  [-0, +0, m] */
-void api_persist_open(lua_State *L);
-void api_kill_open(lua_State *L);
+/* Put census into the table of `mw` on top of the stack.  [-0, +0, m] */
+void api_census_open(lua_State *L);
 
 /* --- api/json.c -------------------------------------------------------------------------- */
 

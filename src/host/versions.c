@@ -338,6 +338,7 @@ void host_unload(struct host *h, uint32_t id)
         if (p->id == id)
             version_free(h, p);
     }
+    api_persist_forget(h->L, id);
 }
 
 /* --- shadows --------------------------------------------------------------------------------- */
