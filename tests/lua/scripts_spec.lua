@@ -37,6 +37,18 @@ local function sh(text, fields)
   return exec({ "sh", "-c", text }, fields)
 end
 
+-- A program, `count` times one argument, and what else is given.
+local function many(program, argument, count, ...)
+  local args = { program }
+  for i = 1, count do
+    args[i + 1] = argument
+  end
+  for i = 1, select("#", ...) do
+    args[#args + 1] = select(i, ...)
+  end
+  return args
+end
+
 -- --- the harness ------------------------------------------------------------------------------------
 
 local function told(host)
@@ -579,6 +591,7 @@ script("ld-preload", {
     ["an audit library"] = exec({ "ls" }, env("LD_AUDIT", "/home/u/a.so")),
     ["a shell's text"] = sh "LD_PRELOAD=/tmp/T1574006.so ls",
     ["env"] = exec { "env", "LD_PRELOAD=/dev/shm/x.so", "ls" },
+    ["env behind more variables than fit on a stack"] = exec(many("env", "A=", 9000, "LD_PRELOAD=/dev/shm/x.so", "ls")),
   },
   misses = {
     ["a library of the system"] = exec({ "ls" }, env("LD_PRELOAD", "/usr/lib/libfakeroot.so")),
