@@ -30,7 +30,7 @@ local function of_admins(ev)
       end
     end
   end
-  return command.flag(words, "-o", "--non-unique") or command.head(command.text(ev)):find "%-u *0%f[%D]"
+  return command.flag(words, "-o", "--non-unique") or command.flat(command.text(ev)):find "%-u *0%f[%D]"
     or command.is(ev, { gpasswd = true, adduser = true }) and command.contains(words[#words], admins) and #words > 2
 end
 

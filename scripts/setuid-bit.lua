@@ -33,7 +33,7 @@ local function judge(ev)
   elseif command.is(ev, { chmod = true, install = true }) then
     local what, word = mode_of(ev)
     if not what and command.is(ev, { install = true }) then
-      word = command.head(command.text(ev)):match "%-m *0?([4-7]%d%d%d)"
+      word = command.flat(command.text(ev)):match "%-m *0?([4-7]%d%d%d)"
       what = word and "setuid"
     end
     return what and (what == "setuid" and "high" or "low"), what and ("makes a file %s (%s)"):format(what, word)
@@ -41,9 +41,9 @@ local function judge(ev)
     local cap = command.contains(command.text(ev):lower(), strong)
     return cap and "high" or "medium", "gives a file capabilities"
   elseif look and command.is(ev, { find = true })
-    and command.head(command.text(ev)):find "%-perm [-/+]?[0ug,=]*[246s]" then
-    return command.head(command.text(ev)):find "%-perm [-/]?[0]?[246]000" and "low"
-      or command.head(command.text(ev)):find "%-perm [-/]?[ug]=s" and "low" or nil,
+    and command.flat(command.text(ev)):find "%-perm [-/+]?[0ug,=]*[246s]" then
+    return command.flat(command.text(ev)):find "%-perm [-/]?[0]?[246]000" and "low"
+      or command.flat(command.text(ev)):find "%-perm [-/]?[ug]=s" and "low" or nil,
       "looks for setuid files"
   end
 end

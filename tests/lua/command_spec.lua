@@ -80,12 +80,45 @@ describe("a shell's text", function()
     assert.same({ "echo", "id" }, words "echo $(id)")
     assert.is_true(command.parse("a | b")[2].piped)
     assert.is_nil(command.parse("a || b")[2].piped)
+    assert.is_true(command.parse("(a) | b")[2].piped)
+    assert.is_true(command.parse("a |\n b")[2].piped)
   end)
   it("that is broken or hostile ends", function()
     for _, text in ipairs { "'", '"', "\\", "$(", "a >", "<", "((((", '"\\', "`", "\0\255" } do
       command.parse(text)
     end
   end)
+end)
+
+describe("padding", function()
+  local paddings = { (" "):rep(60000), ("\n"):rep(60000), ("; \n"):rep(20000), ": " .. ("x"):rep(60000) .. ";" }
+  it("hides nothing of what a shell was told", function()
+    for _, padding in ipairs(paddings) do
+      local ev = process { "sh", "-c", padding .. " id > /x" }
+      assert.same({ "/x" }, command.writes(ev))
+      assert.is_truthy(command.text(ev):find(" id > /x", 1, true))
+    end
+  end)
+  it("of more words than are read leaves the end", function()
+    local list = command.parse(("a;"):rep(30000) .. "id > /x")
+    assert.same({ "/x" }, list[#list].writes)
+    assert.is_true(#list < 10000)
+  end)
+  it("is one blank in a flat text", function()
+    assert.equal("a b c ", command.flat "a\t\n b   c\n")
+    assert.equal(" x", command.flat((" "):rep(60000) .. "x"))
+    assert.is_nil(command.flat(nil))
+  end)
+end)
+
+it("two parts of a text are found in their order, however often the first is there", function()
+  assert.is_true(command.after("a=1 b=2", "a=", "b="))
+  assert.is_false(command.after("b=2 a=1", "a=", "b="))
+  assert.is_false(command.after("a", "a", "a"))
+  assert.is_false(command.after(nil, "a", "b"))
+  local from = os.clock()
+  assert.is_false(command.after(("ab"):rep(30000), "a", "c"))
+  assert.is_true(os.clock() - from < 0.5)
 end)
 
 describe("the files that a command writes", function()

