@@ -361,17 +361,33 @@ function command.parse(text)
   return parser.list
 end
 
----The simple commands that a shell was told by -c; empty for everything else. Those that are programs
----come as execs of their own: look here for what is built into the shell, and for redirections.
----@param ev moonwatch.Event
----@return moonwatch.Command[]
-function command.commands(ev)
+local function commands_of(ev)
   local known = about(ev)
   if not known.commands then
     local text = command.told(ev)
     known.commands = text and command.parse(text) or {}
   end
   return known.commands
+end
+
+local function copy_of(value)
+  if type(value) ~= "table" then
+    return value
+  end
+  local copy = {}
+  for key, one in next, value do
+    copy[key] = copy_of(one)
+  end
+  return copy
+end
+
+---The simple commands that a shell was told by -c; empty for everything else. Those that are programs
+---come as execs of their own: look here for what is built into the shell, and for redirections. The
+---caller's own: what is remembered is the next script's, too.
+---@param ev moonwatch.Event
+---@return moonwatch.Command[]
+function command.commands(ev)
+  return copy_of(commands_of(ev))
 end
 
 -- --- options and files ----------------------------------------------------------------------------
@@ -460,11 +476,7 @@ local writers = {
   dd = output_of_dd,
 }
 
----The files that a command writes, as far as its words say so: operands of tee, cp, mv, ln, install,
----sed -i, dd, truncate and touch, and what a shell's text redirects into.
----@param ev moonwatch.Event
----@return string[]
-function command.writes(ev)
+local function writes_of(ev)
   local known = about(ev)
   if known.writes then
     return known.writes
@@ -479,11 +491,19 @@ function command.writes(ev)
   end
   local name = command.is(ev, writers)
   add(name and ev.args and writers[name](ev.args) or {})
-  for _, one in ipairs(command.commands(ev)) do
+  for _, one in ipairs(commands_of(ev)) do
     add(one.writes)
   end
   known.writes = result
   return result
+end
+
+---The files that a command writes, as far as its words say so: operands of tee, cp, mv, ln, install,
+---sed -i, dd, truncate and touch, and what a shell's text redirects into.
+---@param ev moonwatch.Event
+---@return string[]
+function command.writes(ev)
+  return copy_of(writes_of(ev))
 end
 
 ---The first file that is written for which fits(path).
@@ -491,7 +511,7 @@ end
 ---@param fits fun(path: string): any
 ---@return string? path
 function command.writes_to(ev, fits)
-  for _, path in ipairs(command.writes(ev)) do
+  for _, path in ipairs(writes_of(ev)) do
     if fits(path) then
       return path
     end

@@ -143,6 +143,25 @@ describe("the files that a command writes", function()
   end)
 end)
 
+-- What is remembered of an event is for all scripts; what one does to what it was given is its own affair.
+it("an answer that is emptied is whole for the next one who asks", function()
+  local ev = process({ "sh", "-c", "A=1 echo x y > /w" }, { type = "exec" })
+  local function empty(value)
+    for key, one in pairs(value) do
+      if type(one) == "table" then
+        empty(one)
+      end
+      value[key] = nil
+    end
+  end
+  empty(command.writes(ev))
+  empty(command.commands(ev))
+  assert.same({ "/w" }, command.writes(ev))
+  assert.same({ "echo", "x", "y" }, command.commands(ev)[1].words)
+  assert.same({ "A=1" }, command.commands(ev)[1].assigns)
+  assert.equal("/w", command.writes_to(ev, function() return true end))
+end)
+
 describe("options", function()
   it("are found alone, in a bunch, and with a value", function()
     assert.equal("-e", command.flag({ "nc", "-nve", "sh" }, "-e"))
