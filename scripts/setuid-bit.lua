@@ -15,14 +15,21 @@ local look = mw.option("look", true)
 local strong = { "cap_setuid", "cap_sys_admin", "cap_dac_", "cap_sys_ptrace", "cap_sys_module", "cap_net_raw",
   "cap_setgid", "=ep" }
 
+-- "setuid" or "setgid", when the word is a mode that says so.
+local function special(word)
+  local digit = word:match "^0?([4-7])%d%d%d$"
+  if digit or word:find "^[ugoa,+=rwxXt]*[u,a]?[+=][rwxX]*s" and not word:find "^g" then
+    return "setuid"
+  elseif word:find "^g[+=][rwx]*s" or word:find "^0?2%d%d%d$" and not word:find "^0?277[50]$" then
+    return "setgid"
+  end
+end
+
 local function mode_of(ev)
   for _, word in ipairs(command.operands(ev.args)) do
-    word = word:sub(1, 64)
-    local special = word:match "^0?([4-7])%d%d%d$"
-    if special or word:find "^[ugoa,+=rwxXt]*[u,a]?[+=][rwxX]*s" and not word:find "^g" then
-      return "setuid", word
-    elseif word:find "^g[+=][rwx]*s" or word:find "^0?2%d%d%d$" and not word:find "^0?277[50]$" then
-      return "setgid", word
+    local what = #word >= 2 and #word <= 64 and word:find "[%ds]" and special(word)
+    if what then
+      return what, word
     end
   end
 end

@@ -13,7 +13,7 @@ local TEXT_MAX = 64 * 1024
 local PATH_MAX = 4096
 local byte, HYPHEN, PLUS = string.byte, 45, 43
 -- A shell's text takes longer to read than to search.
-local STEPS_MAX = 6000
+local STEPS_MAX = 4000
 local TAIL = 4000
 
 local function set(list)
@@ -170,14 +170,7 @@ function command.after(text, first, second)
   return stop ~= nil and text:find(second, stop + 1) ~= nil
 end
 
----What a shell was told by -c; nil when this is no shell, or reads a file or its input.
----@param ev moonwatch.Process
----@return string?
-function command.told(ev)
-  local args = ev.args
-  if not args or not command.is(ev, shells) then
-    return nil
-  end
+local function find_told(args)
   for i = multicall[command.base(args[1]) or ""] and 3 or 2, #args do
     local word = args[i]
     local sign = byte(word)
@@ -188,6 +181,23 @@ function command.told(ev)
       return args[i + 1] and args[i + 1]:sub(1, TEXT_MAX)
     end
   end
+end
+
+---What a shell was told by -c; nil when this is no shell, or reads a file or its input.
+---@param ev moonwatch.Process
+---@return string?
+function command.told(ev)
+  local args = ev.args
+  if not args or not command.is(ev, shells) then
+    return nil
+  elseif not ev.type then
+    return find_told(args)
+  end
+  local known = about(ev)
+  if known.told == nil then
+    known.told = find_told(args) or false
+  end
+  return known.told or nil
 end
 
 -- --- a shell's text -----------------------------------------------------------------------------
