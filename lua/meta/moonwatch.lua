@@ -158,15 +158,25 @@ function mw.command.contains(text, parts) end
 ---@return string? beginning
 function mw.command.begins(text, beginnings) end
 
----The arguments joined by blanks, cut after 8,000 bytes, so that no pattern takes long.
+---The arguments joined by blanks, 64 KiB at most.
 ---@param process moonwatch.Process
 ---@return string?
 function mw.command.text(process) end
 
----The first 2,000 bytes of a text: for patterns, many of which take a time that grows with the square of it.
+---The text with one blank in the place of blanks, tabs and newlines: for patterns, as padding hides nothing there.
+---Who starts a process chooses its length, up to 64 KiB: a pattern with `.*` in it takes seconds, see `after`.
 ---@param text string?
 ---@return string?
-function mw.command.head(text) end
+function mw.command.flat(text) end
+
+---Does the text have a match of the pattern `first`, and behind it one of `second`? As `first.*second`, but fast.
+---
+---    if mw.command.after(mw.command.flat(mw.command.text(ev)), "ProxyCommand=", "sh 0<&2") then ... end
+---@param text string?
+---@param first string
+---@param second string
+---@return boolean
+function mw.command.after(text, first, second) end
 
 ---What a shell was told by -c.
 ---@param ev moonwatch.Process

@@ -80,6 +80,7 @@ struct host {
     uint32_t next_id; /* for who gives none */
     struct budget budget;
     bool unsettled;   /* somebody was switched off, or memory is short */
+    bool late;        /* the last outermost call was over its time */
     int comparing;    /* shadows that run */
     int64_t resume_seq; /* record that a predecessor died in, 0: none; and who had it last: id + 1 */
     uint64_t resume_after;
