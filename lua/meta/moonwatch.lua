@@ -32,6 +32,9 @@
 ---@field on? table<moonwatch.Kind, moonwatch.Handler|table> what to call; a value of mw.where{...}(f), or a list
 ---@field state? table each handler's second argument; change what is in it, it is taken when the script is loaded
 ---@field reload? fun(old: table?): table? makes the state from that of the version before; when it throws, that goes on
+---@field description? any for people, as are author and references: nothing looks at them
+---@field author? any
+---@field references? any
 
 ---@class moonwatch.Alert
 ---@field severity? "low"|"medium"|"high"|"critical" "medium" when not given

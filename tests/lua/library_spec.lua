@@ -24,7 +24,7 @@ local function fresh()
     pids = function() return { 1, 2, 3 } end,
     proc = function(pid) return pid ~= 2 and { pid = pid } or nil end,
   }
-  package.loaded.moonwatch, package.loaded["moonwatch.oneliner"] = nil, nil
+  package.loaded.moonwatch, package.loaded["moonwatch.oneliner"], package.loaded["moonwatch.options"] = nil, nil, nil
   local mw = require "moonwatch"
   return mw, methods, require "moonwatch.oneliner"
 end
@@ -101,6 +101,22 @@ describe("scripts", function()
     mw.script { name = "x", on = {}, threads = true }
     assert.is_true(subscribed.threads)
     assert.is_nil(needed)
+  end)
+  it("and alerts take no key that nobody knows", function()
+    local mw = fresh()
+    local function blamed(f)
+      local _, message = pcall(f)
+      assert.truthy(message:find "library_spec.lua:%d+: ", message)
+      return message:gsub("^.-:%d+: ", "")
+    end
+    assert.equal("mw.script: no option is named 'thread': did you mean threads?",
+      (blamed(function() mw.script { name = "x", thread = true } end)))
+    assert.equal("mw.alert: no option is named 'severty': did you mean severity?",
+      (blamed(function() mw.alert { severty = "high" } end)))
+    assert.equal("mw.alert: no option is named 'x'; there are dedup, event, key, severity, sink, tags, text",
+      (blamed(function() mw.alert { x = 1 } end)))
+    assert.equal(0, #told)
+    mw.script { name = "x", description = "what it is for", author = "me", references = { "https://example.org" } }
   end)
   it("say which fields they need besides those that they mention", function()
     local mw = fresh()
