@@ -26,12 +26,15 @@
 
 ---@class moonwatch.Script
 ---@field name string for messages, alerts and the summary
----@field tags? string[] for people and tools, such as ATT&CK ids: "attack.t1505.003"
+---@field tags? string[] rule.tags of its alerts that have none of their own, such as ATT&CK ids: "attack.t1505.003"
 ---@field threads? boolean also forks and exits of threads (then tid differs from pid)
 ---@field needs? "all"|string[] fields that are to be read besides those that the script mentions: { "cwd", "cgroup" }
 ---@field on? table<moonwatch.Kind, moonwatch.Handler|table> what to call; a value of mw.where{...}(f), or a list
 ---@field state? table each handler's second argument; change what is in it, it is taken when the script is loaded
 ---@field reload? fun(old: table?): table? makes the state from that of the version before; when it throws, that goes on
+---@field description? any for people, as are author and references: nothing looks at them
+---@field author? any
+---@field references? any
 
 ---@class moonwatch.Alert
 ---@field severity? "low"|"medium"|"high"|"critical" "medium" when not given
@@ -39,7 +42,7 @@
 ---@field event? moonwatch.Event|moonwatch.Process what it is about
 ---@field key? any what makes two alerts equal
 ---@field dedup? string|number hold equal alerts back for this span: "5m"
----@field tags? string[] go into rule.tags
+---@field tags? string[] go into rule.tags, instead of those of mw.script
 ---@field sink? moonwatch.Sink|moonwatch.Sink[] where to tell it, instead of the main output
 
 ---How a field is known: "connector", "proc", "inherited", "kept", "computed", "absent", or
