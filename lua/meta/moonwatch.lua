@@ -769,7 +769,8 @@ function mw.labelled(process, name) end
 function mw.json(value) end
 
 ---What the operator set with `--set SCRIPT.name=value` (SCRIPT: the file's name without .lua), read as
----the type of `default`: a number; yes or no; a list between commas; else text.
+---the type of `default`: a number; yes or no; a list between commas; else text. Ask while the script is
+---loaded: what is set and was not asked for by then is a mistake, and the watch does not start.
 ---@generic T: string|number|boolean|string[]
 ---@param name string
 ---@param default T? what it is when nothing was set

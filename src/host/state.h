@@ -190,8 +190,9 @@ bool api_event_lacks(const struct event *ev);
 /* mw.option */
 int api_option(lua_State *L);
 
-/* Say what was set for this script and is no option of it: when it is loaded. */
-void api_option_check(const struct host *h, const struct policy *policy);
+/* What was set for this script and is no option of it, when it has been run: 0, it is said on the
+ * log at most; -EINVAL and the error of the host: with strict settings its first version is wrong. */
+int api_option_check(struct host *h, const struct policy *policy);
 void api_option_free(struct policy *policy);
 
 /* --- api/require.c ----------------------------------------------------------------------- */
