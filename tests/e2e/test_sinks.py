@@ -5,6 +5,7 @@ import json
 import os
 import re
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -241,6 +242,27 @@ def outside_rotation():
         burst(first, first)
         equal(wait_written(path, first), [first], "after it was deleted")
         equal(w.stderr().count("sink"), 0, "complaints: " + w.stderr())
+
+
+@test("a directory that was removed costs nothing: what was meant for it is written when it is there again")
+def removed_directory():
+    out = out_dir()
+    logs, path = os.path.join(out, "logs"), os.path.join(out, "logs", "a.jsonl")
+    os.mkdir(logs)
+    with Watch("--json", "--output-dir", out, scripts=[script('mw.sink.file { path = "logs/a.jsonl" }')]) as w:
+        burst(1, 10)
+        wait_written(path, 10)
+        shutil.rmtree(logs)
+        burst(11, 20)
+        w.wait_error("cannot reach logs/a.jsonl: No such file or directory; records wait in the queue")
+        burst(21, 30)
+        w.marker()
+        until(lambda: stats(w)["queued"] == 20, "that all wait")
+        os.mkdir(logs)
+        equal(wait_written(path, 30), list(range(11, 31)), "records in the new directory")
+        w.wait_error("sink file logs/a.jsonl: it takes records again")
+        equal(w.stderr().count("sink file"), 2, "how often it was told")
+        equal(stats(w)["sent"], 30, "sent")
 
 
 @test("a file that is as large as it may be is put aside between two records")
