@@ -65,6 +65,8 @@ struct request_refusal {
 struct request_sink {
     uint64_t life; /* of the asker, see struct keeper_asker */
     uint32_t id, what;
+    uint32_t script; /* who opens it */
+    uint32_t unused;
 };
 
 #define REQUEST_MAX ((size_t)256 * 1024) /* bytes of a question */

@@ -34,6 +34,7 @@
 struct kept {
     struct kept *next;
     struct keeper_asker asker;
+    uint32_t script; /* who opened it first */
     uint32_t id;
     struct sink_spec spec;
     int queue, spool, target; /* owned; -1: none */
@@ -221,14 +222,24 @@ static struct kept *find(struct keeper *k, struct keeper_asker asker, uint32_t i
     return NULL;
 }
 
-static struct kept *find_spec(struct keeper *k, struct keeper_asker asker,
+static struct kept *find_spec(struct keeper *k, struct keeper_asker asker, uint32_t script,
                               const struct sink_spec *spec)
 {
     for (struct kept *s = k->kept; s; s = s->next)
         if (s->asker.owner == asker.owner && spec_size(&s->spec) == spec_size(spec) &&
-            !memcmp(&s->spec, spec, spec_size(spec)))
+            !memcmp(&s->spec, spec, spec_size(spec)) &&
+            (spec->kind != SINK_FILE || s->script == script))
             return s;
     return NULL;
+}
+
+static const struct kept *find_collision(const struct keeper *k, uint32_t script,
+                                         const struct sink_spec *spec)
+{
+    const struct kept *s = k->kept;
+    while (s && (s->script == script || !spec_collides(&s->spec, spec)))
+        s = s->next;
+    return s;
 }
 
 static const char *excess(const struct keeper *k, const struct sink_spec *spec)
@@ -293,7 +304,7 @@ static int make_parts(struct keeper *k, struct kept *s, char *why)
     return result;
 }
 
-static struct kept *make_kept(struct keeper *k, struct keeper_asker asker,
+static struct kept *make_kept(struct keeper *k, struct keeper_asker asker, uint32_t script,
                               const struct sink_spec *spec, struct keeper_answer *answer)
 {
     struct kept *s = malloc(sizeof *s);
@@ -301,7 +312,7 @@ static struct kept *make_kept(struct keeper *k, struct keeper_asker asker,
         put_why(answer, ENOMEM, "not enough memory");
         return NULL;
     }
-    *s = (struct kept){ .asker = asker, .spec = *spec };
+    *s = (struct kept){ .asker = asker, .script = script, .spec = *spec };
     s->queue = s->spool = s->target = s->input = -1;
     int result = make_parts(k, s, answer->why);
     answer->error = -result;
@@ -320,25 +331,37 @@ static struct kept *make_kept(struct keeper *k, struct keeper_asker asker,
 /* --- asking ------------------------------------------------------------------------------------
  */
 
-static int open_locked(struct keeper *k, struct keeper_asker asker, const struct sink_spec *spec,
-                       struct keeper_answer *answer, int *fds)
+static bool may_open(const struct keeper *k, uint32_t script, const struct sink_spec *spec,
+                     struct keeper_answer *answer)
 {
-    struct kept *s = find_spec(k, asker, spec);
-    const char *no = s ? NULL : excess(k, spec);
-    if (no) {
-        put_why(answer, EMFILE, "%s", no);
-        return 0;
+    const struct kept *other = find_collision(k, script, spec);
+    char name[SPEC_NAME_MAX];
+    if (other) {
+        spec_name(&other->spec, name);
+        put_why(answer, EBUSY, "another script has %s open%s: each needs a file of its own", name,
+                other->spec.rotate ? ", with those that it puts aside" : "");
+        return false;
     }
-    if (!s)
-        s = make_kept(k, asker, spec, answer);
+    const char *no = excess(k, spec);
+    if (no)
+        put_why(answer, EMFILE, "%s", no);
+    return !no;
+}
+
+static int open_locked(struct keeper *k, struct keeper_asker asker, uint32_t script,
+                       const struct sink_spec *spec, struct keeper_answer *answer, int *fds)
+{
+    struct kept *s = find_spec(k, asker, script, spec);
+    if (!s && may_open(k, script, spec, answer))
+        s = make_kept(k, asker, script, spec, answer);
     if (!s)
         return 0;
     s->asker = asker;
     return tell(s, true, answer, fds);
 }
 
-int keeper_open(struct keeper *k, struct keeper_asker asker, const void *bytes, size_t len,
-                struct keeper_answer *answer, int *fds)
+int keeper_open(struct keeper *k, struct keeper_asker asker, uint32_t script, const void *bytes,
+                size_t len, struct keeper_answer *answer, int *fds)
 {
     struct sink_spec spec;
     *answer = (struct keeper_answer){ 0 };
@@ -347,7 +370,7 @@ int keeper_open(struct keeper *k, struct keeper_asker asker, const void *bytes, 
         return 0;
     }
     pthread_mutex_lock(&k->lock);
-    int n = open_locked(k, asker, &spec, answer, fds);
+    int n = open_locked(k, asker, script, &spec, answer, fds);
     pthread_mutex_unlock(&k->lock);
     return n;
 }
@@ -429,6 +452,7 @@ int keeper_adopt(struct keeper *k, struct keeper_asker asker, struct sink_spec *
         s->asker = asker;
         *spec = s->spec;
         answer->spec_len = (uint32_t)spec_size(spec);
+        answer->script = s->script;
         n = tell(s, true, answer, fds);
     }
     pthread_mutex_unlock(&k->lock);

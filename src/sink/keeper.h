@@ -33,6 +33,7 @@ struct keeper_answer {
     uint32_t id;     /* 0: nothing is kept */
     uint32_t target; /* enum place_target of the descriptor */
     uint32_t spec_len; /* of keeper_adopt: the spec's bytes in `spec` */
+    uint32_t script;   /* of keeper_adopt: whose it is */
     char why[PLACE_WHY_MAX];
 };
 
@@ -43,10 +44,11 @@ int keeper_new(struct keeper **out, const struct place_rules *rules);
  * NULL is fine. */
 void keeper_free(struct keeper *k);
 
-/* Each returns how many descriptors it put into `fds` (KEEPER_FDS places). Bytes may be anything.
- */
-int keeper_open(struct keeper *k, struct keeper_asker asker, const void *spec, size_t len,
-                struct keeper_answer *answer, int *fds);
+/* Each returns how many descriptors it put into `fds` (KEEPER_FDS places). Bytes may be anything,
+ * but the script is one of the asker's. A file that another script has open is refused, and so is
+ * what that puts aside; the same script may, with other options: its next version does. */
+int keeper_open(struct keeper *k, struct keeper_asker asker, uint32_t script, const void *spec,
+                size_t len, struct keeper_answer *answer, int *fds);
 int keeper_tend(struct keeper *k, struct keeper_asker asker, uint32_t id, enum keeper_what what,
                 struct keeper_answer *answer, int *fds);
 

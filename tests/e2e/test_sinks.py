@@ -628,6 +628,10 @@ def refused():
         ('mw.sink.stdout { full = "spool" }', (), "start with --output-dir"),
         ('mw.sink.stdout { queue = "many" }', (), "`queue` is a size"),
         ('mw.sink.stdout { keep = 3 }', (), "keep goes with rotate"),
+        ('mw.sink.file { path = "a" }, mw.sink.file { path = "a", rotate = "4k" }', ("--output-dir", out),
+         "has this file open already, with other options"),
+        ('mw.sink.file { path = "a.1" }, mw.sink.file { path = "a", rotate = "4k" }', ("--output-dir", out),
+         "has this file open already, with other options"),
         ("mw.sink.stdout { } .emit(1, 2)", (), "a sink is what"),
         ('mw.alert { text = "x", sink = 1 }', (), "a sink is what"),
         ("getmetatable(mw.sink.stdout { }).__index.x = 1", (), "attempt to index"),
@@ -639,6 +643,35 @@ def refused():
         status, _, errors = run("run", "-q", "--for", "1s", *options, path)
         equal(status, 3, f"status of {text}")
         check(message in errors, f"{text}: {errors}")
+
+
+@test("a file belongs to one script: another that wants it is refused, and it is its own when the first has gone")
+def one_script_each():
+    out, place = out_dir(), os.path.join(scratch(), unique("scripts"))
+    os.mkdir(place)
+
+    def save(name, options):
+        path = os.path.join(place, name)
+        with open(path + ".new", "w") as file:
+            file.write(script('mw.sink.file { path = "a.jsonl"%s }' % options))
+        os.rename(path + ".new", path)
+        return path
+    first = save("first.lua", "")
+    with Watch("--json", "--output-dir", out, scripts=[place]) as w:
+        burst(1, 10)
+        wait_written(os.path.join(out, "a.jsonl"), 10)
+        save("second.lua", ', rotate = "4k"')
+        w.wait_error("mw.sink.file: another script has file a.jsonl open: each needs a file of its own")
+        save("first.lua", ', rotate = "1M"')  # its own options it may change
+        w.wait_error("generation 2")
+        burst(11, 20)
+        equal(wait_written(os.path.join(out, "a.jsonl"), 20), list(range(1, 21)), "records of both versions")
+        os.unlink(first)
+        w.wait_error("probe is gone")
+        save("second.lua", ', rotate = "64k"')
+        w.wait(lambda: re.search(r"\bloaded probe", w.stderr()), "that the other one has it")
+        burst(21, 30)
+        equal(wait_written(os.path.join(out, "a.jsonl"), 30), list(range(1, 31)), "records")
 
 
 @test("a plan opens nothing")

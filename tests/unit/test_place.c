@@ -327,10 +327,15 @@ static void close_fds(int n)
         close(fds[--n]);
 }
 
+static int keep_for(uint32_t script, uint32_t owner, uint64_t life, const struct sink_spec *spec)
+{
+    return keeper_open(keeper, (struct keeper_asker){ owner, life }, script, spec, spec_size(spec),
+                       &answer, fds);
+}
+
 static int keep(uint32_t owner, uint64_t life, const struct sink_spec *spec)
 {
-    return keeper_open(keeper, (struct keeper_asker){ owner, life }, spec, spec_size(spec), &answer,
-                       fds);
+    return keep_for(7, owner, life, spec);
 }
 
 static void push_to(int memory, const char *text)
@@ -399,6 +404,7 @@ static void what_nobody_asks_for_is_handed_to_the_next_life(void **state)
     assert_int_equal(keeper_adopt(keeper, (struct keeper_asker){ 0, 2 }, &got, &answer, fds), 2);
     assert_memory_equal(&got, &spec, spec_size(&spec));
     assert_int_equal(answer.spec_len, spec_size(&spec));
+    assert_int_equal(answer.script, 7);
     close_fds(2);
     keeper_close(keeper, (struct keeper_asker){ 1, 2 }, answer.id); /* not theirs */
     close_fds(keeper_tend(keeper, (struct keeper_asker){ 0, 2 }, 1, KEEPER_CHECK, &answer, fds));
@@ -437,6 +443,43 @@ static void a_file_is_put_aside_when_it_is_large_and_not_before(void **state)
     assert_int_equal(keeper_tend(keeper, asker, id, KEEPER_CHECK, &answer, fds), 1);
     close_fds(1);
     expect_text(in("log"), "");
+    keeper_free(keeper);
+}
+
+static void a_file_belongs_to_one_script(void **state)
+{
+    struct sink_spec log = SPEC(FILE, "log"), aside = SPEC(FILE, "log.2"), far = SPEC(FILE, "log.3");
+    struct sink_spec rotated = log, out = SPEC(STDOUT, "");
+    (void)state;
+    rotated.rotate = 4096;
+    rotated.keep = 2;
+    assert_int_equal(keeper_new(&keeper, &rules), 0);
+    close_fds(keep_for(1, 0, 1, &log));
+    for (uint32_t owner = 0; owner < 2; owner++) { /* whatever worker it is in */
+        assert_int_equal(keep_for(2, owner, 1, &log), 0);
+        assert_int_equal(answer.error, EBUSY);
+        assert_string_equal(answer.why,
+                            "another script has file log open: each needs a file of its own");
+        assert_int_equal(keep_for(2, owner, 1, &rotated), 0);
+    }
+    close_fds(keep_for(2, 0, 1, &aside));
+    assert_int_not_equal(answer.id, 0);
+    assert_int_equal(keep_for(1, 0, 1, &rotated), 0); /* would put it there */
+    assert_int_equal(answer.error, EBUSY);
+    keeper_close(keeper, (struct keeper_asker){ 0, 1 }, 2);
+
+    close_fds(keep_for(1, 0, 1, &rotated)); /* its next version */
+    assert_int_not_equal(answer.id, 0);
+    assert_int_equal(keep_for(2, 0, 1, &aside), 0);
+    assert_string_equal(answer.why, "another script has file log open, with those that it puts "
+                                    "aside: each needs a file of its own");
+    close_fds(keep_for(2, 0, 1, &far));
+    assert_int_not_equal(answer.id, 0);
+
+    close_fds(keep_for(1, 0, 1, &out)); /* which may be shared */
+    uint32_t id = answer.id;
+    close_fds(keep_for(2, 0, 1, &out));
+    assert_int_equal(answer.id, id);
     keeper_free(keeper);
 }
 
@@ -588,6 +631,7 @@ int main(void)
         TEST(what_cannot_be_written_is_told_at_the_end),
         TEST(what_nobody_asks_for_is_handed_to_the_next_life),
         TEST(a_file_is_put_aside_when_it_is_large_and_not_before),
+        TEST(a_file_belongs_to_one_script),
         TEST(there_is_a_bound_on_what_is_kept),
         TEST(a_child_is_started_only_if_the_operator_allows),
         TEST(a_program_that_is_not_there_is_told),
