@@ -198,6 +198,14 @@ static bool collides(const struct host *h, const struct policy *policy,
     return false;
 }
 
+static int count_of(const struct host *h, const struct policy *policy)
+{
+    int n = 0;
+    for (const struct outlet *o = h->sinks.open; o; o = o->next)
+        n += is_used_by(o, policy);
+    return n;
+}
+
 int sinks_open(struct host *h, struct policy *policy, const struct sink_spec *spec, char *why)
 {
     int fds[REQUEST_FDS];
@@ -205,6 +213,8 @@ int sinks_open(struct host *h, struct policy *policy, const struct sink_spec *sp
     struct outlet *o = find_spec(h, policy->id, spec);
     if (!h->options.world.request)
         return 0;
+    if ((!o || !is_used_by(o, policy)) && count_of(h, policy) >= KEEPER_A_SCRIPT)
+        return refuse(why, EMFILE, "a script has 16 outputs at most");
     if (!o) {
         struct request_sink q = { .script = policy->id };
         if (collides(h, policy, spec))

@@ -242,15 +242,20 @@ static const struct kept *find_collision(const struct keeper *k, uint32_t script
     return s;
 }
 
-static const char *excess(const struct keeper *k, const struct sink_spec *spec)
+static const char *excess(const struct keeper *k, uint32_t script, const struct sink_spec *spec)
 {
-    uint64_t bytes = spec->queue;
-    int n = 0;
-    for (const struct kept *s = k->kept; s; s = s->next, n++)
+    uint64_t bytes = spec->queue, own_bytes = spec->queue;
+    int n = 0, own = 0;
+    for (const struct kept *s = k->kept; s; s = s->next, n++) {
         bytes += s->spec.queue;
-    return n >= KEPT_MAX        ? "too many outputs are open"
-           : bytes > QUEUES_MAX ? "the queues take too much memory"
-                                : NULL;
+        own_bytes += s->script == script ? s->spec.queue : 0;
+        own += s->script == script;
+    }
+    if (n >= KEPT_MAX || own >= 2 * KEEPER_A_SCRIPT)
+        return n >= KEPT_MAX ? "too many outputs are open" : "the script has too many outputs open";
+    return bytes > QUEUES_MAX           ? "the queues take too much memory"
+           : own_bytes > QUEUES_MAX / 2 ? "the script's queues take too much memory"
+                                        : NULL;
 }
 
 /* Duplicates for the asker, in their order. Returns how many; none when not all could be made. */
@@ -342,7 +347,7 @@ static bool may_open(const struct keeper *k, uint32_t script, const struct sink_
                 other->spec.rotate ? ", with those that it puts aside" : "");
         return false;
     }
-    const char *no = excess(k, spec);
+    const char *no = excess(k, script, spec);
     if (no)
         put_why(answer, EMFILE, "%s", no);
     return !no;

@@ -13,6 +13,10 @@ struct keeper; /* opaque */
 
 #define KEEPER_FDS 3
 
+/* Outputs that a script may have. Its next version opens its own before those of the one before
+ * are closed: so what is kept for a script may be twice as much. */
+#define KEEPER_A_SCRIPT 16
+
 /* Who asks: the owner is given by who calls, the rest by the asker. */
 struct keeper_asker {
     uint32_t owner; /* a group of workers of which one lives at a time */

@@ -632,6 +632,8 @@ def refused():
          "has this file open already, with other options"),
         ('mw.sink.file { path = "a.1" }, mw.sink.file { path = "a", rotate = "4k" }', ("--output-dir", out),
          "has this file open already, with other options"),
+        ('{} for i = 1, 17 do mw.sink.file { path = "many" .. i } end', ("--output-dir", out),
+         "mw.sink.file: a script has 16 outputs at most"),
         ("mw.sink.stdout { } .emit(1, 2)", (), "a sink is what"),
         ('mw.alert { text = "x", sink = 1 }', (), "a sink is what"),
         ("getmetatable(mw.sink.stdout { }).__index.x = 1", (), "attempt to index"),

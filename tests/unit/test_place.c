@@ -483,20 +483,32 @@ static void a_file_belongs_to_one_script(void **state)
     keeper_free(keeper);
 }
 
+static int keep_many(uint32_t script, uint64_t queue)
+{
+    char name[32];
+    for (int n = 0; n < 1000; n++) {
+        snprintf(name, sizeof name, "log%u-%d", script, n);
+        struct sink_spec spec = spec_of(SINK_FILE, name, strlen(name));
+        spec.queue = queue;
+        int got = keep_for(script, 0, 1, &spec);
+        close_fds(got);
+        if (!got)
+            return n;
+    }
+    return 1000;
+}
+
 static void there_is_a_bound_on_what_is_kept(void **state)
 {
     (void)state;
     assert_int_equal(keeper_new(&keeper, &rules), 0);
-    int n = 0;
-    for (char name[16]; n < 1000; n++) {
-        snprintf(name, sizeof name, "log%d", n);
-        struct sink_spec spec = spec_of(SINK_FILE, name, strlen(name));
-        int got = keep(0, 1, &spec);
-        close_fds(got);
-        if (!got)
-            break;
-    }
-    assert_int_equal(n, 64);
+    assert_int_equal(keep_many(1, SPEC_QUEUE_MIN), 2 * KEEPER_A_SCRIPT); /* of two versions */
+    assert_int_equal(answer.error, EMFILE);
+    assert_string_equal(answer.why, "the script has too many outputs open");
+    assert_int_equal(keep_many(2, SPEC_QUEUE_MAX / 4), 8);
+    assert_string_equal(answer.why, "the script's queues take too much memory");
+    assert_int_equal(keep_many(3, SPEC_QUEUE_MIN), 64 - 40);
+    assert_string_equal(answer.why, "too many outputs are open");
     assert_int_equal(answer.error, EMFILE);
     keeper_free(keeper);
 }
