@@ -332,8 +332,19 @@ void sinks_writable(struct host *h, int id)
         write_out(h, o);
 }
 
+static void give_disk_back(struct host *h, const struct outlet *o)
+{
+    int fds[REQUEST_FDS];
+    struct keeper_answer answer;
+    struct request_sink q = { .id = sink_id(o->sink), .what = KEEPER_EMPTY };
+    for (int n = ask(h, REQUEST_SINK_TEND, q, NULL, 0, &answer, fds); n > 0; n--)
+        close(fds[n - 1]);
+}
+
 static void tick_one(struct host *h, struct outlet *o)
 {
+    if (sink_holds_disk(o->sink))
+        give_disk_back(h, o);
     if (sink_spec(o->sink)->kind == SINK_EXEC)
         tend(h, o, KEEPER_CHECK, clock_mono_ns());
     sink_tell(o->sink);

@@ -410,9 +410,20 @@ static int rotate(struct keeper *k, struct kept *s, struct keeper_answer *answer
     return reopen(k, s, answer, fds);
 }
 
+/* An asker cannot cut a file, so that what it is given to append to stays as it was. */
+static void empty_spool(struct kept *s, struct keeper_answer *answer)
+{
+    if (s->spool >= 0 && ftruncate(s->spool, 0) < 0)
+        put_why(answer, errno, "the disk of the spool is not given back: %s", strerror(errno));
+}
+
 static int tend(struct keeper *k, struct kept *s, enum keeper_what what,
                 struct keeper_answer *answer, int *fds)
 {
+    if (what == KEEPER_EMPTY) {
+        empty_spool(s, answer);
+        return 0;
+    }
     if (s->spec.kind == SINK_EXEC) {
         mind_child(k, s);
         return 0;

@@ -27,6 +27,7 @@ enum keeper_what {
     KEEPER_CHECK,  /* is all as it should be? a file may have been moved, a child have ended */
     KEEPER_REOPEN, /* the target does not work any more */
     KEEPER_ROTATE, /* the file is as large as it may be */
+    KEEPER_EMPTY,  /* nothing waits in the spool: its room on the disk can be given back */
 };
 
 /* What the asker is told. The descriptors are, in this order: the queue's memory and the spool (of

@@ -244,8 +244,12 @@ static void refill(struct queue *q)
         s->spool_head = s->spool_tail = s->spooled = 0;
         commit(q);
     }
-    if (!s->spooled && ftruncate(q->spool, 0) < 0)
-        return; /* the room on the disk is not given back: no harm to the records */
+}
+
+bool queue_holds_disk(const struct queue *q)
+{
+    struct stat about;
+    return q->spool >= 0 && !q->now.spooled && fstat(q->spool, &about) == 0 && about.st_size > 0;
 }
 
 /* --- filling --------------------------------------------------------------------------------- */

@@ -67,6 +67,9 @@ bool queue_has_room(const struct queue *q, size_t len);
 bool queue_is_empty(const struct queue *q);
 struct queue_counts queue_count(const struct queue *q);
 
+/* Nothing waits on disk, and yet the spool takes room there: who may cut it can do so now. */
+bool queue_holds_disk(const struct queue *q);
+
 /* How many were dropped since this was asked last, by whichever process. */
 uint64_t queue_take_untold(struct queue *q);
 

@@ -395,6 +395,11 @@ struct sink_counts sink_count(const struct sink *s)
     return (struct sink_counts){ .records = queue_count(&s->queue), .errors = s->errors };
 }
 
+bool sink_holds_disk(const struct sink *s)
+{
+    return queue_holds_disk(&s->queue);
+}
+
 bool sink_is_empty(const struct sink *s)
 {
     return queue_is_empty(&s->queue);

@@ -424,6 +424,14 @@ def spooled():
         equal(wait_written(gate.out, 5000), list(range(1, 5001)), "records")
         figures = until(lambda: (f := stats(w))["sent"] == 5000 and f, "that all are sent")
         equal([figures[k] for k in ("dropped", "queued", "spooled")], [0, 0, 0], "what is left")
+        until(lambda: spool_sizes(w.pid, out) == [0], "the disk's room")
+
+
+def spool_sizes(pid, place):
+    """Of the files without a name below a directory that a process has open."""
+    fds = f"/proc/{pid}/fd"
+    return [os.stat(os.path.join(fds, fd)).st_size for fd in os.listdir(fds)
+            if re.match(re.escape(place) + r".*\(deleted\)$", os.readlink(os.path.join(fds, fd)))]
 
 
 @test("standard output as a sink waits in its queue for a reader of the pipe that sleeps")

@@ -446,6 +446,39 @@ static void a_file_is_put_aside_when_it_is_large_and_not_before(void **state)
     keeper_free(keeper);
 }
 
+static void a_spool_is_cut_by_who_keeps_it(void **state)
+{
+    struct sink_spec spec = SPEC(UNIX, "nobody");
+    struct keeper_asker asker = { 0, 1 };
+    struct queue queue;
+    static char record[40000];
+    struct stat about;
+    (void)state;
+    spec.full = SINK_SPOOL;
+    spec.spool = SPEC_QUEUE_MIN * 4;
+    assert_int_equal(keeper_new(&keeper, &rules), 0);
+    assert_int_equal(keep(0, 1, &spec), 2);
+    assert_int_equal(
+        queue_attach(&queue, fds[0], spec.queue, SINK_SPOOL, fds[1], spec.spool), 0);
+    assert_false(queue_holds_disk(&queue));
+    for (int i = 0; i < 3; i++)
+        queue_push(&queue, record, sizeof record);
+    assert_int_equal(queue_count(&queue).spooled, 2);
+    assert_false(queue_holds_disk(&queue));
+    while (!queue_is_empty(&queue))
+        queue_drop_first(&queue);
+    assert_true(queue_holds_disk(&queue));
+    assert_int_equal(
+        keeper_tend(keeper, asker, answer.id, KEEPER_EMPTY, &answer, (int[KEEPER_FDS]){ 0 }), 0);
+    assert_int_equal(answer.error, 0);
+    assert_int_equal(fstat(fds[1], &about), 0);
+    assert_int_equal(about.st_size, 0);
+    assert_false(queue_holds_disk(&queue));
+    queue_detach(&queue);
+    close_fds(2);
+    keeper_free(keeper);
+}
+
 static void a_file_belongs_to_one_script(void **state)
 {
     struct sink_spec log = SPEC(FILE, "log"), aside = SPEC(FILE, "log.2"), far = SPEC(FILE, "log.3");
@@ -643,6 +676,7 @@ int main(void)
         TEST(what_cannot_be_written_is_told_at_the_end),
         TEST(what_nobody_asks_for_is_handed_to_the_next_life),
         TEST(a_file_is_put_aside_when_it_is_large_and_not_before),
+        TEST(a_spool_is_cut_by_who_keeps_it),
         TEST(a_file_belongs_to_one_script),
         TEST(there_is_a_bound_on_what_is_kept),
         TEST(a_child_is_started_only_if_the_operator_allows),
