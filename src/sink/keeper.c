@@ -167,15 +167,11 @@ static void end_child(struct kept *s)
 static void say_left(const struct kept *s)
 {
     char name[SPEC_NAME_MAX];
-    struct queue queue;
+    struct queue_counts count = queue_peek(s->queue);
     spec_name(&s->spec, name);
-    if (queue_attach(&queue, s->queue, s->spec.queue, s->spec.full, s->spool, s->spec.spool) == 0) {
-        struct queue_counts count = queue_count(&queue);
-        if (count.queued + count.spooled)
-            log_warn("sink %s: %llu records were not written", name,
-                     (unsigned long long)(count.queued + count.spooled));
-        queue_detach(&queue);
-    }
+    if (count.queued + count.spooled)
+        log_warn("sink %s: %llu records were not written", name,
+                 (unsigned long long)(count.queued + count.spooled));
 }
 
 static void close_kept(struct kept *s)
@@ -508,11 +504,26 @@ void keeper_close(struct keeper *k, struct keeper_asker asker, uint32_t id)
 /* --- what nobody came to write
  * --------------------------------------------------------------------- */
 
+/* A worker that is still there, or left somebody behind, may write to the memory as we read: what
+ * was checked must stay what it was. */
+static bool make_own(struct kept *s)
+{
+    int copy = queue_copy(s->queue, s->spec.queue);
+    if (copy < 0)
+        return false;
+    close_fd(&s->queue);
+    s->queue = copy;
+    return true;
+}
+
 static struct sink *open_left(struct kept *s)
 {
     struct keeper_answer answer = { 0 };
+    struct queue_counts count = queue_peek(s->queue);
     struct sink *sink = NULL;
     int fds[KEEPER_FDS];
+    if (!(count.queued + count.spooled) || !make_own(s))
+        return NULL;
     int n = tell(s, true, &answer, fds);
     return sink_open(&sink, &s->spec, &answer, fds, n) == 0 ? sink : NULL;
 }

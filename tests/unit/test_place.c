@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -446,6 +447,48 @@ static void a_file_is_put_aside_when_it_is_large_and_not_before(void **state)
     keeper_free(keeper);
 }
 
+/* Whoever has the memory goes on writing there: lengths that hold one moment and not the next. */
+static pid_t scribble(int memory, size_t record)
+{
+    size_t bytes = SPEC_QUEUE_MIN;
+    char *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, memory, 4096);
+    assert_true(at != MAP_FAILED);
+    pid_t pid = fork();
+    for (uint32_t good = (uint32_t)record, bad = 0x7fffff00; pid == 0;)
+        for (size_t i = 0; i + 4 < bytes / 2; i += 4 + record) {
+            memcpy(at + i, &bad, sizeof bad);
+            memcpy(at + i, &good, sizeof good);
+        }
+    munmap(at, bytes);
+    return pid;
+}
+
+static void what_is_written_to_meanwhile_is_written_as_it_was_checked(void **state)
+{
+    struct sink_spec spec = SPEC(FILE, "log");
+    const char *record = "0123456789\n";
+    struct stat about;
+    (void)state;
+    for (int round = 0; round < 50; round++) {
+        assert_int_equal(keeper_new(&keeper, &rules), 0);
+        assert_int_equal(keep(0, 1, &spec), 2);
+        for (int i = 0; i < 2000; i++)
+            push_to(fds[0], record);
+        alarm(20); /* one that is misled may walk on for ever */
+        pid_t pid = scribble(fds[0], strlen(record));
+        close_fds(2);
+        keeper_free(keeper);
+        alarm(0);
+        kill(pid, SIGKILL);
+        waitpid(pid, NULL, 0);
+        assert_int_equal(stat(in("log"), &about), 0);
+        if (about.st_size != 0) /* else the copy was damaged, which is seen */
+            assert_int_equal(about.st_size, 2000 * strlen(record));
+        unlink(in("log"));
+        *said = '\0';
+    }
+}
+
 static void a_spool_is_cut_by_who_keeps_it(void **state)
 {
     struct sink_spec spec = SPEC(UNIX, "nobody");
@@ -676,6 +719,7 @@ int main(void)
         TEST(what_cannot_be_written_is_told_at_the_end),
         TEST(what_nobody_asks_for_is_handed_to_the_next_life),
         TEST(a_file_is_put_aside_when_it_is_large_and_not_before),
+        TEST(what_is_written_to_meanwhile_is_written_as_it_was_checked),
         TEST(a_spool_is_cut_by_who_keeps_it),
         TEST(a_file_belongs_to_one_script),
         TEST(there_is_a_bound_on_what_is_kept),
