@@ -26,12 +26,15 @@
 
 ---@class moonwatch.Script
 ---@field name string for messages, alerts and the summary
----@field tags? string[] for people and tools, such as ATT&CK ids: "attack.t1505.003"
+---@field tags? string[] rule.tags of its alerts that have none of their own, such as ATT&CK ids: "attack.t1505.003"
 ---@field threads? boolean also forks and exits of threads (then tid differs from pid)
 ---@field needs? "all"|string[] fields that are to be read besides those that the script mentions: { "cwd", "cgroup" }
 ---@field on? table<moonwatch.Kind, moonwatch.Handler|table> what to call; a value of mw.where{...}(f), or a list
 ---@field state? table each handler's second argument; change what is in it, it is taken when the script is loaded
 ---@field reload? fun(old: table?): table? makes the state from that of the version before; when it throws, that goes on
+---@field description? any for people, as are author and references: nothing looks at them
+---@field author? any
+---@field references? any
 
 ---@class moonwatch.Alert
 ---@field severity? "low"|"medium"|"high"|"critical" "medium" when not given
@@ -39,7 +42,7 @@
 ---@field event? moonwatch.Event|moonwatch.Process what it is about
 ---@field key? any what makes two alerts equal
 ---@field dedup? string|number hold equal alerts back for this span: "5m"
----@field tags? string[] go into rule.tags
+---@field tags? string[] go into rule.tags, instead of those of mw.script
 ---@field sink? moonwatch.Sink|moonwatch.Sink[] where to tell it, instead of the main output
 
 ---How a field is known: "connector", "proc", "inherited", "kept", "computed", "absent", or
@@ -158,15 +161,25 @@ function mw.command.contains(text, parts) end
 ---@return string? beginning
 function mw.command.begins(text, beginnings) end
 
----The arguments joined by blanks, cut after 8,000 bytes, so that no pattern takes long.
+---The arguments joined by blanks, 64 KiB at most.
 ---@param process moonwatch.Process
 ---@return string?
 function mw.command.text(process) end
 
----The first 2,000 bytes of a text: for patterns, many of which take a time that grows with the square of it.
+---The text with one blank in the place of blanks, tabs and newlines: for patterns, as padding hides nothing there.
+---Who starts a process chooses its length, up to 64 KiB: a pattern with `.*` in it takes seconds, see `after`.
 ---@param text string?
 ---@return string?
-function mw.command.head(text) end
+function mw.command.flat(text) end
+
+---Does the text have a match of the pattern `first`, and behind it one of `second`? As `first.*second`, but fast.
+---
+---    if mw.command.after(mw.command.flat(mw.command.text(ev)), "ProxyCommand=", "sh 0<&2") then ... end
+---@param text string?
+---@param first string
+---@param second string
+---@return boolean
+function mw.command.after(text, first, second) end
 
 ---What a shell was told by -c.
 ---@param ev moonwatch.Process
@@ -756,7 +769,8 @@ function mw.labelled(process, name) end
 function mw.json(value) end
 
 ---What the operator set with `--set SCRIPT.name=value` (SCRIPT: the file's name without .lua), read as
----the type of `default`: a number; yes or no; a list between commas; else text.
+---the type of `default`: a number; yes or no; a list between commas; else text. Ask while the script is
+---loaded: what is set and was not asked for by then is a mistake, and the watch does not start.
 ---@generic T: string|number|boolean|string[]
 ---@param name string
 ---@param default T? what it is when nothing was set

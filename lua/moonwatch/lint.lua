@@ -12,6 +12,7 @@
 --
 -- The tree is walked four times: first to learn which function is called with what, at last to tell.
 local syntax = require "moonwatch.syntax"
+local meant = require "moonwatch.meant"
 
 local MANY = 200 -- findings in one file: nobody reads more
 
@@ -49,51 +50,6 @@ local function everything()
     end
   end
   return all
-end
-
--- --- words that are meant ----------------------------------------------------------------------------
-
--- How many insertions, deletions, changes and swaps lie between two words; gives up beyond `most`.
-local function distance(a, b, most)
-  if math.abs(#a - #b) > most then
-    return most + 1
-  end
-  local before, row = {}, {}
-  for j = 0, #b do
-    row[j] = j
-  end
-  for i = 1, #a do
-    local fresh = { [0] = i }
-    for j = 1, #b do
-      local same = a:byte(i) == b:byte(j)
-      fresh[j] = math.min(row[j] + 1, fresh[j - 1] + 1, row[j - 1] + (same and 0 or 1))
-      if i > 1 and j > 1 and a:byte(i) == b:byte(j - 1) and a:byte(i - 1) == b:byte(j) then
-        fresh[j] = math.min(fresh[j], before[j - 2] + 1)
-      end
-    end
-    before, row = row, fresh
-  end
-  return row[#b]
-end
-
--- The word that comes nearest, of the keys of these tables; nil: none is near.
-local function nearest(word, ...)
-  local most = math.max(1, math.floor(#word / 3))
-  local best, best_distance
-  for _, set in ipairs { ... } do
-    for key in pairs(set) do
-      local d = type(key) == "string" and key:sub(1, 1) ~= "_" and distance(word:lower(), key:lower(), most)
-      if d and d <= most and (not best or d < best_distance or (d == best_distance and key < best)) then
-        best, best_distance = key, d
-      end
-    end
-  end
-  return best
-end
-
-local function meant(word, prefix, ...)
-  local near = #word > 2 and #word <= 64 and nearest(word, ...)
-  return near and (": did you mean %s%s?"):format(prefix, near) or ""
 end
 
 local function shown(word)
@@ -313,13 +269,13 @@ end
 function Walk:check_keys(node, known, what)
   for _, item in each_key(node) do
     if not known[item.key.value] then
-      self:add(item.key, "warning", "key", ("%s takes no '%s'%s"):format(what, shown(item.key.value),
+      self:add(item.key, "error", "key", ("%s takes no '%s'%s"):format(what, shown(item.key.value),
         meant(item.key.value, "", known)))
     end
   end
 end
 
-local SCRIPT = set_of "name tags on needs threads state reload"
+local SCRIPT = set_of "name tags on needs threads state reload description author references"
 local ALERT = set_of "severity text event key dedup tags sink"
 local SEVERITY = set_of "low medium high critical"
 

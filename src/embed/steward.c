@@ -274,11 +274,15 @@ static int answer_sink_open(struct steward *s, const void *bytes, size_t len, st
     struct keeper_answer answer = { 0 };
     struct keeper_asker asker;
     struct request_sink q;
+    char name[256];
     int n = 0;
     if (!take_sink_question(s, bytes, len, &asker, &q))
         return -EINVAL;
+    int result = name_of_script(s, q.script, "", name, sizeof name);
+    if (result < 0)
+        return result;
     if (s->means.keeper)
-        n = keeper_open(s->means.keeper, asker, (const char *)bytes + sizeof q, len - sizeof q,
+        n = keeper_open(s->means.keeper, asker, q.script, (const char *)bytes + sizeof q, len - sizeof q,
                         &answer, fds);
     buf_add(out, &answer, sizeof answer);
     return n;

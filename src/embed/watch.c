@@ -301,12 +301,17 @@ static bool has_script(const struct moonwatch *m, const char *name)
     return false;
 }
 
-static void check_settings(const struct moonwatch *m)
+/* What is set for nobody would be found missing when it is too late. */
+static int check_settings(struct moonwatch *m)
 {
-    for (int i = 0; i < m->settings.len; i++)
-        if (!has_script(m, m->settings.all[i].script))
-            log_warn("--set %s.%s: no script is named %s.lua", m->settings.all[i].script,
-                     m->settings.all[i].name, m->settings.all[i].script);
+    m->settings.strict = true;
+    for (int i = 0; i < m->settings.len; i++) {
+        const struct host_setting *s = &m->settings.all[i];
+        if (!has_script(m, s->script))
+            return fail(m, -EINVAL, "--set %s.%s: no script is named %s.lua", s->script, s->name,
+                        s->script);
+    }
+    return 0;
 }
 
 /* --- events -------------------------------------------------------------------------------- */
@@ -684,8 +689,10 @@ int moonwatch_start(struct moonwatch *m, struct ev_loop *loop)
     };
     m->loop = loop;
     m->began_ns = clock_mono_ns();
-    check_settings(m);
-    int result = m->options.worker ? start_with_workers(m, &options) : start_in_one(m, &options);
+    int result = check_settings(m);
+    if (result < 0)
+        return result;
+    result = m->options.worker ? start_with_workers(m, &options) : start_in_one(m, &options);
     if (result < 0)
         return result;
     collector_start(m->collector, loop);
@@ -731,9 +738,10 @@ int watch_wants(struct moonwatch *m, struct watch_wants *wants)
     *wants = (struct watch_wants){ 0 };
     m->options.output = nowhere;
     m->only_load = true;
-    check_settings(m);
     crew_only_load(m->crew, nowhere);
-    int result = load_only(m);
+    int result = check_settings(m);
+    if (result == 0)
+        result = load_only(m);
     if (result == 0 && m->host)
         crew_ask(m->crew, false, NULL, NULL);
     if (result == 0)

@@ -85,6 +85,7 @@ static void show_source(lua_State *L, struct buf *scratch)
  * the traceback's own newlines stay newlines. */
 static int add_traceback(lua_State *L)
 {
+    budget_tell(&host_of(L)->budget, true);
     size_t len = 0;
     const char *text = lua_type(L, 1) == LUA_TSTRING ? lua_tolstring(L, 1, &len) : NULL;
     struct buf *harmless = &host_of(L)->scratch;
@@ -101,6 +102,7 @@ static int add_traceback(lua_State *L)
     lua_pushstring(L, text); /* its place in `harmless` is needed */
     show_source(L, harmless);
     luaL_traceback(L, L, lua_tostring(L, -1), 1);
+    budget_tell(&host_of(L)->budget, false);
     return 1;
 }
 
@@ -116,10 +118,24 @@ static int call(struct host *h, struct policy *policy, int args, int results, in
     policy->count->calls++;
     budget_begin(&h->budget, policy->id);
     int failed = lua_pcall(h->L, args, results, base);
-    budget_end(&h->budget);
+    h->late = budget_end(&h->budget);
     if (from)
         tally_add(&policy->times, clock_mono_ns() - from);
     return failed;
+}
+
+/* A call that was over its time may end by what came of it, such as no memory or no more stack. */
+static void set_call_error(struct host *h, bool late)
+{
+    const char *text = lua_tostring(h->L, -1);
+    if (!text)
+        text = "not enough memory for the message";
+    buf_clear(&h->error);
+    if (late && !strstr(text, BUDGET_OVER)) {
+        buf_puts(&h->error, h->budget.place);
+        buf_puts(&h->error, BUDGET_OVER ", which ended with: ");
+    }
+    buf_puts(&h->error, text);
 }
 
 bool host_call(struct host *h, struct policy *policy, int args, int results)
@@ -139,8 +155,8 @@ bool host_call(struct host *h, struct policy *policy, int args, int results)
     if (!failed)
         return true;
 
-    const char *text = lua_tostring(L, -1);
-    host_set_error(h, text ? text : "not enough memory for the message");
+    budget_tell(&h->budget, false); /* when the message could not be made */
+    set_call_error(h, !outer && h->late);
     lua_pop(L, 1);
     if (failed == LUA_ERRMEM)
         h->unsettled = true;

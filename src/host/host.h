@@ -60,6 +60,7 @@ struct host_setting {
 struct host_settings {
     struct host_setting *all;
     int len;
+    bool strict; /* a name that the first version of its script does not ask for makes it wrong */
 };
 
 /* What is counted of a script, whatever its version. */

@@ -66,6 +66,8 @@ struct request_refusal {
 struct request_sink {
     uint64_t life; /* of the asker, see struct keeper_asker */
     uint32_t id, what;
+    uint32_t script; /* who opens it */
+    uint32_t unused;
 };
 
 /* What is known of a pid that lives; of others only whether it is listed. */

@@ -80,6 +80,7 @@ struct host {
     uint32_t next_id; /* for who gives none */
     struct budget budget;
     bool unsettled;   /* somebody was switched off, or memory is short */
+    bool late;        /* the last outermost call was over its time */
     int comparing;    /* shadows that run */
     int64_t resume_seq; /* record that a predecessor died in, 0: none; and who had it last: id + 1 */
     uint64_t resume_after;
@@ -189,8 +190,9 @@ bool api_event_lacks(const struct event *ev);
 /* mw.option */
 int api_option(lua_State *L);
 
-/* Say what was set for this script and is no option of it: when it is loaded. */
-void api_option_check(const struct host *h, const struct policy *policy);
+/* What was set for this script and is no option of it, when it has been run: 0, it is said on the
+ * log at most; -EINVAL and the error of the host: with strict settings its first version is wrong. */
+int api_option_check(struct host *h, const struct policy *policy);
 void api_option_free(struct policy *policy);
 
 /* --- api/require.c ----------------------------------------------------------------------- */

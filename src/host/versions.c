@@ -232,7 +232,7 @@ int version_begin(struct host *h, struct policy *policy)
  */
 static int run_chunk(struct host *h, struct policy *policy, int args)
 {
-    if (host_call(h, policy, args, 0))
+    if (host_call(h, policy, args, 0) && api_option_check(h, policy) == 0)
         return version_begin(h, policy);
     version_free(h, policy);
     return -EINVAL;
@@ -269,8 +269,6 @@ static int load_file(struct host *h, struct policy *policy, const struct host_so
     h->loading = (struct host_chunk){ s->name, s->text, s->len };
     int result = run_chunk(h, policy, 0);
     h->loading = (struct host_chunk){ 0 };
-    if (result == 0)
-        api_option_check(h, policy);
     return result;
 }
 

