@@ -1034,7 +1034,7 @@ local function is_another_by_now(host, process)
   host:process { pid = process.pid, id = "boot-another", comm = "y", args = { "y" } }
 end
 
-local function many(host)
+local function a_crowd(host)
   for i = 1, 2500 do
     host:process { pid = 30000 + i, comm = "y", args = { "y" } }
   end
@@ -1049,7 +1049,7 @@ script("hidden-process", {
     ["a process that /proc does not list"] = { census "lives open", severity = "critical", says = "lives, but /proc/" },
     ["one that cannot be opened"] = { census "lives listed", severity = "critical" },
     ["one that is nowhere"] = census "lives",
-    ["the last of many"] = { many, says = "pid 40000 lives" },
+    ["the last of a crowd"] = { a_crowd, says = "pid 40000 lives" },
     ["a pid that no event told of"] = { unknown("lives open", 19000), severity = "critical", says = "pid 1000 lives" },
     ["one in the last portion"] = { unknown("lives", 1), says = "pid 19999 lives" },
     ["a mount over a process"] = { exec { "mount", "-B", "/proc/1", "/proc/4711" }, severity = "high" },
