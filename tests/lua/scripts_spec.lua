@@ -1194,7 +1194,8 @@ local function filled(program)
   local fillings = { blanks = " ", letters = "a", slashes = "/", dots = ".", ["double quotes"] = '"', quotes = "'",
     backslashes = "\\", newlines = "\n", bytes = "\1\27\127\128\255%[", hyphens = "-", signs = "<>|;",
     dollars = "$",
-    commas = "a,", colons = "/:", escapes = "\\a", commands = "a;", files = ">a ", shells = " sh", networks = "/dev/tcp/" }
+    commas = "a,", colons = "/:", escapes = "\\a", commands = "a;", files = ">a ", shells = " sh",
+    networks = "/dev/tcp/" }
   for what, piece in pairs(fillings) do
     local text = piece:rep(full / #piece)
     rows["an argument of " .. what] = { program, text }
