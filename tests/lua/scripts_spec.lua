@@ -1034,7 +1034,7 @@ local function is_another_by_now(host, process)
   host:process { pid = process.pid, id = "boot-another", comm = "y", args = { "y" } }
 end
 
-local function many_processes(host)
+local function a_crowd(host)
   for i = 1, 2500 do
     host:process { pid = 30000 + i, comm = "y", args = { "y" } }
   end
@@ -1049,7 +1049,7 @@ script("hidden-process", {
     ["a process that /proc does not list"] = { census "lives open", severity = "critical", says = "lives, but /proc/" },
     ["one that cannot be opened"] = { census "lives listed", severity = "critical" },
     ["one that is nowhere"] = census "lives",
-    ["the last of many"] = { many_processes, says = "pid 40000 lives" },
+    ["the last of a crowd"] = { a_crowd, says = "pid 40000 lives" },
     ["a pid that no event told of"] = { unknown("lives open", 19000), severity = "critical", says = "pid 1000 lives" },
     ["one in the last portion"] = { unknown("lives", 1), says = "pid 19999 lives" },
     ["a mount over a process"] = { exec { "mount", "-B", "/proc/1", "/proc/4711" }, severity = "high" },
@@ -1194,7 +1194,8 @@ local function filled(program)
   local fillings = { blanks = " ", letters = "a", slashes = "/", dots = ".", ["double quotes"] = '"', quotes = "'",
     backslashes = "\\", newlines = "\n", bytes = "\1\27\127\128\255%[", hyphens = "-", signs = "<>|;",
     dollars = "$",
-    commas = "a,", colons = "/:", escapes = "\\a", commands = "a;", files = ">a ", shells = " sh", networks = "/dev/tcp/" }
+    commas = "a,", colons = "/:", escapes = "\\a", commands = "a;", files = ">a ", shells = " sh",
+    networks = "/dev/tcp/" }
   for what, piece in pairs(fillings) do
     local text = piece:rep(full / #piece)
     rows["an argument of " .. what] = { program, text }
