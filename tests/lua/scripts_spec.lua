@@ -1116,7 +1116,7 @@ end)
 -- Who starts a process chooses its text. In the sandbox a call has 50 ms; a pattern whose time grows with a power of
 -- the length takes seconds for this.
 local programs = { "sh", "nc", "python3", "find", "vim", "tar", "docker", "cat", "sed", "chmod", "useradd", "script",
-  "dig" }
+  "dig", "env" }
 local pieces = { "-exec  ", "system  '", "a/", "//", "exec:", "|  ", "/dev/tcp/", "-perm -", "-ccc", "$(", "> a ",
   "\\", "-qc /", "." }
 
@@ -1142,7 +1142,8 @@ local function filled(program)
   local fillings = { blanks = " ", letters = "a", slashes = "/", dots = ".", ["double quotes"] = '"', quotes = "'",
     backslashes = "\\", newlines = "\n", bytes = "\1\27\127\128\255%[", hyphens = "-", signs = "<>|;",
     dollars = "$",
-    commas = "a,", colons = "/:", escapes = "\\a", commands = "a;", files = ">a ", shells = " sh", networks = "/dev/tcp/" }
+    commas = "a,", colons = "/:", escapes = "\\a", commands = "a;", files = ">a ",
+    shells = " sh", networks = "/dev/tcp/" }
   for what, piece in pairs(fillings) do
     local text = piece:rep(full / #piece)
     rows["an argument of " .. what] = { program, text }
@@ -1163,7 +1164,7 @@ local function filled(program)
   return rows
 end
 
--- What this much of plain interpreted work takes here and now: a tenth of what a call may take on a machine of today.
+-- What this much of plain interpreted work takes here and now: on a machine of today a tenth of what a call may take.
 local function calibrate()
   local from, sum = os.clock(), 0
   for i = 1, 1000000 do
