@@ -93,8 +93,7 @@ return mw.script {
       local how = peer and "its input or output is a connection with " .. peer
         or (by_netcat(ev) or by_socat(ev) or by_interpreter(ev) or by_shell(ev)) and "the command line makes one"
       if how and not contains(text_of(ev), ignore) then
-        mw.alert { severity = "critical", key = ev.id, dedup = "1m", event = ev, tags = { "attack.t1059",
-          "attack.t1071" },
+        mw.alert { severity = "critical", key = ev.id, dedup = "1m", event = ev,
           text = ("reverse shell (%s): %s"):format(how, command.who(ev)) }
       end
     end,

@@ -64,7 +64,7 @@ return mw.script {
       local severity, what = judge(ev)
       if severity and not command.below(ev, ignore) then
         mw.alert { severity = severity, key = (ev.sid or "?") .. what, dedup = "10s", event = ev,
-          tags = { "attack.t1548.001" }, text = ("%s: %s"):format(what, command.who(ev)) }
+          text = ("%s: %s"):format(what, command.who(ev)) }
       end
     end),
   },

@@ -1,4 +1,5 @@
 -- The library that scripts see as `require "moonwatch"`: what C gives, and what is easier in Lua.
+local next = next
 local core = debug.getregistry().moonwatch
 local methods = core._methods
 
@@ -12,6 +13,7 @@ local mw = {
   at_exit = core.at_exit,
   now = core.now,
   proc = core.proc,
+  census = core.census,
   stats = core.stats,
   json = core.json,
   match = core.match,
@@ -25,12 +27,27 @@ local mw = {
   _core = core,
 }
 
+local function unknown_key(given, known)
+  for key in next, given do
+    if not known[key] then
+      return key
+    end
+  end
+end
+
+-- Of mw.script; the last three are for people.
+local script_keys = { name = true, tags = true, on = true, needs = true, threads = true, state = true, reload = true,
+  description = true, author = true, references = true }
+
 ---Describe a script: its name and what it subscribes to.
 ---@param script moonwatch.Script
 ---@return moonwatch.Script
 function mw.script(script)
   if type(script) ~= "table" then
     error("mw.script takes a table: mw.script { name = ..., on = { ... } }", 2)
+  end
+  if unknown_key(script, script_keys) ~= nil then
+    require "moonwatch.options"("mw.script", script, script_keys)
   end
   if type(script.name) ~= "string" or script.name == "" then
     error("mw.script: `name` must be a string", 2)
@@ -124,6 +141,7 @@ function mw.seconds(span)
   return tonumber(count) * units[unit]
 end
 
+local alert_keys = mw.set { "severity", "text", "event", "key", "dedup", "tags", "sink" }
 local severities = mw.set { "low", "medium", "high", "critical" }
 
 -- Made when first asked for: what no script uses costs no memory.
@@ -184,6 +202,9 @@ end
 function mw.alert(alert)
   if type(alert) ~= "table" then
     error("mw.alert takes a table: mw.alert { severity = \"high\", event = ev }", 2)
+  end
+  if unknown_key(alert, alert_keys) ~= nil then
+    require "moonwatch.options"("mw.alert", alert, alert_keys)
   end
   local severity = alert.severity or "medium"
   if not severities[severity] then

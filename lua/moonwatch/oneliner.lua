@@ -5,14 +5,20 @@
 --   => print(type, pid, comm)            every event
 --
 -- In both parts the fields of the event are plain names. A condition that fails because a field has
--- no value is undecided: it selects nothing and is counted.
+-- no value is undecided: it selects nothing and is counted. A name that is no field, and that nothing
+-- gives a value, would always be nil: it is refused.
 local mw = require "moonwatch"
+local meant = require "moonwatch.meant"
+local syntax = require "moonwatch.syntax"
 local core = mw._core
 
 local kinds = mw.set {
   "fork", "exec", "exit", "uid", "gid", "sid", "ptrace", "comm", "coredump", "snapshot", "lost", "reload",
   "storm", "any",
 }
+
+-- Who asks for these is told, when it runs, whose they are.
+local withheld = mw.set { "io", "os", "debug", "package", "ffi", "jit", "dofile", "loadfile", "collectgarbage" }
 
 -- Walk Lua source; call on_name(name) for each free-standing name, on_arrow(position) at a `=>`.
 local function walk(source, on_name, on_arrow)
@@ -65,8 +71,9 @@ local function split_events(text)
       if #events == 0 and core._fields[word] then
         return { "any" }, text
       end
-      error(("-e: '%s' is no event; there are fork exec exit uid gid sid ptrace comm coredump snapshot lost reload "
-        .. "storm any"):format(word), 0)
+      local near = meant(word, "", kinds)
+      error(("-e: '%s' is no event%s"):format(word, near ~= "" and near or "; there are fork exec exit uid gid sid "
+        .. "ptrace comm coredump snapshot lost reload storm any"), 0)
     end
     events[#events + 1] = word
   end
@@ -105,6 +112,36 @@ local function prologue(text)
   return ("local %s = %s "):format(table.concat(names, ","), table.concat(values, ",")), names
 end
 
+-- The names in the tree that are read, with a place where each is, and those that something gives a value.
+local function names_in(tree, read, given)
+  for _, list in ipairs { tree.names or {}, tree.params or {}, tree.targets or {} } do
+    for _, one in ipairs(list) do
+      given[one.name or false] = true
+    end
+  end
+  for key, part in pairs(tree) do
+    if type(part) == "table" and key ~= "names" and key ~= "params" then
+      names_in(part, read, given)
+    end
+  end
+  if tree.tag == "name" then
+    read[#read + 1] = tree.name
+  end
+end
+
+-- `texts` are Lua, the compiler took them.
+local function refuse_unknown(texts, env)
+  local read, given = {}, { ev = true, parent = true, was = true }
+  for _, text in ipairs(texts) do
+    names_in(syntax.parse(text), read, given)
+  end
+  for _, name in ipairs(read) do
+    if not given[name] and not core._fields[name] and env[name] == nil and not withheld[name] then
+      error(("-e: no event has '%s'%s"):format(name, meant(name, "", core._fields, given, env)), 0)
+    end
+  end
+end
+
 local function compile(source, what, env)
   local chunk, message = load("return function(ev) " .. source .. "\nend", "=-e", "t", env)
   if not chunk then
@@ -131,7 +168,9 @@ return function(name, text, env)
   env.mw = env.require "moonwatch" -- its own
 
   local selects
+  local texts = {}
   if condition:match "%S" then
+    texts[1] = "return " .. condition
     local locals, names = prologue(condition)
     local test = compile(locals .. "return " .. condition, "condition", env)
     selects = function(ev)
@@ -152,7 +191,9 @@ return function(name, text, env)
     core._needs "all"
   else
     act = compile((prologue(action)) .. action, "action", env)
+    texts[#texts + 1] = action
   end
+  refuse_unknown(texts, env)
 
   local on = {}
   for _, event in ipairs(events) do

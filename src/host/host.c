@@ -183,6 +183,11 @@ void host_off(struct host *h, struct policy *policy, const char *format, ...)
     va_end(args);
     policy->live = false;
     policy->off = h->unsettled = true;
+    if (policy->shadow) { /* the version that counts goes on */
+        h->comparing--;
+        log_error("the shadow of %s is off: %s", policy->name, policy->why);
+        return;
+    }
     log_error("%s is off until its file changes: %s", policy->name, policy->why);
     if (h->options.world.off)
         h->options.world.off(h->options.world.ctx, policy->id, policy->why);
@@ -296,7 +301,8 @@ void host_event(struct host *h, const struct event *ev)
     h->time_ns = event_int(ev, F_TIME, h->time_ns);
     h->mono_ns = event_int(ev, F_MONO, h->mono_ns);
     bool summed = h->storm && storm_on(h->storm) && sum_up(h, ev);
-    if (h->options.print_all && shown(ev) && !about_thread(ev))
+    bool told = h->resume_seq && event_int(ev, F_SEQ, -1) == h->resume_seq && h->resume_after;
+    if (h->options.print_all && !told && shown(ev) && !about_thread(ev))
         api_write_event(h, ev);
     if (h->unsettled)
         versions_settle(h);
@@ -448,7 +454,8 @@ void host_finish(struct host *h)
 
 int host_flush(struct host *h)
 {
-    if (h->unsettled || h->budget.memory > h->options.memory_bytes / 4 * 3)
+    if (h->unsettled ||
+        (h->options.memory_bytes && h->budget.memory > h->options.memory_bytes / 4 * 3))
         versions_settle(h);
     sinks_flush(h);
     return output_flush(&h->output);
@@ -573,6 +580,7 @@ static int open_state(lua_State *L)
     api_match_open(L);
     api_file_open(L);
     api_kin_open(L);
+    api_census_open(L);
     api_sink_open(L);
     sandbox_open(L, profile);
     lua_setfield(L, LUA_REGISTRYINDEX, "moonwatch"); /* lua/moonwatch/init.lua takes it from here */

@@ -990,34 +990,86 @@ script("new-listeners", {
   },
 })
 
-local function shown(answer, ends)
+local function flags(words)
+  local set = {}
+  for word in words:gmatch "%a+" do
+    set[word] = true
+  end
+  return set
+end
+
+-- What /proc and kill say of a process; `then_` is done after the first look.
+local function census(words, then_)
   return function(host)
-    local process = host:process { comm = "x", args = { "x" }, answers = { stat = answer }, parent = ancestors(host,
-      { "bash" }) }
-    for pid, other in pairs(host.alive) do
-      if pid ~= process.pid then
-        other.answers = { stat = { ppid = 1 } }
-      end
-    end
+    local process = host:process { comm = "x", args = { "x" }, parent = ancestors(host, { "bash" }) }
+    host.census_of[process.pid] = flags(words)
     host:advance(31)
-    if ends then
-      host:exit(process)
+    if then_ then
+      then_(host, process)
     end
     host:advance(5)
   end
 end
 
+-- The same of a pid of which no event told: `below` the largest that is known.
+local function unknown(words, below, then_)
+  return function(host)
+    local largest = host:process { pid = 20000, comm = "x", args = { "x" }, parent = ancestors(host, { "bash" }) }
+    host.census_of[largest.pid - below] = flags(words)
+    host:advance(2)
+    if then_ then
+      then_(host, largest.pid - below)
+    end
+    host:advance(40)
+  end
+end
+
+local function ends(host, process)
+  host.census_of[process.pid] = nil
+  host:exit(process)
+end
+
+local function is_another_by_now(host, process)
+  host:exit(process)
+  host:process { pid = process.pid, id = "boot-another", comm = "y", args = { "y" } }
+end
+
+local function many(host)
+  for i = 1, 2500 do
+    host:process { pid = 30000 + i, comm = "y", args = { "y" } }
+  end
+  census("lives open")(host)
+  local hidden = host:process { pid = 40000, comm = "last", args = { "last" } }
+  host.census_of[hidden.pid] = flags "lives"
+  host:advance(40)
+end
+
 script("hidden-process", {
   hits = {
-    ["a process that /proc does not show"] = { shown(function() return nil, "gone" end), severity = "critical" },
+    ["a process that /proc does not list"] = { census "lives open", severity = "critical", says = "lives, but /proc/" },
+    ["one that cannot be opened"] = { census "lives listed", severity = "critical" },
+    ["one that is nowhere"] = census "lives",
+    ["the last of many"] = { many, says = "pid 40000 lives" },
+    ["a pid that no event told of"] = { unknown("lives open", 19000), severity = "critical", says = "pid 1000 lives" },
+    ["one in the last portion"] = { unknown("lives", 1), says = "pid 19999 lives" },
     ["a mount over a process"] = { exec { "mount", "-B", "/proc/1", "/proc/4711" }, severity = "high" },
     ["hidepid"] = exec { "mount", "-o", "remount,rw,hidepid=2", "/proc" },
     ["a signal of rootkits"] = exec { "kill", "-31", "4711" },
   },
   misses = {
-    ["one that is shown"] = shown { ppid = 1 },
-    ["one that ended meanwhile"] = shown(function() return nil, "gone" end, true),
-    ["a question without an answer"] = shown(function() return nil, "no answer in time" end),
+    ["one that is shown"] = census "lives listed open",
+    ["one whose end is about to be told"] = census "",
+    ["one that ended meanwhile"] = census("lives", ends),
+    ["one whose pid is another's meanwhile"] = census("lives", is_another_by_now),
+    ["a pid that is a thread's meanwhile"] = census "lives open thread",
+    ["a question without an answer"] = function(host)
+      host.census_fails = "no answer in time"
+      census "lives"(host)
+    end,
+    ["a thread that no event told of"] = unknown("lives open thread", 5),
+    ["a process that is listed and that no event told of"] = unknown("lives open listed", 5),
+    ["a pid that ended meanwhile"] = unknown("lives", 19999, function(host, pid) host.census_of[pid] = nil end),
+    ["pids when they are not asked for"] = { unknown("lives", 5), options = { sweep = 0 } },
     ["another mount"] = exec { "mount", "-B", "/srv", "/proc-x/1" },
     ["another signal"] = exec { "kill", "-9", "31" },
     ["signals when they are not asked for"] = { exec { "kill", "-31", "1" }, options = { signals = false } },

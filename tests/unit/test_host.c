@@ -256,6 +256,21 @@ static void an_alert_is_an_event_with_a_rule(void **state)
     assert_int_equal(figures(0).alerts, 1);
 }
 
+static void an_alert_has_the_tags_of_its_script_unless_it_has_its_own(void **state)
+{
+    (void)state;
+    load("local mw = require 'moonwatch' return mw.script { name = 'rule', tags = { 'a', 'b' }, "
+         "on = { exec = function(ev) mw.alert { event = ev } mw.alert { event = ev, tags = { 'c' } } "
+         "mw.alert { event = ev, tags = {} } end } }");
+    tell(EVENT_EXEC, 10, 1, "ls", "ls", 3);
+    const char *line = written();
+    assert_non_null(strstr(line, "\"rule\":{\"name\":\"rule\",\"tags\":[\"a\",\"b\"]}"));
+    line = strchr(line, '\n') + 1;
+    assert_non_null(strstr(line, "\"rule\":{\"name\":\"rule\",\"tags\":[\"c\"]}"));
+    line = strchr(line, '\n') + 1;
+    assert_null(strstr(line, "\"tags\""));
+}
+
 static void any_table_becomes_one_line_of_json(void **state)
 {
     (void)state;
@@ -733,6 +748,7 @@ int main(void)
         TEST(where_decides_before_a_table_is_made),
         TEST(what_a_script_changed_is_what_it_emits),
         TEST(an_alert_is_an_event_with_a_rule),
+        TEST(an_alert_has_the_tags_of_its_script_unless_it_has_its_own),
         TEST(any_table_becomes_one_line_of_json),
         TEST(an_error_costs_one_event_and_is_shown_once),
         TEST(errors_of_any_type_are_errors),

@@ -402,7 +402,19 @@ static int collect_tags(lua_State *L, int index, const char **tags)
     return n;
 }
 
-/* _alert(severity, text, event, tags, key, held, sink or list of sinks) */
+/* Push the tags that mw.script{} was given, nil when there are none.  [-0, +1, -] */
+static void push_script_tags(lua_State *L, const struct policy *policy)
+{
+    lua_rawgeti(L, LUA_REGISTRYINDEX, policy->script_ref);
+    if (!lua_istable(L, -1))
+        return;
+    lua_pushliteral(L, "tags");
+    lua_rawget(L, -2);
+    lua_remove(L, -2);
+}
+
+/* _alert(severity, text, event, tags, key, held, sink or list of sinks): without tags of its own it
+ * has those of the script */
 static int script_alert(lua_State *L)
 {
     struct host *h = host_of(L);
@@ -410,6 +422,11 @@ static int script_alert(lua_State *L)
     const char *tags[TAGS_MAX];
     struct json_alert alert = { .severity = luaL_checkstring(L, 1), .script = policy->name };
     alert.text = luaL_optlstring(L, 2, NULL, &alert.text_len);
+    lua_settop(L, 7);
+    if (lua_isnil(L, 4)) {
+        push_script_tags(L, policy);
+        lua_replace(L, 4);
+    }
     alert.tags_len = collect_tags(L, 4, tags);
     alert.tags = tags;
     alert.key = luaL_optlstring(L, 5, NULL, &alert.key_len);
