@@ -38,7 +38,7 @@ local function sh(text, fields)
 end
 
 -- A program, `count` times one argument, and what else is given.
-local function many(program, argument, count, ...)
+local function stuffed(program, argument, count, ...)
   local args = { program }
   for i = 1, count do
     args[i + 1] = argument
@@ -591,7 +591,7 @@ script("ld-preload", {
     ["an audit library"] = exec({ "ls" }, env("LD_AUDIT", "/home/u/a.so")),
     ["a shell's text"] = sh "LD_PRELOAD=/tmp/T1574006.so ls",
     ["env"] = exec { "env", "LD_PRELOAD=/dev/shm/x.so", "ls" },
-    ["env behind more variables than fit on a stack"] = exec(many("env", "A=", 9000, "LD_PRELOAD=/dev/shm/x.so", "ls")),
+    ["env behind more variables than fit on a stack"] = exec(stuffed("env", "A=", 9000, "LD_PRELOAD=/dev/shm/x.so", "ls")),
   },
   misses = {
     ["a library of the system"] = exec({ "ls" }, env("LD_PRELOAD", "/usr/lib/libfakeroot.so")),
@@ -1204,7 +1204,7 @@ local function filled(program)
     rows["a name of " .. what] = { text:sub(1, 20000), "x" }
   end
   for _, argument in ipairs { "", "a", "-", "-c", "--", "-x", "/", "sh", "stop" } do
-    rows["30,000 arguments " .. argument] = many(program, argument, 30000)
+    rows["30,000 arguments " .. argument] = stuffed(program, argument, 30000)
   end
   local different = { program }
   for i = 1, 10000 do
