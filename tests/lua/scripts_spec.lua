@@ -591,7 +591,8 @@ script("ld-preload", {
     ["an audit library"] = exec({ "ls" }, env("LD_AUDIT", "/home/u/a.so")),
     ["a shell's text"] = sh "LD_PRELOAD=/tmp/T1574006.so ls",
     ["env"] = exec { "env", "LD_PRELOAD=/dev/shm/x.so", "ls" },
-    ["env behind more variables than fit on a stack"] = exec(stuffed("env", "A=", 9000, "LD_PRELOAD=/dev/shm/x.so", "ls")),
+    ["env behind more variables than fit on a stack"] =
+      exec(stuffed("env", "A=", 9000, "LD_PRELOAD=/dev/shm/x.so", "ls")),
   },
   misses = {
     ["a library of the system"] = exec({ "ls" }, env("LD_PRELOAD", "/usr/lib/libfakeroot.so")),
@@ -1193,8 +1194,7 @@ local function filled(program)
   local full, rows = 64 * 1024, {}
   local fillings = { blanks = " ", letters = "a", slashes = "/", dots = ".", ["double quotes"] = '"', quotes = "'",
     backslashes = "\\", newlines = "\n", bytes = "\1\27\127\128\255%[", hyphens = "-", signs = "<>|;",
-    dollars = "$",
-    commas = "a,", colons = "/:", escapes = "\\a", commands = "a;", files = ">a ",
+    dollars = "$", commas = "a,", colons = "/:", escapes = "\\a", commands = "a;", files = ">a ",
     shells = " sh", networks = "/dev/tcp/" }
   for what, piece in pairs(fillings) do
     local text = piece:rep(full / #piece)
