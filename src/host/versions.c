@@ -199,14 +199,25 @@ static bool registered(const struct host *h, const struct policy *policy)
     for (int id = 0; id < h->timers_len; id++)
         if (h->timers[id].function_ref != LUA_NOREF && h->timers[id].policy == policy)
             return true;
+    for (const struct handler *handler = h->at_exit; handler; handler = handler->next)
+        if (handler->policy == policy)
+            return true;
     return false;
+}
+
+static void set_idle_error(struct host *h)
+{
+    const char *name = h->loading.name ? h->loading.name + 1 : "-e";
+    buf_clear(&h->error);
+    buf_harmless(&h->error, name, strlen(name));
+    buf_puts(&h->error, ": it calls no mw.script { ... } and sets no timer: it would do nothing");
 }
 
 int version_begin(struct host *h, struct policy *policy)
 {
     struct policy *before = policy->shadow ? NULL : version_before(h, policy);
-    if (version_before(h, policy) && !registered(h, policy)) { /* a file that is half written */
-        host_set_error(h, "it calls no mw.script { ... } and sets no timer: it would do nothing");
+    if (!registered(h, policy)) { /* maybe a file that is half written */
+        set_idle_error(h);
         version_free(h, policy);
         return -EINVAL;
     }

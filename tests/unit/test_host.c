@@ -274,7 +274,7 @@ static void an_alert_has_the_tags_of_its_script_unless_it_has_its_own(void **sta
 static void any_table_becomes_one_line_of_json(void **state)
 {
     (void)state;
-    load("local mw = require 'moonwatch' local loop = {} loop[1] = loop "
+    load("local mw = require 'moonwatch' mw.at_exit(print) local loop = {} loop[1] = loop "
          "mw.emit { b = 1, a = { 1, 2, 'x' }, c = { [1] = 1, [3] = 3 }, d = 0/0, e = {}, f = print "
          "} "
          "mw.emit { loop = loop }");
@@ -419,7 +419,7 @@ static void a_module_that_is_required_counts(void **state)
     fputs("return function(ev) return ev.cgroup end", file);
     fclose(file);
     snprintf(text, sizeof text,
-             "package.path = '%s/?.lua' local looks = require 'looks' require 'moonwatch' "
+             "package.path = '%s/?.lua' local looks = require 'looks' require 'moonwatch'.at_exit(print) "
              "assert(not pcall(require, 'no such one')) assert(looks {} == nil)",
              dir);
     load(text);
@@ -574,7 +574,7 @@ static void a_worker_says_what_its_scripts_need(void **state)
 static void stats_are_a_fresh_table_of_the_figures(void **state)
 {
     (void)state;
-    load("local mw = require 'moonwatch' local s = mw.stats() print(s.events, s.lost, s.execs, "
+    load("local mw = require 'moonwatch' mw.at_exit(print) local s = mw.stats() print(s.events, s.lost, s.execs, "
          "s.processes, s.missed, s.buffer_fill, s.backlog, s.named.exe, s.named.args, "
          "s.named.comm, s.storm, s.summed) s.events = 0 assert(mw.stats().events == 7)");
     assert_string_equal(written(), "7\t1\t4\t99\t5\t0.25\t0.5\t1\t0.75\t0\tfalse\t0\n");
