@@ -12,10 +12,7 @@ local meant = require "moonwatch.meant"
 local syntax = require "moonwatch.syntax"
 local core = mw._core
 
-local kinds = mw.set {
-  "fork", "exec", "exit", "uid", "gid", "sid", "ptrace", "comm", "coredump", "snapshot", "lost", "reload",
-  "storm", "any",
-}
+local kinds = mw._kinds
 
 -- Who asks for these is told, when it runs, whose they are.
 local withheld = mw.set { "io", "os", "debug", "package", "ffi", "jit", "dofile", "loadfile", "collectgarbage" }
