@@ -297,6 +297,7 @@ static int push_oneliner(lua_State *L)
 
 static int load_line(struct host *h, struct policy *policy, const struct host_source *s)
 {
+    policy->line = true;
     lua_pushcfunction(h->L, push_oneliner);
     if (!host_call(h, policy, 0, 1)) {
         version_free(h, policy);
@@ -306,11 +307,7 @@ static int load_line(struct host *h, struct policy *policy, const struct host_so
     lua_pushstring(h->L, policy->name);
     lua_pushlstring(h->L, s->text, s->len);
     lua_rawgeti(h->L, LUA_REGISTRYINDEX, policy->env);
-    int result = run_chunk(h, policy, 3);
-    char *below = result < 0 ? memmem(h->error.data, h->error.len, "\nstack traceback", 16) : NULL;
-    if (below) /* a traceback through the library tells the author of a line nothing */
-        h->error.len = (size_t)(below - h->error.data);
-    return result;
+    return run_chunk(h, policy, 3);
 }
 
 int host_replace(struct host *h, const struct host_source *s)

@@ -246,6 +246,9 @@ describe("a one-liner", function()
     assert.is_nil(needed)
   end)
   it("without an event is about any", function()
+    assert.is_function(line("uid == 0 or uid").any)
+    assert.is_function(line("uid and comm == 'x'").any)
+    assert.is_function(line("comm").any)
     assert.is_function(line('comm:find("x")').any)
     assert.is_function(line("=> local x = pid").any)
   end)
@@ -290,7 +293,13 @@ describe("a one-liner", function()
     end
   end)
   it("is refused with what is wrong", function()
-    for text, wanted in pairs { ["exec: comm =="] = "condition is not Lua", ["exec: => ("] = "action is not Lua",
+    for text, wanted in pairs { ["exec: comm =="] = "condition is not Lua: it ends too early",
+      ['exec: comm = "true"'] = "near '='; == compares", ["exec: (pid == 1"] = "ends too early",
+      ["exec: pid == 1 end"] = "'<eof>' expected near 'end'", ["exec: => if pid then print(pid)"] = "ends too early",
+      ['exec comm == "x"'] = "a ':' is missing behind the event: 'exec: ", ["exec"] = "':' is missing",
+      ["exec => print(pid)"] = "':' is missing", ["uid uid == 0"] = "':' is missing behind the event: 'uid: ",
+      ["exec, exit => print(pid)"] = "':' is missing",
+      ["exec: => ("] = "action is not Lua",
       ["exce: pid"] = "'exce' is no event: did you mean exec?", ["x: pid"] = "is no event; there are fork exec" } do
       local ok, message = pcall(line, text)
       assert.is_false(ok)

@@ -344,6 +344,20 @@ static void wrong_subscriptions_are_refused_by_name(void **state)
     }
 }
 
+static void an_error_of_a_line_shows_no_calls_of_ours(void **state)
+{
+    (void)state;
+    assert_int_equal(host_load_line(host, "exec: comm.x.y == 1"), 0);
+    assert_int_equal(host_load_line(host, "exec: => error('on purpose')"), 0);
+    tell(EVENT_EXEC, 10, 1, "ls", "ls", 3);
+    assert_non_null(strstr(logged, "-e:1: attempt to index"));
+    assert_non_null(strstr(logged, "-e:1: on purpose"));
+    assert_null(strstr(logged, "oneliner.lua"));
+    assert_null(strstr(logged, "traceback"));
+    assert_int_equal(host_load_line(host, "exec: comm = 'ls'"), -22);
+    assert_string_equal(host_error(host), "-e: the condition is not Lua: '<eof>' expected near '='; == compares");
+}
+
 /* --- what the scripts look at ---------------------------------------------------------------- */
 
 /* An exec of which only the arguments were read. */
@@ -754,6 +768,7 @@ int main(void)
         TEST(errors_of_any_type_are_errors),
         TEST(a_script_that_fails_to_load_leaves_nothing),
         TEST(wrong_subscriptions_are_refused_by_name),
+        TEST(an_error_of_a_line_shows_no_calls_of_ours),
         TEST(needs_are_those_of_all_scripts),
         TEST(a_script_may_declare_what_it_needs),
         TRUSTED(a_module_that_is_required_counts),
