@@ -344,6 +344,15 @@ static void wrong_subscriptions_are_refused_by_name(void **state)
     }
 }
 
+static void print_writes_one_line_whatever_it_is_given(void **state)
+{
+    (void)state;
+    load("local mw = require 'moonwatch' mw.at_exit(function() end) print('a\\nb', 'c\\td', '\\27[2J') "
+         "print() print(nil, 5) mw.log('x\\ny', 7, nil)");
+    assert_string_equal(written(), "a\\x0ab\tc\\x09d\t\\x1b[2J\n\nnil\t5\n");
+    assert_string_equal(logged, "test: x\\x0ay 7 nil\n");
+}
+
 static void an_error_of_a_line_shows_no_calls_of_ours(void **state)
 {
     (void)state;
@@ -769,6 +778,7 @@ int main(void)
         TEST(a_script_that_fails_to_load_leaves_nothing),
         TEST(wrong_subscriptions_are_refused_by_name),
         TEST(an_error_of_a_line_shows_no_calls_of_ours),
+        TEST(print_writes_one_line_whatever_it_is_given),
         TEST(needs_are_those_of_all_scripts),
         TEST(a_script_may_declare_what_it_needs),
         TRUSTED(a_module_that_is_required_counts),
