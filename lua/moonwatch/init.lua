@@ -12,6 +12,7 @@ local mw = {
   at_exit = core.at_exit,
   now = core.now,
   proc = core.proc,
+  census = core.census,
   stats = core.stats,
   json = core.json,
   match = core.match,

@@ -4,7 +4,7 @@
 -- of lines. `facts` says what there is to be had (src/host/lint.c collects it from the library itself):
 --
 --   fields   name -> { kinds = { exit = true } or nil (all), state = true (a parent has it too), text = true }
---   aliases  every name that ev:get() takes        topics   name -> true, the questions
+--   aliases  every name that ev:get() takes        topics   name -> { columns = set, rows = a list of such }
 --   kinds    list of events                        methods  name -> true
 --   mw       name -> true, or the names inside     globals  what a policy sees, the same way
 --   trusted  instead of these, all that LuaJIT has
@@ -112,7 +112,8 @@ end
 -- --- what a value is ---------------------------------------------------------------------------------
 
 -- Shapes: { of = "event", kinds = set or nil (any) }, "process", "was", "members" (of mw or a library: .path, .names),
--- "function" and "table" (.node), "string".
+-- "function" and "table" (.node), "string"; of what ev:stat() and the like give, "row" and "rows" (.topic), and "each"
+-- (.row) of a loop over them. These are not followed into functions, nor where the text does not show which it is.
 local PROCESS, STRING = { of = "process" }, { of = "string" }
 
 local function kinds_text(kinds)
@@ -194,6 +195,27 @@ function Walk:member(node, key, shape)
   return { of = "members", path = shape.path .. "." .. key, names = type(inner) == "table" and inner or nil }
 end
 
+local ANSWER = set_of "row rows each"
+
+function Walk:answer_of(name)
+  local topic = self.facts.topics[name]
+  return topic and not self.set[name] and { of = topic.rows and "rows" or "row", topic = name } or nil
+end
+
+local function row_of(shape)
+  return { of = "row", topic = shape.topic }
+end
+
+function Walk:row_field(node, key, shape)
+  local columns = self.facts.topics[shape.topic].columns
+  if shape.of == "rows" and columns[key] then
+    self:add(node, "warning", "field", ("%s() gives a list: '%s' is a field of each in it"):format(shape.topic, key))
+  elseif not columns[key] and not self.assigned["row." .. key] then
+    self:add(node, "warning", "field", ("%s() gives no field '%s'%s"):format(shape.topic, shown(key),
+      meant(key, "", columns)))
+  end
+end
+
 function Walk:read(node, key, shape)
   if shape.of == "event" then
     return self:event_field(node, key, shape, self.facts)
@@ -203,6 +225,8 @@ function Walk:read(node, key, shape)
     return self:was_field(node, key, shape, self.facts)
   elseif shape.of == "members" and shape.names then
     return self:member(node, key, shape)
+  elseif shape.of == "row" or shape.of == "rows" then
+    return self:row_field(node, key, shape)
   end
 end
 
@@ -451,6 +475,8 @@ expression.binary = function(self, node)
   end
   if node.op == "and" then
     return right
+  elseif node.op == "or" and left and ANSWER[left.of] then
+    return right and right.of == "table" and #right.node.items == 0 and left or nil
   elseif node.op == "or" then
     return left or right
   end
@@ -488,7 +514,7 @@ expression.index = function(self, node)
   local key = unwrap(node.key)
   if key.tag ~= "string" then
     self:expr(node.key)
-    return nil
+    return shape and shape.of == "rows" and row_of(shape) or nil
   end
   if node.written then -- what is on the left of a `=` is made, not read
     return nil
@@ -508,6 +534,7 @@ end
 
 -- In this walk the function is called with this as its i-th argument: for the next walk.
 local function merge(walk, node, i, shape)
+  shape = shape and not ANSWER[shape.of] and shape
   local called = walk.calls[node] or {}
   walk.calls[node] = called
   local before = called[i]
@@ -596,6 +623,9 @@ expression.call = function(self, node)
       merge(self, callee.node, i, shapes[i])
     end
   end
+  if (path == "ipairs" or path == "pairs") and shapes[1] and shapes[1].of == "rows" then
+    return { of = "each", row = row_of(shapes[1]) }
+  end
   return path == "require" and require_of(self, node) or RESULTS[path]
 end
 
@@ -627,6 +657,9 @@ expression.method = function(self, node)
     self:check_pattern(node.args[1], node.name, plain and plain.value ~= "false")
   end
   self:list(node.args)
+  if is_process(shape) and self.facts.topics[node.name] then
+    return self:answer_of(node.name)
+  end
   return is_process(shape) and node.name == "ancestor" and PROCESS
     or (node.name == "format" or node.name == "sub" or node.name == "lower" or node.name == "gsub") and STRING or nil
 end
@@ -674,7 +707,7 @@ statement["local"] = function(self, node)
   end
   local shapes = self:list(node.list)
   for i, name in ipairs(node.names) do
-    self:declare(name, shapes[i] or nil)
+    self:declare(name, not (name.changes and shapes[i] and ANSWER[shapes[i].of]) and shapes[i] or nil)
   end
 end
 
@@ -698,6 +731,8 @@ function Walk:assign_index(target, value)
     self:expr(target.key)
   elseif is_process(shape) then
     self.set[key.value] = true
+  elseif shape and ANSWER[shape.of] then
+    self.assigned["row." .. key.value] = true
   elseif value then
     self.assigned[path_of(shape) .. "." .. key.value] = true
     keep_later(self, target, value)
@@ -707,7 +742,7 @@ end
 function Walk:assign_name(target, shape)
   local var = self:find(target.name)
   if var then
-    var.shape = nil
+    var.shape, var.node.changes = nil, true -- for the next walk: it may come round to what stands before
     if shape and shape.of == "function" then
       var.shape = shape
     end
@@ -764,7 +799,7 @@ statement["repeat"] = function(self, node)
 end
 
 statement["for"] = function(self, node)
-  self:list(node.list)
+  local each = self:list(node.list)[1]
   local from, shape = unwrap(node.list[1]), nil
   if from and from.tag == "method" and from.name == "ancestors" then
     shape = PROCESS
@@ -774,7 +809,8 @@ statement["for"] = function(self, node)
   end
   self:open()
   for i, name in ipairs(node.names) do
-    self:declare(name, i == 1 and shape or nil, true)
+    local row = i == 2 and each and each.of == "each" and not name.changes and each.row
+    self:declare(name, i == 1 and shape or row or nil, true)
   end
   self:statements(node.block)
   self:close()

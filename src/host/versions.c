@@ -19,7 +19,6 @@
 
 #define VERDICTS_MOST (256u << 10) /* bytes of what a version told while it is compared */
 #define WEIGH_MOST    2000000      /* things that are looked at */
-#define EVAL_ID       (UINT32_MAX - 1)
 
 /* --- going ---------------------------------------------------------------------------------- */
 
@@ -244,7 +243,7 @@ int version_begin(struct host *h, struct policy *policy)
  */
 static int run_chunk(struct host *h, struct policy *policy, int args)
 {
-    if (host_call(h, policy, args, 0))
+    if (host_call(h, policy, args, 0) && api_option_check(h, policy) == 0)
         return version_begin(h, policy);
     version_free(h, policy);
     return -EINVAL;
@@ -281,8 +280,6 @@ static int load_file(struct host *h, struct policy *policy, const struct host_so
     h->loading = (struct host_chunk){ s->name, s->text, s->len };
     int result = run_chunk(h, policy, 0);
     h->loading = (struct host_chunk){ 0 };
-    if (result == 0)
-        api_option_check(h, policy);
     return result;
 }
 
@@ -347,6 +344,7 @@ void host_unload(struct host *h, uint32_t id)
         if (p->id == id)
             version_free(h, p);
     }
+    api_persist_forget(h->L, id);
 }
 
 /* --- shadows --------------------------------------------------------------------------------- */
@@ -362,8 +360,10 @@ static struct policy *shadow_of(const struct host *h, uint32_t id)
 void host_drop_shadow(struct host *h, uint32_t id)
 {
     struct policy *shadow = shadow_of(h, id), *live = shadow ? version_before(h, shadow) : NULL;
-    if (live)
+    if (live) {
         buf_free(&live->verdicts);
+        live->verdicts_lost = 0;
+    }
     if (shadow)
         version_free(h, shadow);
 }
@@ -546,10 +546,11 @@ void versions_settle(struct host *h)
 static struct policy *eval_policy(struct host *h)
 {
     for (struct policy *p = h->policies; p; p = p->next)
-        if (p->id == EVAL_ID)
+        if (p->id == HOST_EVAL_ID && !p->off)
             return p;
+    host_unload(h, HOST_EVAL_ID); /* one that filled the memory */
     uint32_t next = h->next_id;
-    struct policy *policy = version_new(h, EVAL_ID, "=repl");
+    struct policy *policy = version_new(h, HOST_EVAL_ID, "=repl");
     h->next_id = next;
     if (policy)
         policy->live = true;

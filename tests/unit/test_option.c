@@ -21,7 +21,7 @@ static struct host_setting set[] = {
     { "unheard", "maxx", "1" }, { "unheard", "\x1b[2J", "1" },
 };
 
-static const struct host_settings settings = { set, sizeof set / sizeof *set };
+static struct host_settings settings = { .all = set, .len = sizeof set / sizeof *set };
 
 static struct host *host;
 static char logged[4096];
@@ -51,6 +51,7 @@ static int end(void **state)
     host_free(host);
     close(out);
     log_to(NULL, NULL);
+    settings.strict = false;
     return 0;
 }
 
@@ -113,6 +114,30 @@ static void what_a_script_does_not_know_is_said(void **state)
     assert_null(strstr(logged, "web."));
 }
 
+static int replace(const char *text, uint32_t generation)
+{
+    struct host_source source = {
+        .id = 7, .generation = generation, .name = "@unheard.lua", .text = text, .len = strlen(text)
+    };
+    return host_replace(host, &source);
+}
+
+static void with_strict_settings_only_the_first_version_is_wrong(void **state)
+{
+    const char *text = "local mw = require 'moonwatch' mw.option('max', 5) "
+                       "mw.script { name = 'u', on = { exec = print } }";
+    (void)state;
+    settings.strict = true;
+    assert_true(replace(text, 1) < 0);
+    assert_string_equal(host_error(host),
+                        "--set unheard.maxx: the script has no such option; it has max");
+    assert_string_equal(logged, "");
+    assert_int_equal(
+        replace("local mw = require 'moonwatch' mw.option('maxx') mw.option('\\27[2J')", 1), 0);
+    assert_int_equal(replace(text, 2), 0);
+    assert_non_null(strstr(logged, "--set unheard.maxx: the script has no such option; it has max\n"));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
 
 int main(void)
@@ -122,6 +147,7 @@ int main(void)
         TEST(what_is_not_set_is_the_default),
         TEST(a_value_of_another_type_makes_the_script_wrong),
         TEST(what_a_script_does_not_know_is_said),
+        TEST(with_strict_settings_only_the_first_version_is_wrong),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
