@@ -339,7 +339,12 @@ function mw.sink.journald(options) end
 ---@return moonwatch.Sink
 function mw.sink.exec(options) end
 
----A line to the operator, on standard error.
+---One line of the main output: the arguments with tabs between. Control characters in them are shown, a newline as
+---\x0a, because a process chooses its name and its arguments; mw.emit writes a text with its newlines.
+---@param ... any
+function print(...) end
+
+---A line to the operator, on standard error: the arguments with blanks between.
 ---@param ... any
 function mw.log(...) end
 

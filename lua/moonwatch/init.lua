@@ -4,7 +4,6 @@ local core = debug.getregistry().moonwatch
 local methods = core._methods
 
 local mw = {
-  where = core.where,
   emit = core.emit,
   log = core.log,
   every = core.every,
@@ -27,6 +26,10 @@ local mw = {
   _core = core,
 }
 
+local function meant(...)
+  return require "moonwatch.meant"(...)
+end
+
 local function unknown_key(given, known)
   for key in next, given do
     if not known[key] then
@@ -38,6 +41,22 @@ end
 -- Of mw.script; the last three are for people.
 local script_keys = { name = true, tags = true, on = true, needs = true, threads = true, state = true, reload = true,
   description = true, author = true, references = true }
+
+---What `on` may have: the kinds of events, and any.
+mw._kinds = {}
+local kinds = "fork exec exit uid gid sid ptrace comm coredump snapshot lost reload storm any"
+for kind in kinds:gmatch "%a+" do
+  mw._kinds[kind] = true
+end
+
+local function check_kinds(on)
+  for kind in next, on do
+    if not mw._kinds[kind] then
+      local near = meant(kind, "", mw._kinds)
+      error(("on.%s: no event is named so%s"):format(tostring(kind), near ~= "" and near or "; there are " .. kinds), 3)
+    end
+  end
+end
 
 ---Describe a script: its name and what it subscribes to.
 ---@param script moonwatch.Script
@@ -64,8 +83,24 @@ function mw.script(script)
     end
     core._needs(script.needs)
   end
-  core._subscribe(script.name, script.on or {}, script.threads == true, script)
+  check_kinds(script.on or {})
+  local ok, problem = pcall(core._subscribe, script.name, script.on or {}, script.threads == true, script)
+  if not ok then
+    error(problem, 2)
+  end
   return script
+end
+
+---A test in C, made before a table is: all fields must have one of the values.
+function mw.where(tests)
+  for name in next, type(tests) == "table" and tests or {} do
+    if type(name) == "string" and not core._fields[name] then
+      local near = meant(name, "", core._fields)
+      near = near ~= "" and near or "; `moonwatch fields` lists them"
+      error(("mw.where: no field is named '%s'%s"):format(name, near), 2)
+    end
+  end
+  return core.where(tests)
 end
 
 ---A set of values, to ask `set[value]`.

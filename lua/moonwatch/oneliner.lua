@@ -12,10 +12,7 @@ local meant = require "moonwatch.meant"
 local syntax = require "moonwatch.syntax"
 local core = mw._core
 
-local kinds = mw.set {
-  "fork", "exec", "exit", "uid", "gid", "sid", "ptrace", "comm", "coredump", "snapshot", "lost", "reload",
-  "storm", "any",
-}
+local kinds = mw._kinds
 
 -- Who asks for these is told, when it runs, whose they are.
 local withheld = mw.set { "io", "os", "debug", "package", "ffi", "jit", "dofile", "loadfile", "collectgarbage" }
@@ -84,6 +81,15 @@ local function split_events(text)
   return events, rest
 end
 
+-- The event that the text begins with as if a colon came behind it: one that is no field, or one that a
+-- word follows which no operator is.
+local function names_an_event(text)
+  local kind, behind = text:match "^%s*([%a_][%w_]*)%s*,?%s*([%w_]*)"
+  if kind and kinds[kind] and (not core._fields[kind] or (behind ~= "" and behind ~= "and" and behind ~= "or")) then
+    return kind
+  end
+end
+
 local function split_action(text)
   local arrow
   walk(text, nothing, function(position)
@@ -142,13 +148,27 @@ local function refuse_unknown(texts, env)
   end
 end
 
-local function compile(source, what, env)
-  local chunk, message = load("return function(ev) " .. source .. "\nend", "=-e", "t", env)
+-- What the compiler has against it, and what may be meant.
+local function refuse(text, what, message)
+  local _, own = load(text, "=-e", "t") -- without what we put around it
+  message = (own or message):gsub("^%-e:%d+: ", "")
+  if message:find("near '<eof>'", 1, true) then
+    message = "it ends too early: " .. message
+  elseif what == "condition" and message:find("near '='", 1, true) then
+    message = message .. "; == compares"
+  end
+  error(("-e: the %s is not Lua: %s"):format(what, message), 0)
+end
+
+-- `before`: the prologue; `text`: of the author's, with a return maybe.
+local function compile(before, text, what, env)
+  local chunk, message = load("return function(ev) " .. before .. text .. "\nend", "=-e", "t", env)
   if not chunk then
-    error(("-e: the %s is not Lua: %s"):format(what, message:gsub("^%-e:%d+: ", "")), 0)
+    refuse(text, what, message)
   end
   return chunk()
 end
+
 
 local function lacks(ev, names)
   for _, name in ipairs(names) do
@@ -165,6 +185,10 @@ end
 return function(name, text, env)
   local events, rest = split_events(text)
   local condition, action = split_action(rest)
+  local kind = rest == text and names_an_event(condition)
+  if kind then
+    error(("-e: a ':' is missing behind the event: '%s: CONDITION => ACTION'"):format(kind), 0)
+  end
   env.mw = env.require "moonwatch" -- its own
 
   local selects
@@ -172,7 +196,7 @@ return function(name, text, env)
   if condition:match "%S" then
     texts[1] = "return " .. condition
     local locals, names = prologue(condition)
-    local test = compile(locals .. "return " .. condition, "condition", env)
+    local test = compile(locals, texts[1], "condition", env)
     selects = function(ev)
       local ok, result = pcall(test, ev)
       if ok then
@@ -190,7 +214,7 @@ return function(name, text, env)
   if not action then
     core._needs "all"
   else
-    act = compile((prologue(action)) .. action, "action", env)
+    act = compile((prologue(action)), action, "action", env)
     texts[#texts + 1] = action
   end
   refuse_unknown(texts, env)

@@ -100,6 +100,8 @@ static int add_traceback(lua_State *L)
         text = lua_pushfstring(L, "(the error is a %s)", luaL_typename(L, 1));
     }
     lua_pushstring(L, text); /* its place in `harmless` is needed */
+    if (host_of(L)->current && host_of(L)->current->line)
+        return 1;
     show_source(L, harmless);
     luaL_traceback(L, L, lua_tostring(L, -1), 1);
     budget_tell(&host_of(L)->budget, false);

@@ -43,6 +43,7 @@ struct policy {
     uint32_t kinds; /* events that it subscribed to */
     bool threads; /* wants forks and exits of threads */
     bool storm;   /* in a storm it wants sums */
+    bool line;    /* made of one line: calls below it tell its author nothing */
     int env;      /* registry reference of its environment */
     struct source *sources; /* owned: the texts that it is made of */
     struct host_option *asked; /* owned */

@@ -198,14 +198,25 @@ static bool registered(const struct host *h, const struct policy *policy)
     for (int id = 0; id < h->timers_len; id++)
         if (h->timers[id].function_ref != LUA_NOREF && h->timers[id].policy == policy)
             return true;
+    for (const struct handler *handler = h->at_exit; handler; handler = handler->next)
+        if (handler->policy == policy)
+            return true;
     return false;
+}
+
+static void set_idle_error(struct host *h)
+{
+    const char *name = h->loading.name ? h->loading.name + 1 : "-e";
+    buf_clear(&h->error);
+    buf_harmless(&h->error, name, strlen(name));
+    buf_puts(&h->error, ": it calls no mw.script { ... } and sets no timer: it would do nothing");
 }
 
 int version_begin(struct host *h, struct policy *policy)
 {
     struct policy *before = policy->shadow ? NULL : version_before(h, policy);
-    if (version_before(h, policy) && !registered(h, policy)) { /* a file that is half written */
-        host_set_error(h, "it calls no mw.script { ... } and sets no timer: it would do nothing");
+    if (!registered(h, policy)) { /* maybe a file that is half written */
+        set_idle_error(h);
         version_free(h, policy);
         return -EINVAL;
     }
@@ -283,6 +294,7 @@ static int push_oneliner(lua_State *L)
 
 static int load_line(struct host *h, struct policy *policy, const struct host_source *s)
 {
+    policy->line = true;
     lua_pushcfunction(h->L, push_oneliner);
     if (!host_call(h, policy, 0, 1)) {
         version_free(h, policy);
@@ -292,11 +304,7 @@ static int load_line(struct host *h, struct policy *policy, const struct host_so
     lua_pushstring(h->L, policy->name);
     lua_pushlstring(h->L, s->text, s->len);
     lua_rawgeti(h->L, LUA_REGISTRYINDEX, policy->env);
-    int result = run_chunk(h, policy, 3);
-    char *below = result < 0 ? memmem(h->error.data, h->error.len, "\nstack traceback", 16) : NULL;
-    if (below) /* a traceback through the library tells the author of a line nothing */
-        h->error.len = (size_t)(below - h->error.data);
-    return result;
+    return run_chunk(h, policy, 3);
 }
 
 int host_replace(struct host *h, const struct host_source *s)

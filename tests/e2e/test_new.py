@@ -136,7 +136,7 @@ return {
 
 @test("test: options of a test are what mw.option gives")
 def options():
-    status, out, errors = results('print(mw.option("max", 3) + 1, mw.option("on", true), mw.option("name", "x"))', """
+    status, out, errors = results('mw.at_exit(print) print(mw.option("max", 3) + 1, mw.option("on", true), mw.option("name", "x"))', """
 return {
   { name = "set", options = { max = 7.5, on = false, name = "a b" }, events = {}, output = "8.5\\tfalse\\ta b" },
   { name = "not set", events = {}, output = "4\\ttrue\\tx" },

@@ -10,6 +10,7 @@ local function fresh()
       ["moonwatch.was.uid"] = "was.uid", ["process.executable"] = "exe" },
     _fields = { pid = true, comm = true, cmdline = true, uid = true, exe = true, code = true, type = true,
       duration = true, children = true },
+    where = function(tests) return tests end,
     _subscribe = function(name, on, threads) subscribed = { name = name, on = on, threads = threads } end,
     _needs = function(fields) needed = fields end,
     _owner = function() return 2 end,
@@ -118,6 +119,22 @@ describe("scripts", function()
       (blamed(function() mw.alert { x = 1 } end)))
     assert.equal(0, #told)
     mw.script { name = "x", description = "what it is for", author = "me", references = { "https://example.org" } }
+  end)
+  it("subscribe to events that there are, by fields that there are", function()
+    local mw = fresh()
+    local function blamed(f)
+      local _, message = pcall(f)
+      assert.truthy(message:find "library_spec.lua:%d+: ", message)
+      return (message:gsub("^.-:%d+: ", ""))
+    end
+    assert.equal("on.exce: no event is named so: did you mean exec?",
+      blamed(function() mw.script { name = "x", on = { exce = print } } end))
+    assert.truthy(blamed(function() mw.script { name = "x", on = { print } } end):find "^on.1: .*; there are fork exec")
+    assert.equal("mw.where: no field is named 'com': did you mean comm?", blamed(function() mw.where { com = "x" } end))
+    assert.truthy(blamed(function() mw.where { xyzzy = 1 } end):find "'xyzzy'; `moonwatch fields` lists them")
+    assert.same({ comm = "x" }, mw.where { comm = "x" })
+    debug.getregistry().moonwatch._subscribe = function() error("on.exec must be a function", 0) end
+    assert.equal("on.exec must be a function", blamed(function() mw.script { name = "x", on = { exec = 1 } } end))
   end)
   it("say which fields they need besides those that they mention", function()
     local mw = fresh()
@@ -229,6 +246,9 @@ describe("a one-liner", function()
     assert.is_nil(needed)
   end)
   it("without an event is about any", function()
+    assert.is_function(line("uid == 0 or uid").any)
+    assert.is_function(line("uid and comm == 'x'").any)
+    assert.is_function(line("comm").any)
     assert.is_function(line('comm:find("x")').any)
     assert.is_function(line("=> local x = pid").any)
   end)
@@ -273,7 +293,13 @@ describe("a one-liner", function()
     end
   end)
   it("is refused with what is wrong", function()
-    for text, wanted in pairs { ["exec: comm =="] = "condition is not Lua", ["exec: => ("] = "action is not Lua",
+    for text, wanted in pairs { ["exec: comm =="] = "condition is not Lua: it ends too early",
+      ['exec: comm = "true"'] = "near '='; == compares", ["exec: (pid == 1"] = "ends too early",
+      ["exec: pid == 1 end"] = "'<eof>' expected near 'end'", ["exec: => if pid then print(pid)"] = "ends too early",
+      ['exec comm == "x"'] = "a ':' is missing behind the event: 'exec: ", ["exec"] = "':' is missing",
+      ["exec => print(pid)"] = "':' is missing", ["uid uid == 0"] = "':' is missing behind the event: 'uid: ",
+      ["exec, exit => print(pid)"] = "':' is missing",
+      ["exec: => ("] = "action is not Lua",
       ["exce: pid"] = "'exce' is no event: did you mean exec?", ["x: pid"] = "is no event; there are fork exec" } do
       local ok, message = pcall(line, text)
       assert.is_false(ok)

@@ -70,7 +70,7 @@ end
 local function core_of(host)
   return {
     _methods = host.methods,
-    _fields = {},
+    _fields = setmetatable({}, { __index = function() return true end }),
     _subscribe = function(name, on, _, script) host.name, host.on, host.tags = name, on, script.tags end,
     _needs = function(fields) host.needs = fields end,
     _owner = function() return 2 end,

@@ -58,7 +58,7 @@ static int end(void **state)
 static int load(const char *name, const char *body)
 {
     char text[1024];
-    snprintf(text, sizeof text, "local mw = require 'moonwatch' %s", body);
+    snprintf(text, sizeof text, "local mw = require 'moonwatch' mw.at_exit(function() end) %s", body);
     return host_load(host, name, text, strlen(text));
 }
 

@@ -361,7 +361,7 @@ static void a_call_over_its_time_ends_and_its_neighbours_go_on(void **state)
         "local s = string.rep('x', 1000000) while true do s:gsub('.', '%0%0') end",
     };
     (void)state;
-    load(1, "local ok, jit = pcall(require, 'jit') if ok then jit.off() jit.flush() end");
+    load(1, "require('moonwatch').script { name = 'jit' } local ok, jit = pcall(require, 'jit') if ok then jit.off() jit.flush() end");
     start_ticking();
     for (uint32_t i = 0; i < sizeof endless / sizeof *endless; i++) {
         char text[512];
@@ -477,7 +477,7 @@ static void a_call_that_wants_it_all_at_once_gets_an_error(void **state)
         "local s = 'x' while true do s = s .. s end",
     };
     (void)state;
-    load(1, "local ok, jit = pcall(require, 'jit') if ok then jit.off() jit.flush() end");
+    load(1, "require('moonwatch').script { name = 'jit' } local ok, jit = pcall(require, 'jit') if ok then jit.off() jit.flush() end");
     start_ticking();
     for (uint32_t i = 0; i < sizeof greedy / sizeof *greedy; i++) {
         char text[512];
@@ -556,12 +556,30 @@ static void lines_are_evaluated_in_an_environment_of_their_own(void **state)
     buf_free(&result);
 }
 
+static void a_script_that_would_do_nothing_is_refused(void **state)
+{
+    static const char *const idle[] = { "", "local mw = require 'moonwatch'",
+                                        "local mw = require 'moonwatch' mw.cancel(mw.every(5, print))" };
+    static const char *const busy[] = { "require 'moonwatch'.script { name = 'x' }",
+                                        "require 'moonwatch'.after(5, print)",
+                                        "require 'moonwatch'.at_exit(print)" };
+    (void)state;
+    for (size_t i = 0; i < sizeof idle / sizeof *idle; i++) {
+        assert_int_equal(host_load(host, "@/etc/idle.lua", idle[i], strlen(idle[i])), -22);
+        assert_string_equal(host_error(host), "/etc/idle.lua: it calls no mw.script { ... } and sets "
+                                              "no timer: it would do nothing");
+    }
+    for (size_t i = 0; i < sizeof busy / sizeof *busy; i++)
+        assert_int_equal(host_load(host, "@/etc/busy.lua", busy[i], strlen(busy[i])), 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(the_next_version_takes_the_place_of_the_one_before),
+        TEST(a_script_that_would_do_nothing_is_refused),
         TEST(a_version_that_cannot_be_loaded_leaves_the_old_one),
         TEST(state_is_handed_over),
         TEST(the_state_is_that_of_the_script_table_too),

@@ -474,8 +474,9 @@ static int script_verdict(lua_State *L)
     return 0;
 }
 
-/* tostring() of each argument, with tabs between, in h->scratch.  [-0, +0, e] */
-static struct buf *join_arguments(lua_State *L)
+/* tostring() of each argument, with this between, in h->scratch. An argument may be a process's: it
+ * cannot end the line, nor look like two.  [-0, +0, e] */
+static struct buf *join_arguments(lua_State *L, char between)
 {
     struct buf *line = &host_of(L)->scratch;
     int n = lua_gettop(L);
@@ -489,17 +490,17 @@ static struct buf *join_arguments(lua_State *L)
         if (!text)
             luaL_error(L, "'tostring' must return a string");
         if (i > 1)
-            buf_putc(line, '\t');
-        buf_add(line, text, len);
+            buf_putc(line, between);
+        buf_harmless(line, text, len);
         lua_pop(L, 1);
     }
     return line;
 }
 
-/* print(...): a line of the output */
+/* print(...): one line of the output */
 static int script_print(lua_State *L)
 {
-    struct buf *line = join_arguments(L);
+    struct buf *line = join_arguments(L, '\t');
     if (in_shadow(host_of(L)))
         return 0;
     output_text(&host_of(L)->output, buf_str(line), line->len);
@@ -510,12 +511,10 @@ static int script_print(lua_State *L)
 static int script_log(lua_State *L)
 {
     struct host *h = host_of(L);
-    struct buf *line = join_arguments(L), *safe = &h->answer;
+    struct buf *line = join_arguments(L, ' ');
     if (in_shadow(h))
         return 0;
-    buf_clear(safe); /* the text may be a process's: it cannot look like a line of ours */
-    buf_harmless(safe, line->data ? line->data : "", line->len);
-    log_warn("%s: %s", h->current ? h->current->name : "script", buf_str(safe));
+    log_warn("%s: %s", h->current ? h->current->name : "script", buf_str(line));
     return 0;
 }
 
