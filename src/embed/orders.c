@@ -271,6 +271,7 @@ static void order_reload(const struct asker *a)
         refuse(a, -ENOMEM, "reload");
         return;
     }
+    crew_collect(watch_crew(a->watch));
     crew_settle(watch_crew(a->watch), shelf_check(watch_shelf(a->watch)), pass_on, kept);
 }
 

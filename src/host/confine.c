@@ -167,10 +167,9 @@ static const char *const deadly[] = {
 
 /* Names that an architecture does not have are passed over. */
 static const char *const allowed[] = {
-    /* descriptors that are there */
+    /* descriptors that are there; not to cut what may only be appended to: ftruncate, fallocate */
     "read", "readv", "pread64", "preadv", "write", "writev", "pwrite64", "pwritev", "lseek",
-    "_llseek", "close", "close_range", "fstat", "fstat64", "ftruncate", "ftruncate64", "fallocate",
-    "flock", "fsync", "fdatasync", "sendmsg", "recvmsg", "recvfrom", "shutdown", "getsockopt",
+    "_llseek", "close", "close_range", "fstat", "fstat64", "flock", "fsync", "fdatasync", "sendmsg", "recvmsg", "recvfrom", "shutdown", "getsockopt",
     /* waiting */
     "poll", "ppoll", "select", "_newselect", "pselect6", "epoll_create1", "epoll_create",
     "epoll_ctl", "epoll_wait", "epoll_pwait", "epoll_pwait2", "eventfd2", "timerfd_create",

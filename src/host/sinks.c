@@ -18,6 +18,7 @@
 struct outlet {
     struct outlet *next;
     int id;
+    uint32_t script; /* who opened it first */
     struct sink *sink;           /* owned */
     const struct policy **users; /* owned array */
     int users_len;
@@ -67,16 +68,25 @@ static struct outlet *find(const struct host *h, int id)
     return o;
 }
 
-static struct outlet *find_spec(const struct host *h, const struct sink_spec *spec)
+static struct outlet *find_spec(const struct host *h, uint32_t script, const struct sink_spec *spec)
 {
     for (struct outlet *o = h->sinks.open; o; o = o->next)
         if (spec_size(sink_spec(o->sink)) == spec_size(spec) &&
-            !memcmp(sink_spec(o->sink), spec, spec_size(spec)))
+            !memcmp(sink_spec(o->sink), spec, spec_size(spec)) &&
+            (spec->kind != SINK_FILE || o->script == script))
             return o;
     return NULL;
 }
 
-static struct outlet *add(struct host *h, struct sink *sink)
+static bool is_used_by(const struct outlet *o, const struct policy *policy)
+{
+    for (int i = 0; i < o->users_len; i++)
+        if (o->users[i] == policy)
+            return true;
+    return false;
+}
+
+static struct outlet *add(struct host *h, uint32_t script, struct sink *sink)
 {
     struct outlet *o = calloc(1, sizeof *o);
     const struct host_world *world = &h->options.world;
@@ -84,7 +94,9 @@ static struct outlet *add(struct host *h, struct sink *sink)
         return NULL;
     if (!h->sinks.open && world->timer_start && !h->sinks.finishing)
         world->timer_start(world->ctx, SINKS_TIMER, 1, 1);
-    *o = (struct outlet){ .next = h->sinks.open, .id = ++h->sinks.last_id, .sink = sink };
+    *o = (struct outlet){
+        .next = h->sinks.open, .id = ++h->sinks.last_id, .script = script, .sink = sink
+    };
     o->unwanted_ns = clock_mono_ns();
     h->sinks.open = o;
     return o;
@@ -127,11 +139,25 @@ static void close_outlet(struct host *h, struct outlet *o)
     ask(h, REQUEST_SINK_CLOSE, q, NULL, 0, &answer, NULL);
 }
 
+static void close_if_over(struct host *h, struct outlet *o)
+{
+    if (!o->users_len &&
+        (sink_is_empty(o->sink) || clock_mono_ns() - o->unwanted_ns > CLOSING_PATIENCE_NS))
+        close_outlet(h, o);
+}
+
+static void each(struct host *h, void (*f)(struct host *h, struct outlet *o))
+{
+    for (struct outlet *o = h->sinks.open, *next; o; o = next) {
+        next = o->next;
+        f(h, o);
+    }
+}
+
 static bool use(struct outlet *o, const struct policy *policy)
 {
-    for (int i = 0; i < o->users_len; i++)
-        if (o->users[i] == policy)
-            return true;
+    if (is_used_by(o, policy))
+        return true;
     const struct policy **more = realloc(o->users, (size_t)(o->users_len + 1) * sizeof(void *));
     if (!more)
         return false;
@@ -143,13 +169,13 @@ static bool use(struct outlet *o, const struct policy *policy)
 /* --- opening
  * -------------------------------------------------------------------------------------- */
 
-static struct outlet *take_answer(struct host *h, const struct sink_spec *spec,
+static struct outlet *take_answer(struct host *h, uint32_t script, const struct sink_spec *spec,
                                   const struct keeper_answer *answer, const int *fds, int n)
 {
     struct sink *sink = NULL;
     if (sink_open(&sink, spec, answer, fds, n) < 0)
         return NULL;
-    struct outlet *o = add(h, sink);
+    struct outlet *o = add(h, script, sink);
     if (!o)
         sink_close(sink);
     return o;
@@ -161,19 +187,43 @@ static int refuse(char *why, int error, const char *text)
     return -error;
 }
 
+/* What another version of the script has open goes with it, so the next one may change the options.
+ */
+static bool collides(const struct host *h, const struct policy *policy,
+                     const struct sink_spec *spec)
+{
+    for (const struct outlet *o = h->sinks.open; o; o = o->next)
+        if (is_used_by(o, policy) && spec_collides(sink_spec(o->sink), spec))
+            return true;
+    return false;
+}
+
+static int count_of(const struct host *h, const struct policy *policy)
+{
+    int n = 0;
+    for (const struct outlet *o = h->sinks.open; o; o = o->next)
+        n += is_used_by(o, policy);
+    return n;
+}
+
 int sinks_open(struct host *h, struct policy *policy, const struct sink_spec *spec, char *why)
 {
     int fds[REQUEST_FDS];
     struct keeper_answer answer;
-    struct outlet *o = find_spec(h, spec);
+    struct outlet *o = find_spec(h, policy->id, spec);
     if (!h->options.world.request)
         return 0;
+    if ((!o || !is_used_by(o, policy)) && count_of(h, policy) >= KEEPER_A_SCRIPT)
+        return refuse(why, EMFILE, "a script has 16 outputs at most");
     if (!o) {
-        int n = ask(h, REQUEST_SINK_OPEN, (struct request_sink){ 0 }, spec, spec_size(spec),
-                    &answer, fds);
+        struct request_sink q = { .script = policy->id };
+        if (collides(h, policy, spec))
+            return refuse(why, EBUSY, "the script has this file open already, with other options");
+        each(h, close_if_over); /* a script that has just gone has its files no more */
+        int n = ask(h, REQUEST_SINK_OPEN, q, spec, spec_size(spec), &answer, fds);
         if (!answer.id)
             return answer.error ? refuse(why, answer.error, answer.why) : 0;
-        o = take_answer(h, spec, &answer, fds, n);
+        o = take_answer(h, policy->id, spec, &answer, fds, n);
     }
     if (!o || !use(o, policy))
         return refuse(why, ENOMEM, "not enough memory");
@@ -193,7 +243,7 @@ static void adopt(struct host *h)
         if (!answer.id)
             return;
         if (spec_take(&spec, out->data + sizeof answer, out->len - sizeof answer) < 0 ||
-            !take_answer(h, &spec, &answer, fds, n))
+            !take_answer(h, answer.script, &spec, &answer, fds, n))
             return;
     }
 }
@@ -242,18 +292,11 @@ static enum sink_turn write_turn(struct host *h, struct outlet *o)
     return turn;
 }
 
-static bool is_over(const struct outlet *o)
-{
-    return !o->users_len &&
-           (sink_is_empty(o->sink) || clock_mono_ns() - o->unwanted_ns > CLOSING_PATIENCE_NS);
-}
-
 static void write_out(struct host *h, struct outlet *o)
 {
     if (!sink_is_empty(o->sink))
         write_turn(h, o);
-    if (is_over(o))
-        close_outlet(h, o);
+    close_if_over(h, o);
 }
 
 void sinks_send(struct host *h, int id, const void *bytes, size_t len)
@@ -275,14 +318,6 @@ struct sink_counts sinks_count(const struct host *h, int id)
     return o ? sink_count(o->sink) : (struct sink_counts){ 0 };
 }
 
-static void each(struct host *h, void (*f)(struct host *h, struct outlet *o))
-{
-    for (struct outlet *o = h->sinks.open, *next; o; o = next) {
-        next = o->next;
-        f(h, o);
-    }
-}
-
 void sinks_flush(struct host *h)
 {
     if (!h->sinks.began)
@@ -297,8 +332,19 @@ void sinks_writable(struct host *h, int id)
         write_out(h, o);
 }
 
+static void give_disk_back(struct host *h, const struct outlet *o)
+{
+    int fds[REQUEST_FDS];
+    struct keeper_answer answer;
+    struct request_sink q = { .id = sink_id(o->sink), .what = KEEPER_EMPTY };
+    for (int n = ask(h, REQUEST_SINK_TEND, q, NULL, 0, &answer, fds); n > 0; n--)
+        close(fds[n - 1]);
+}
+
 static void tick_one(struct host *h, struct outlet *o)
 {
+    if (sink_holds_disk(o->sink))
+        give_disk_back(h, o);
     if (sink_spec(o->sink)->kind == SINK_EXEC)
         tend(h, o, KEEPER_CHECK, clock_mono_ns());
     sink_tell(o->sink);

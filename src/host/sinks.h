@@ -1,7 +1,7 @@
 /* sinks.h - the outputs that the scripts of a host have opened.
  *
  * One for each spec, shared by all who ask for the same, so the next version of a script goes on
- * with the queue of the one before. One that nobody wants any more is closed when its queue is
+ * with the queue of the one before; a file belongs to one script. One that nobody wants any more is closed when its queue is
  * empty; what a process before this one left behind is written out the same way. */
 #ifndef HOST_SINKS_H
 #define HOST_SINKS_H

@@ -43,6 +43,7 @@ struct policy {
     uint32_t kinds; /* events that it subscribed to */
     bool threads; /* wants forks and exits of threads */
     bool storm;   /* in a storm it wants sums */
+    bool line;    /* made of one line: calls below it tell its author nothing */
     int env;      /* registry reference of its environment */
     struct source *sources; /* owned: the texts that it is made of */
     struct host_option *asked; /* owned */
@@ -80,6 +81,7 @@ struct host {
     uint32_t next_id; /* for who gives none */
     struct budget budget;
     bool unsettled;   /* somebody was switched off, or memory is short */
+    bool late;        /* the last outermost call was over its time */
     int comparing;    /* shadows that run */
     int64_t resume_seq; /* record that a predecessor died in, 0: none; and who had it last: id + 1 */
     uint64_t resume_after;
@@ -229,6 +231,10 @@ void api_script_open(lua_State *L);
 
 /* Put persist, and kill, stop and cont, into the table on top of the stack.  [-0, +0, m] */
 void api_persist_open(lua_State *L);
+
+/* The script is unloaded: close its stores, and forget what is in them.  [-0, +0, -] */
+void api_persist_forget(lua_State *L, uint32_t script);
+
 void api_kill_open(lua_State *L);
 
 /* --- api/match.c ------------------------------------------------------------------------- */
@@ -246,11 +252,10 @@ void api_file_open(lua_State *L);
 /* Put _kin into the table of `mw` on top of the stack.  [-0, +0, m] */
 void api_kin_open(lua_State *L);
 
-/* --- api/persist.c, api/kill.c ------------------------------------------------------------ */
+/* --- api/census.c ------------------------------------------------------------------------ */
 
-/* Put persist, and kill, stop and cont, into the table on top of the stack.  [-0, +0, m] */
-void api_persist_open(lua_State *L);
-void api_kill_open(lua_State *L);
+/* Put census into the table of `mw` on top of the stack.  [-0, +0, m] */
+void api_census_open(lua_State *L);
 
 /* --- api/json.c -------------------------------------------------------------------------- */
 

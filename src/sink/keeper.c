@@ -34,6 +34,7 @@
 struct kept {
     struct kept *next;
     struct keeper_asker asker;
+    uint32_t script; /* who opened it first */
     uint32_t id;
     struct sink_spec spec;
     int queue, spool, target; /* owned; -1: none */
@@ -166,15 +167,11 @@ static void end_child(struct kept *s)
 static void say_left(const struct kept *s)
 {
     char name[SPEC_NAME_MAX];
-    struct queue queue;
+    struct queue_counts count = queue_peek(s->queue);
     spec_name(&s->spec, name);
-    if (queue_attach(&queue, s->queue, s->spec.queue, s->spec.full, s->spool, s->spec.spool) == 0) {
-        struct queue_counts count = queue_count(&queue);
-        if (count.queued + count.spooled)
-            log_warn("sink %s: %llu records were not written", name,
-                     (unsigned long long)(count.queued + count.spooled));
-        queue_detach(&queue);
-    }
+    if (count.queued + count.spooled)
+        log_warn("sink %s: %llu records were not written", name,
+                 (unsigned long long)(count.queued + count.spooled));
 }
 
 static void close_kept(struct kept *s)
@@ -221,25 +218,40 @@ static struct kept *find(struct keeper *k, struct keeper_asker asker, uint32_t i
     return NULL;
 }
 
-static struct kept *find_spec(struct keeper *k, struct keeper_asker asker,
+static struct kept *find_spec(struct keeper *k, struct keeper_asker asker, uint32_t script,
                               const struct sink_spec *spec)
 {
     for (struct kept *s = k->kept; s; s = s->next)
         if (s->asker.owner == asker.owner && spec_size(&s->spec) == spec_size(spec) &&
-            !memcmp(&s->spec, spec, spec_size(spec)))
+            !memcmp(&s->spec, spec, spec_size(spec)) &&
+            (spec->kind != SINK_FILE || s->script == script))
             return s;
     return NULL;
 }
 
-static const char *excess(const struct keeper *k, const struct sink_spec *spec)
+static const struct kept *find_collision(const struct keeper *k, uint32_t script,
+                                         const struct sink_spec *spec)
 {
-    uint64_t bytes = spec->queue;
-    int n = 0;
-    for (const struct kept *s = k->kept; s; s = s->next, n++)
+    const struct kept *s = k->kept;
+    while (s && (s->script == script || !spec_collides(&s->spec, spec)))
+        s = s->next;
+    return s;
+}
+
+static const char *excess(const struct keeper *k, uint32_t script, const struct sink_spec *spec)
+{
+    uint64_t bytes = spec->queue, own_bytes = spec->queue;
+    int n = 0, own = 0;
+    for (const struct kept *s = k->kept; s; s = s->next, n++) {
         bytes += s->spec.queue;
-    return n >= KEPT_MAX        ? "too many outputs are open"
-           : bytes > QUEUES_MAX ? "the queues take too much memory"
-                                : NULL;
+        own_bytes += s->script == script ? s->spec.queue : 0;
+        own += s->script == script;
+    }
+    if (n >= KEPT_MAX || own >= 2 * KEEPER_A_SCRIPT)
+        return n >= KEPT_MAX ? "too many outputs are open" : "the script has too many outputs open";
+    return bytes > QUEUES_MAX           ? "the queues take too much memory"
+           : own_bytes > QUEUES_MAX / 2 ? "the script's queues take too much memory"
+                                        : NULL;
 }
 
 /* Duplicates for the asker, in their order. Returns how many; none when not all could be made. */
@@ -293,7 +305,7 @@ static int make_parts(struct keeper *k, struct kept *s, char *why)
     return result;
 }
 
-static struct kept *make_kept(struct keeper *k, struct keeper_asker asker,
+static struct kept *make_kept(struct keeper *k, struct keeper_asker asker, uint32_t script,
                               const struct sink_spec *spec, struct keeper_answer *answer)
 {
     struct kept *s = malloc(sizeof *s);
@@ -301,7 +313,7 @@ static struct kept *make_kept(struct keeper *k, struct keeper_asker asker,
         put_why(answer, ENOMEM, "not enough memory");
         return NULL;
     }
-    *s = (struct kept){ .asker = asker, .spec = *spec };
+    *s = (struct kept){ .asker = asker, .script = script, .spec = *spec };
     s->queue = s->spool = s->target = s->input = -1;
     int result = make_parts(k, s, answer->why);
     answer->error = -result;
@@ -320,25 +332,37 @@ static struct kept *make_kept(struct keeper *k, struct keeper_asker asker,
 /* --- asking ------------------------------------------------------------------------------------
  */
 
-static int open_locked(struct keeper *k, struct keeper_asker asker, const struct sink_spec *spec,
-                       struct keeper_answer *answer, int *fds)
+static bool may_open(const struct keeper *k, uint32_t script, const struct sink_spec *spec,
+                     struct keeper_answer *answer)
 {
-    struct kept *s = find_spec(k, asker, spec);
-    const char *no = s ? NULL : excess(k, spec);
-    if (no) {
-        put_why(answer, EMFILE, "%s", no);
-        return 0;
+    const struct kept *other = find_collision(k, script, spec);
+    char name[SPEC_NAME_MAX];
+    if (other) {
+        spec_name(&other->spec, name);
+        put_why(answer, EBUSY, "another script has %s open%s: each needs a file of its own", name,
+                other->spec.rotate ? ", with those that it puts aside" : "");
+        return false;
     }
-    if (!s)
-        s = make_kept(k, asker, spec, answer);
+    const char *no = excess(k, script, spec);
+    if (no)
+        put_why(answer, EMFILE, "%s", no);
+    return !no;
+}
+
+static int open_locked(struct keeper *k, struct keeper_asker asker, uint32_t script,
+                       const struct sink_spec *spec, struct keeper_answer *answer, int *fds)
+{
+    struct kept *s = find_spec(k, asker, script, spec);
+    if (!s && may_open(k, script, spec, answer))
+        s = make_kept(k, asker, script, spec, answer);
     if (!s)
         return 0;
     s->asker = asker;
     return tell(s, true, answer, fds);
 }
 
-int keeper_open(struct keeper *k, struct keeper_asker asker, const void *bytes, size_t len,
-                struct keeper_answer *answer, int *fds)
+int keeper_open(struct keeper *k, struct keeper_asker asker, uint32_t script, const void *bytes,
+                size_t len, struct keeper_answer *answer, int *fds)
 {
     struct sink_spec spec;
     *answer = (struct keeper_answer){ 0 };
@@ -347,7 +371,7 @@ int keeper_open(struct keeper *k, struct keeper_asker asker, const void *bytes, 
         return 0;
     }
     pthread_mutex_lock(&k->lock);
-    int n = open_locked(k, asker, &spec, answer, fds);
+    int n = open_locked(k, asker, script, &spec, answer, fds);
     pthread_mutex_unlock(&k->lock);
     return n;
 }
@@ -382,9 +406,20 @@ static int rotate(struct keeper *k, struct kept *s, struct keeper_answer *answer
     return reopen(k, s, answer, fds);
 }
 
+/* An asker cannot cut a file, so that what it is given to append to stays as it was. */
+static void empty_spool(struct kept *s, struct keeper_answer *answer)
+{
+    if (s->spool >= 0 && ftruncate(s->spool, 0) < 0)
+        put_why(answer, errno, "the disk of the spool is not given back: %s", strerror(errno));
+}
+
 static int tend(struct keeper *k, struct kept *s, enum keeper_what what,
                 struct keeper_answer *answer, int *fds)
 {
+    if (what == KEEPER_EMPTY) {
+        empty_spool(s, answer);
+        return 0;
+    }
     if (s->spec.kind == SINK_EXEC) {
         mind_child(k, s);
         return 0;
@@ -429,6 +464,7 @@ int keeper_adopt(struct keeper *k, struct keeper_asker asker, struct sink_spec *
         s->asker = asker;
         *spec = s->spec;
         answer->spec_len = (uint32_t)spec_size(spec);
+        answer->script = s->script;
         n = tell(s, true, answer, fds);
     }
     pthread_mutex_unlock(&k->lock);
@@ -468,11 +504,26 @@ void keeper_close(struct keeper *k, struct keeper_asker asker, uint32_t id)
 /* --- what nobody came to write
  * --------------------------------------------------------------------- */
 
+/* A worker that is still there, or left somebody behind, may write to the memory as we read: what
+ * was checked must stay what it was. */
+static bool make_own(struct kept *s)
+{
+    int copy = queue_copy(s->queue, s->spec.queue);
+    if (copy < 0)
+        return false;
+    close_fd(&s->queue);
+    s->queue = copy;
+    return true;
+}
+
 static struct sink *open_left(struct kept *s)
 {
     struct keeper_answer answer = { 0 };
+    struct queue_counts count = queue_peek(s->queue);
     struct sink *sink = NULL;
     int fds[KEEPER_FDS];
+    if (!(count.queued + count.spooled) || !make_own(s))
+        return NULL;
     int n = tell(s, true, &answer, fds);
     return sink_open(&sink, &s->spec, &answer, fds, n) == 0 ? sink : NULL;
 }

@@ -13,6 +13,10 @@ struct keeper; /* opaque */
 
 #define KEEPER_FDS 3
 
+/* Outputs that a script may have. Its next version opens its own before those of the one before
+ * are closed: so what is kept for a script may be twice as much. */
+#define KEEPER_A_SCRIPT 16
+
 /* Who asks: the owner is given by who calls, the rest by the asker. */
 struct keeper_asker {
     uint32_t owner; /* a group of workers of which one lives at a time */
@@ -23,6 +27,7 @@ enum keeper_what {
     KEEPER_CHECK,  /* is all as it should be? a file may have been moved, a child have ended */
     KEEPER_REOPEN, /* the target does not work any more */
     KEEPER_ROTATE, /* the file is as large as it may be */
+    KEEPER_EMPTY,  /* nothing waits in the spool: its room on the disk can be given back */
 };
 
 /* What the asker is told. The descriptors are, in this order: the queue's memory and the spool (of
@@ -33,6 +38,7 @@ struct keeper_answer {
     uint32_t id;     /* 0: nothing is kept */
     uint32_t target; /* enum place_target of the descriptor */
     uint32_t spec_len; /* of keeper_adopt: the spec's bytes in `spec` */
+    uint32_t script;   /* of keeper_adopt: whose it is */
     char why[PLACE_WHY_MAX];
 };
 
@@ -43,10 +49,11 @@ int keeper_new(struct keeper **out, const struct place_rules *rules);
  * NULL is fine. */
 void keeper_free(struct keeper *k);
 
-/* Each returns how many descriptors it put into `fds` (KEEPER_FDS places). Bytes may be anything.
- */
-int keeper_open(struct keeper *k, struct keeper_asker asker, const void *spec, size_t len,
-                struct keeper_answer *answer, int *fds);
+/* Each returns how many descriptors it put into `fds` (KEEPER_FDS places). Bytes may be anything,
+ * but the script is one of the asker's. A file that another script has open is refused, and so is
+ * what that puts aside; the same script may, with other options: its next version does. */
+int keeper_open(struct keeper *k, struct keeper_asker asker, uint32_t script, const void *spec,
+                size_t len, struct keeper_answer *answer, int *fds);
 int keeper_tend(struct keeper *k, struct keeper_asker asker, uint32_t id, enum keeper_what what,
                 struct keeper_answer *answer, int *fds);
 

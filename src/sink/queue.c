@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -49,6 +50,37 @@ int queue_make(uint64_t size)
         return -error;
     }
     return fd;
+}
+
+/* Only what was ever written: the rest are zeros on both sides. */
+static int copy_bytes(int from, int to, off_t end)
+{
+    static const size_t at_once = 64 * 1024;
+    char *bytes = malloc(at_once);
+    int result = bytes ? 0 : -ENOMEM;
+    off_t at = result ? -1 : lseek(from, 0, SEEK_DATA);
+    while (at >= 0 && at < end) {
+        ssize_t got = pread(from, bytes, at_once, at);
+        if (got <= 0 || pwrite(to, bytes, (size_t)got, at) != got) {
+            result = -EIO;
+            break;
+        }
+        at = lseek(from, at + got, SEEK_DATA);
+    }
+    free(bytes);
+    return result;
+}
+
+int queue_copy(int fd, uint64_t size)
+{
+    struct stat about;
+    if (fstat(fd, &about) < 0 || about.st_size != (off_t)memory_size(size))
+        return -EINVAL;
+    int copy = queue_make(size);
+    int result = copy < 0 ? copy : copy_bytes(fd, copy, about.st_size);
+    if (result < 0 && copy >= 0)
+        close(copy);
+    return result < 0 ? result : copy;
 }
 
 /* --- the state ------------------------------------------------------------------------------- */
@@ -244,8 +276,12 @@ static void refill(struct queue *q)
         s->spool_head = s->spool_tail = s->spooled = 0;
         commit(q);
     }
-    if (!s->spooled && ftruncate(q->spool, 0) < 0)
-        return; /* the room on the disk is not given back: no harm to the records */
+}
+
+bool queue_holds_disk(const struct queue *q)
+{
+    struct stat about;
+    return q->spool >= 0 && !q->now.spooled && fstat(q->spool, &about) == 0 && about.st_size > 0;
 }
 
 /* --- filling --------------------------------------------------------------------------------- */
@@ -260,14 +296,26 @@ bool queue_is_empty(const struct queue *q)
     return !q->now.queued && !q->now.flight_len && !q->now.spooled;
 }
 
-struct queue_counts queue_count(const struct queue *q)
+static struct queue_counts counts_of(const struct queue_state *s)
 {
-    const struct queue_state *s = &q->now;
     return (struct queue_counts){ .sent = s->sent,
                                   .dropped = s->dropped,
                                   .doubtful = s->doubtful,
                                   .queued = s->queued + (s->flight_len != 0),
                                   .spooled = s->spooled };
+}
+
+struct queue_counts queue_count(const struct queue *q)
+{
+    return counts_of(&q->now);
+}
+
+struct queue_counts queue_peek(int fd)
+{
+    struct queue_shared shared;
+    if (pread(fd, &shared, sizeof shared, 0) != sizeof shared || shared.magic != MAGIC)
+        return (struct queue_counts){ 0 };
+    return counts_of(&shared.state[atomic_load(&shared.valid) & 1]);
 }
 
 uint64_t queue_take_untold(struct queue *q)

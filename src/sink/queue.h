@@ -57,6 +57,13 @@ int queue_attach(struct queue *q, int fd, uint64_t size, enum sink_full full, in
                  uint64_t spool_size);
 void queue_detach(struct queue *q);
 
+/* For who does not trust those that have the descriptor, and who may write there at any time: a
+ * copy that only the caller has, to attach instead. A descriptor, or -errno. */
+int queue_copy(int fd, uint64_t size);
+
+/* The figures alone, without a look at the records; all 0 when there are none. */
+struct queue_counts queue_peek(int fd);
+
 /* Append one record. False when a record was dropped for it, this one or an older one; the count
  * tells how many. */
 bool queue_push(struct queue *q, const void *bytes, size_t len);
@@ -66,6 +73,9 @@ bool queue_has_room(const struct queue *q, size_t len);
 
 bool queue_is_empty(const struct queue *q);
 struct queue_counts queue_count(const struct queue *q);
+
+/* Nothing waits on disk, and yet the spool takes room there: who may cut it can do so now. */
+bool queue_holds_disk(const struct queue *q);
 
 /* How many were dropped since this was asked last, by whichever process. */
 uint64_t queue_take_untold(struct queue *q);

@@ -174,8 +174,8 @@ static void give_up_first(struct sink *s)
     log_warn("sink %s: 1 dropped (too long for a datagram)", s->name);
 }
 
-/* A disk that is full is tried again each second, whoever waits there has not moved. A reader that
- * is gone is looked for with growing patience. */
+/* A disk is tried again each second, whoever waits there has not moved. A reader that is gone is
+ * looked for with growing patience. */
 static enum sink_turn fail(struct sink *s, int error, int64_t now_ns)
 {
     queue_wrote(&s->queue, 0);
@@ -360,7 +360,11 @@ void sink_tended(struct sink *s, const struct keeper_answer *answer, int fd, int
         say_waiting(s, answer->why);
     if (s->asks == KEEPER_ROTATE && fd < 0)
         s->rotate_ns = now_ns + CHECK_EVERY_NS;
-    if (s->target == PLACE_NONE)
+    else if (answer->error && fd < 0 && s->target == PLACE_FILE)
+        lose_target(s); /* nobody will look for it where it is now */
+    if (s->target == PLACE_NONE && s->spec.kind == SINK_FILE)
+        s->retry_ns = now_ns + PAUSE_FIRST_NS;
+    else if (s->target == PLACE_NONE)
         wait_a_while(s, now_ns);
     s->checked_ns = now_ns;
     remember_file(s);
@@ -389,6 +393,11 @@ bool sink_has_room(const struct sink *s, size_t len)
 struct sink_counts sink_count(const struct sink *s)
 {
     return (struct sink_counts){ .records = queue_count(&s->queue), .errors = s->errors };
+}
+
+bool sink_holds_disk(const struct sink *s)
+{
+    return queue_holds_disk(&s->queue);
 }
 
 bool sink_is_empty(const struct sink *s)

@@ -38,6 +38,9 @@ enum sink_turn sink_write(struct sink *s, int64_t now_ns);
 enum keeper_what sink_asks(const struct sink *s);
 void sink_tended(struct sink *s, const struct keeper_answer *answer, int fd, int64_t now_ns);
 
+/* Once a second: is the keeper to be asked for KEEPER_EMPTY? What comes of that it need not hear. */
+bool sink_holds_disk(const struct sink *s);
+
 /* Once a second: tell the operator what was dropped. */
 void sink_tell(struct sink *s);
 

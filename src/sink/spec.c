@@ -4,7 +4,6 @@
 #include "base/buf.h"
 
 #include <errno.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -95,6 +94,28 @@ const char *spec_fault(const struct sink_spec *spec)
     if (fault)
         return fault;
     return spec->kind == SINK_EXEC ? exec_fault(spec) : path_fault(spec);
+}
+
+/* Is `b` what `a` calls one of those that it puts aside, NAME.1 to NAME.keep? */
+static bool puts_aside(const struct sink_spec *a, const struct sink_spec *b)
+{
+    char number[16];
+    if (b->text_len <= a->text_len || memcmp(a->text, b->text, a->text_len))
+        return false;
+    size_t len = b->text_len - a->text_len;
+    for (uint32_t i = 1; i <= a->keep; i++)
+        if (snprintf(number, sizeof number, ".%u", i) == (int)len &&
+            !memcmp(b->text + a->text_len, number, len))
+            return true;
+    return false;
+}
+
+bool spec_collides(const struct sink_spec *a, const struct sink_spec *b)
+{
+    if (a->kind != SINK_FILE || b->kind != SINK_FILE)
+        return false;
+    return (a->text_len == b->text_len && !memcmp(a->text, b->text, a->text_len)) ||
+           puts_aside(a, b) || puts_aside(b, a);
 }
 
 int spec_take(struct sink_spec *spec, const void *bytes, size_t len)

@@ -6,6 +6,7 @@
 #ifndef SINK_SPEC_H
 #define SINK_SPEC_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -45,6 +46,10 @@ size_t spec_size(const struct sink_spec *spec);
 
 /* NULL when it is a spec that can be served; else what is wrong with it, static text. */
 const char *spec_fault(const struct sink_spec *spec);
+
+/* Would the two disturb each other in one file: both write to it, or one writes to what the other
+ * puts aside? */
+bool spec_collides(const struct sink_spec *a, const struct sink_spec *b);
 
 /* Read one from bytes of any origin. 0, or -EINVAL. */
 int spec_take(struct sink_spec *spec, const void *bytes, size_t len);

@@ -62,6 +62,8 @@ static int list_a_directory(void) { return result_of(syscall(SYS_getdents64, 0, 
 static int make_a_socket(void) { return result_of(socket(AF_INET, SOCK_STREAM, 0)); }
 static int make_a_netlink_socket(void) { return result_of(socket(AF_NETLINK, SOCK_DGRAM, 0)); }
 static int make_a_pair(void) { int p[2]; return result_of(socketpair(AF_UNIX, SOCK_STREAM, 0, p)); }
+static int cut_a_file(void) { return result_of(ftruncate(shared_fd, 0)); }
+static int punch_a_hole(void) { return result_of(fallocate(shared_fd, 0, 0, 1)); }
 static int send_to_somebody(void)
 {
     struct sockaddr_un name = { .sun_family = AF_UNIX, .sun_path = "/dev/log" };
@@ -182,6 +184,8 @@ static const struct attempt {
     { "remove a file", remove_a_file, REFUSED },
     { "change directory", change_directory, REFUSED },
     { "list a directory", list_a_directory, REFUSED },
+    { "cut a file", cut_a_file, REFUSED },
+    { "punch a hole", punch_a_hole, REFUSED },
     { "make a socket", make_a_socket, REFUSED },
     { "make a netlink socket", make_a_netlink_socket, REFUSED },
     { "make a pair of sockets", make_a_pair, REFUSED },

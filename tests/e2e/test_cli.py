@@ -264,7 +264,7 @@ def oneliner_selects():
 def oneliner_acts():
     with Watch("--json", lines=['exec: args[1] == "mine" => print("one", pid, uid, parent.pid)',
                                 'exit: args[1] == "mine" => mw.emit { code = code, id = id }',
-                                'exec: nothing.at.all']) as w:
+                                'exec: comm.at.all']) as w:
         p = subprocess.Popen(["mine", "exit:9"], executable=helper("act"))
         p.wait()
         line = w.wait_line(lambda l: l.startswith(b"one"), "the printed line")
@@ -825,7 +825,7 @@ def hostile_log():
 def hostile_script():
     name = b"evil\x1b[31m\x07\r.lua"
     path = scratch_file(name, b"x = = 1\n")
-    quiet = scratch_file(b"quiet-" + name, b"local x = 1\n")
+    quiet = scratch_file(b"quiet-" + name, b"require('moonwatch').at_exit(function() end)\n")
     wrong = {}
     for words, status in (([path], 3), ([path + b".not"], 3), ([b"--for", b"0.05s", quiet], 0), ([b"--for", name], 2)):
         done = subprocess.run([MOONWATCH.encode(), b"run", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE)

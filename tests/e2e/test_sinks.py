@@ -5,6 +5,7 @@ import json
 import os
 import re
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -243,6 +244,27 @@ def outside_rotation():
         equal(w.stderr().count("sink"), 0, "complaints: " + w.stderr())
 
 
+@test("a directory that was removed costs nothing: what was meant for it is written when it is there again")
+def removed_directory():
+    out = out_dir()
+    logs, path = os.path.join(out, "logs"), os.path.join(out, "logs", "a.jsonl")
+    os.mkdir(logs)
+    with Watch("--json", "--output-dir", out, scripts=[script('mw.sink.file { path = "logs/a.jsonl" }')]) as w:
+        burst(1, 10)
+        wait_written(path, 10)
+        shutil.rmtree(logs)
+        burst(11, 20)
+        w.wait_error("cannot reach logs/a.jsonl: No such file or directory; records wait in the queue")
+        burst(21, 30)
+        w.marker()
+        until(lambda: stats(w)["queued"] == 20, "that all wait")
+        os.mkdir(logs)
+        equal(wait_written(path, 30), list(range(11, 31)), "records in the new directory")
+        w.wait_error("sink file logs/a.jsonl: it takes records again")
+        equal(w.stderr().count("sink file"), 2, "how often it was told")
+        equal(stats(w)["sent"], 30, "sent")
+
+
 @test("a file that is as large as it may be is put aside between two records")
 def own_rotation():
     out = out_dir()
@@ -402,6 +424,14 @@ def spooled():
         equal(wait_written(gate.out, 5000), list(range(1, 5001)), "records")
         figures = until(lambda: (f := stats(w))["sent"] == 5000 and f, "that all are sent")
         equal([figures[k] for k in ("dropped", "queued", "spooled")], [0, 0, 0], "what is left")
+        until(lambda: spool_sizes(w.pid, out) == [0], "the disk's room")
+
+
+def spool_sizes(pid, place):
+    """Of the files without a name below a directory that a process has open."""
+    fds = f"/proc/{pid}/fd"
+    return [os.stat(os.path.join(fds, fd)).st_size for fd in os.listdir(fds)
+            if re.match(re.escape(place) + r".*\(deleted\)$", os.readlink(os.path.join(fds, fd)))]
 
 
 @test("standard output as a sink waits in its queue for a reader of the pipe that sleeps")
@@ -606,6 +636,12 @@ def refused():
         ('mw.sink.stdout { full = "spool" }', (), "start with --output-dir"),
         ('mw.sink.stdout { queue = "many" }', (), "`queue` is a size"),
         ('mw.sink.stdout { keep = 3 }', (), "keep goes with rotate"),
+        ('mw.sink.file { path = "a" }, mw.sink.file { path = "a", rotate = "4k" }', ("--output-dir", out),
+         "has this file open already, with other options"),
+        ('mw.sink.file { path = "a.1" }, mw.sink.file { path = "a", rotate = "4k" }', ("--output-dir", out),
+         "has this file open already, with other options"),
+        ('{} for i = 1, 17 do mw.sink.file { path = "many" .. i } end', ("--output-dir", out),
+         "mw.sink.file: a script has 16 outputs at most"),
         ("mw.sink.stdout { } .emit(1, 2)", (), "a sink is what"),
         ('mw.alert { text = "x", sink = 1 }', (), "a sink is what"),
         ("getmetatable(mw.sink.stdout { }).__index.x = 1", (), "attempt to index"),
@@ -617,6 +653,35 @@ def refused():
         status, _, errors = run("run", "-q", "--for", "1s", *options, path)
         equal(status, 3, f"status of {text}")
         check(message in errors, f"{text}: {errors}")
+
+
+@test("a file belongs to one script: another that wants it is refused, and it is its own when the first has gone")
+def one_script_each():
+    out, place = out_dir(), os.path.join(scratch(), unique("scripts"))
+    os.mkdir(place)
+
+    def save(name, options):
+        path = os.path.join(place, name)
+        with open(path + ".new", "w") as file:
+            file.write(script('mw.sink.file { path = "a.jsonl"%s }' % options))
+        os.rename(path + ".new", path)
+        return path
+    first = save("first.lua", "")
+    with Watch("--json", "--output-dir", out, scripts=[place]) as w:
+        burst(1, 10)
+        wait_written(os.path.join(out, "a.jsonl"), 10)
+        save("second.lua", ', rotate = "4k"')
+        w.wait_error("mw.sink.file: another script has file a.jsonl open: each needs a file of its own")
+        save("first.lua", ', rotate = "1M"')  # its own options it may change
+        w.wait_error("generation 2")
+        burst(11, 20)
+        equal(wait_written(os.path.join(out, "a.jsonl"), 20), list(range(1, 21)), "records of both versions")
+        os.unlink(first)
+        w.wait_error("probe is gone")
+        save("second.lua", ', rotate = "64k"')
+        w.wait(lambda: re.search(r"\bloaded probe", w.stderr()), "that the other one has it")
+        burst(21, 30)
+        equal(wait_written(os.path.join(out, "a.jsonl"), 30), list(range(1, 31)), "records")
 
 
 @test("a plan opens nothing")

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -327,10 +328,15 @@ static void close_fds(int n)
         close(fds[--n]);
 }
 
+static int keep_for(uint32_t script, uint32_t owner, uint64_t life, const struct sink_spec *spec)
+{
+    return keeper_open(keeper, (struct keeper_asker){ owner, life }, script, spec, spec_size(spec),
+                       &answer, fds);
+}
+
 static int keep(uint32_t owner, uint64_t life, const struct sink_spec *spec)
 {
-    return keeper_open(keeper, (struct keeper_asker){ owner, life }, spec, spec_size(spec), &answer,
-                       fds);
+    return keep_for(7, owner, life, spec);
 }
 
 static void push_to(int memory, const char *text)
@@ -399,6 +405,7 @@ static void what_nobody_asks_for_is_handed_to_the_next_life(void **state)
     assert_int_equal(keeper_adopt(keeper, (struct keeper_asker){ 0, 2 }, &got, &answer, fds), 2);
     assert_memory_equal(&got, &spec, spec_size(&spec));
     assert_int_equal(answer.spec_len, spec_size(&spec));
+    assert_int_equal(answer.script, 7);
     close_fds(2);
     keeper_close(keeper, (struct keeper_asker){ 1, 2 }, answer.id); /* not theirs */
     close_fds(keeper_tend(keeper, (struct keeper_asker){ 0, 2 }, 1, KEEPER_CHECK, &answer, fds));
@@ -440,20 +447,144 @@ static void a_file_is_put_aside_when_it_is_large_and_not_before(void **state)
     keeper_free(keeper);
 }
 
+/* Whoever has the memory goes on writing there: lengths that hold one moment and not the next. */
+static pid_t scribble(int memory, size_t record)
+{
+    size_t bytes = SPEC_QUEUE_MIN;
+    char *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, memory, 4096);
+    assert_true(at != MAP_FAILED);
+    pid_t pid = fork();
+    for (uint32_t good = (uint32_t)record, bad = 0x7fffff00; pid == 0;)
+        for (size_t i = 0; i + 4 < bytes / 2; i += 4 + record) {
+            memcpy(at + i, &bad, sizeof bad);
+            memcpy(at + i, &good, sizeof good);
+        }
+    munmap(at, bytes);
+    return pid;
+}
+
+static void what_is_written_to_meanwhile_is_written_as_it_was_checked(void **state)
+{
+    struct sink_spec spec = SPEC(FILE, "log");
+    const char *record = "0123456789\n";
+    struct stat about;
+    (void)state;
+    for (int round = 0; round < 50; round++) {
+        assert_int_equal(keeper_new(&keeper, &rules), 0);
+        assert_int_equal(keep(0, 1, &spec), 2);
+        for (int i = 0; i < 2000; i++)
+            push_to(fds[0], record);
+        alarm(20); /* one that is misled may walk on for ever */
+        pid_t pid = scribble(fds[0], strlen(record));
+        close_fds(2);
+        keeper_free(keeper);
+        alarm(0);
+        kill(pid, SIGKILL);
+        waitpid(pid, NULL, 0);
+        assert_int_equal(stat(in("log"), &about), 0);
+        if (about.st_size != 0) /* else the copy was damaged, which is seen */
+            assert_int_equal(about.st_size, 2000 * strlen(record));
+        unlink(in("log"));
+        *said = '\0';
+    }
+}
+
+static void a_spool_is_cut_by_who_keeps_it(void **state)
+{
+    struct sink_spec spec = SPEC(UNIX, "nobody");
+    struct keeper_asker asker = { 0, 1 };
+    struct queue queue;
+    static char record[40000];
+    struct stat about;
+    (void)state;
+    spec.full = SINK_SPOOL;
+    spec.spool = SPEC_QUEUE_MIN * 4;
+    assert_int_equal(keeper_new(&keeper, &rules), 0);
+    assert_int_equal(keep(0, 1, &spec), 2);
+    assert_int_equal(
+        queue_attach(&queue, fds[0], spec.queue, SINK_SPOOL, fds[1], spec.spool), 0);
+    assert_false(queue_holds_disk(&queue));
+    for (int i = 0; i < 3; i++)
+        queue_push(&queue, record, sizeof record);
+    assert_int_equal(queue_count(&queue).spooled, 2);
+    assert_false(queue_holds_disk(&queue));
+    while (!queue_is_empty(&queue))
+        queue_drop_first(&queue);
+    assert_true(queue_holds_disk(&queue));
+    assert_int_equal(
+        keeper_tend(keeper, asker, answer.id, KEEPER_EMPTY, &answer, (int[KEEPER_FDS]){ 0 }), 0);
+    assert_int_equal(answer.error, 0);
+    assert_int_equal(fstat(fds[1], &about), 0);
+    assert_int_equal(about.st_size, 0);
+    assert_false(queue_holds_disk(&queue));
+    queue_detach(&queue);
+    close_fds(2);
+    keeper_free(keeper);
+}
+
+static void a_file_belongs_to_one_script(void **state)
+{
+    struct sink_spec log = SPEC(FILE, "log"), aside = SPEC(FILE, "log.2"), far = SPEC(FILE, "log.3");
+    struct sink_spec rotated = log, out = SPEC(STDOUT, "");
+    (void)state;
+    rotated.rotate = 4096;
+    rotated.keep = 2;
+    assert_int_equal(keeper_new(&keeper, &rules), 0);
+    close_fds(keep_for(1, 0, 1, &log));
+    for (uint32_t owner = 0; owner < 2; owner++) { /* whatever worker it is in */
+        assert_int_equal(keep_for(2, owner, 1, &log), 0);
+        assert_int_equal(answer.error, EBUSY);
+        assert_string_equal(answer.why,
+                            "another script has file log open: each needs a file of its own");
+        assert_int_equal(keep_for(2, owner, 1, &rotated), 0);
+    }
+    close_fds(keep_for(2, 0, 1, &aside));
+    assert_int_not_equal(answer.id, 0);
+    assert_int_equal(keep_for(1, 0, 1, &rotated), 0); /* would put it there */
+    assert_int_equal(answer.error, EBUSY);
+    keeper_close(keeper, (struct keeper_asker){ 0, 1 }, 2);
+
+    close_fds(keep_for(1, 0, 1, &rotated)); /* its next version */
+    assert_int_not_equal(answer.id, 0);
+    assert_int_equal(keep_for(2, 0, 1, &aside), 0);
+    assert_string_equal(answer.why, "another script has file log open, with those that it puts "
+                                    "aside: each needs a file of its own");
+    close_fds(keep_for(2, 0, 1, &far));
+    assert_int_not_equal(answer.id, 0);
+
+    close_fds(keep_for(1, 0, 1, &out)); /* which may be shared */
+    uint32_t id = answer.id;
+    close_fds(keep_for(2, 0, 1, &out));
+    assert_int_equal(answer.id, id);
+    keeper_free(keeper);
+}
+
+static int keep_many(uint32_t script, uint64_t queue)
+{
+    char name[32];
+    for (int n = 0; n < 1000; n++) {
+        snprintf(name, sizeof name, "log%u-%d", script, n);
+        struct sink_spec spec = spec_of(SINK_FILE, name, strlen(name));
+        spec.queue = queue;
+        int got = keep_for(script, 0, 1, &spec);
+        close_fds(got);
+        if (!got)
+            return n;
+    }
+    return 1000;
+}
+
 static void there_is_a_bound_on_what_is_kept(void **state)
 {
     (void)state;
     assert_int_equal(keeper_new(&keeper, &rules), 0);
-    int n = 0;
-    for (char name[16]; n < 1000; n++) {
-        snprintf(name, sizeof name, "log%d", n);
-        struct sink_spec spec = spec_of(SINK_FILE, name, strlen(name));
-        int got = keep(0, 1, &spec);
-        close_fds(got);
-        if (!got)
-            break;
-    }
-    assert_int_equal(n, 64);
+    assert_int_equal(keep_many(1, SPEC_QUEUE_MIN), 2 * KEEPER_A_SCRIPT); /* of two versions */
+    assert_int_equal(answer.error, EMFILE);
+    assert_string_equal(answer.why, "the script has too many outputs open");
+    assert_int_equal(keep_many(2, SPEC_QUEUE_MAX / 4), 8);
+    assert_string_equal(answer.why, "the script's queues take too much memory");
+    assert_int_equal(keep_many(3, SPEC_QUEUE_MIN), 64 - 40);
+    assert_string_equal(answer.why, "too many outputs are open");
     assert_int_equal(answer.error, EMFILE);
     keeper_free(keeper);
 }
@@ -588,6 +719,9 @@ int main(void)
         TEST(what_cannot_be_written_is_told_at_the_end),
         TEST(what_nobody_asks_for_is_handed_to_the_next_life),
         TEST(a_file_is_put_aside_when_it_is_large_and_not_before),
+        TEST(what_is_written_to_meanwhile_is_written_as_it_was_checked),
+        TEST(a_spool_is_cut_by_who_keeps_it),
+        TEST(a_file_belongs_to_one_script),
         TEST(there_is_a_bound_on_what_is_kept),
         TEST(a_child_is_started_only_if_the_operator_allows),
         TEST(a_program_that_is_not_there_is_told),

@@ -307,6 +307,36 @@ static void a_file_that_somebody_touched_is_asked_about_before_the_next_record(v
     unlink(moved);
 }
 
+static void a_file_that_cannot_be_opened_anew_is_not_written_to_where_it_was(void **state)
+{
+    struct keeper_answer gone = { .id = 1, .error = ENOENT, .why = "cannot reach it" };
+    struct keeper_answer good = { .id = 1, .target = PLACE_FILE };
+    (void)state;
+    live(SINK_FILE, PLACE_FILE, open_file());
+    push("one\n");
+    assert_int_equal(write_checked(), SINK_DONE);
+    unlink(path);
+    for (int i = 0; i < 3; i++) {
+        push("two\n");
+        assert_int_equal(sink_write(sink, now), SINK_ASKS);
+        sink_tended(sink, &gone, -1, now);
+        assert_int_equal(sink_write(sink, now), SINK_LATER);
+        assert_int_equal(sink_retry_ns(sink), now + NS_PER_SECOND); /* as long as it takes */
+        now = sink_retry_ns(sink);
+    }
+    assert_int_equal(sink_count(sink).records.sent, 1);
+    assert_int_equal(sink_count(sink).records.queued, 3);
+    close(reader);
+    assert_int_equal(sink_write(sink, now), SINK_ASKS);
+    assert_int_equal(sink_asks(sink), KEEPER_REOPEN);
+    sink_tended(sink, &good, open_file(), now);
+    assert_int_equal(sink_write(sink, now), SINK_DONE);
+    expect_read("two\ntwo\ntwo\n");
+    assert_string_equal(said, "sink file: cannot reach it; records wait in the queue\n"
+                              "sink file: it takes records again\n");
+    unlink(path);
+}
+
 static void a_large_file_asks_for_rotation_between_records(void **state)
 {
     struct sink_spec spec = {
@@ -376,6 +406,7 @@ int main(void)
         TEST(a_new_reader_gets_the_record_from_its_beginning),
         TEST(a_full_disk_keeps_what_it_cannot_take),
         TEST(a_file_that_somebody_touched_is_asked_about_before_the_next_record),
+        TEST(a_file_that_cannot_be_opened_anew_is_not_written_to_where_it_was),
         TEST(a_large_file_asks_for_rotation_between_records),
         TEST(who_died_while_writing_is_settled_by_the_files_size),
         TEST(wrong_descriptors_are_refused_and_closed),

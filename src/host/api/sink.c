@@ -9,8 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define METATABLE     "moonwatch.sink"
-#define SINKS_AT_ONCE 16
+#define METATABLE "moonwatch.sink"
 
 /* The userdata: a number, so that it cannot outlive what it names. */
 struct handle {
