@@ -17,7 +17,7 @@ import termios
 import time
 import unicodedata
 
-from mwtest import (DEADLINE, MARKER, MOONWATCH, Act, Failed, Watch, args_of, at, check, environment, equal,
+from mwtest import (ROOT, DEADLINE, MARKER, MOONWATCH, Act, Failed, Watch, args_of, at, check, environment, equal,
                     helper, kind, main, note, of, pid_of, proc_read, proc_stat, proc_status, run, scratch,
                     scratch_file, short, test, unique)
 
