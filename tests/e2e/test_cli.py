@@ -141,6 +141,7 @@ def wrong_script():
 def wrong_setting():
     path = scratch_file("set.lua", """local mw = require "moonwatch"
 print("most", mw.option("most", 5), mw.option("least", 1))
+mw.script { name = "set", on = { exec = function() end } }
 """)
     for words, wanted in ((["--set", "other.most=3"], "--set other.most: no script is named other.lua"),
                           (["--set", "set.mots=3"], "--set set.mots: the script has no such option; it has least, most")):
@@ -149,7 +150,9 @@ print("most", mw.option("most", 5), mw.option("least", 1))
             equal((code, errors), (3, f"moonwatch: {wanted}\n"), [*command, *words])
     with Watch("-q", "--set", "set.most=3", scripts=[path]) as w:
         w.wait_line(lambda l: l == b"most\t3\t1\n", "what was set")
-        os.rename(scratch_file("set.next", 'print("next")\n'), path)
+        os.rename(scratch_file("set.next", """print("next")
+require("moonwatch").script { name = "set", on = { exec = function() end } }
+"""), path)
         w.wait_line(lambda l: l == b"next\n", "the next version")
         w.stop()
         check("--set set.most: the script has no such option; it has none" in "".join(map(str, w.errors)), w.errors)
