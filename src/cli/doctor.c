@@ -7,10 +7,11 @@
 static const char usage[] =
     "usage: moonwatch doctor\n"
     "\n"
-    "Tries each source of events for real: the handshake with the kernel, an own child's exit, the\n"
-    "receive buffer, the tap, taskstats, /proc of other users, the priority, the worker's user,\n"
-    "LuaJIT, and the names of 200 processes that end at once. Says for each what works, what works\n"
-    "only partly, and the mend. Status 0: the watch can run; 4: it cannot.\n";
+    "Tries each source of events for real: the handshake with the kernel, an own\n"
+    "child's exit, the receive buffer, the tap, taskstats, /proc of other users, the\n"
+    "priority, the worker's user, LuaJIT, and the names of 200 processes that end at\n"
+    "once. Says for each what works, what works only partly, and the mend. Status 0:\n"
+    "the watch can run; 4: it cannot.\n";
 
 /* Words from column `at` on, of which the line has been written up to there; what is too long for it
  * goes on below. */

@@ -9,11 +9,12 @@
 static const char usage[] =
     "usage: moonwatch fields [--markdown | --luals]\n"
     "\n"
-    "Lists the fields of events with their names in other schemas, and the questions that\n"
-    "a script can ask of a living process, as in ev:fds().\n"
+    "Lists the fields of events with their names in other schemas, and the questions\n"
+    "that a script can ask of a living process, as in ev:fds().\n"
     "\n"
     "      --markdown  as the tables of the documentation\n"
-    "      --luals     as definitions for the Lua language server (lua/meta/event.lua)\n"
+    "      --luals     as definitions for the Lua language server\n"
+    "                  (lua/meta/event.lua)\n"
     "  -h, --help      this text\n";
 
 /* --- text ------------------------------------------------------------------------------------ */

@@ -9,18 +9,20 @@
 static const char usage[] =
     "usage: moonwatch lint [options] FILE|DIRECTORY...\n"
     "\n"
-    "Says what is wrong with scripts without running them: what is no Lua; fields, events, methods\n"
-    "and functions that do not exist, with those that were meant; fields that the events of a\n"
-    "handler never have; what the policy profile lacks; names that are never used; and, as hints,\n"
-    "what costs more than it must. luacheck is asked too when it is installed. NAME_test.lua is\n"
-    "looked at as a test (see `moonwatch test`). A comment `-- lint: ignore` silences its line.\n"
+    "Says what is wrong with scripts without running them: what is no Lua; fields,\n"
+    "events, methods and functions that do not exist, with those that were meant;\n"
+    "fields that the events of a handler never have; what the policy profile lacks;\n"
+    "names that are never used; and, as hints, what costs more than it must.\n"
+    "luacheck is asked too when it is installed. NAME_test.lua is looked at as a\n"
+    "test (see `moonwatch test`). A comment `-- lint: ignore` silences its line.\n"
     "\n"
     "      --json         one JSON object per remark\n"
     "      --trusted      for scripts that are run with all that LuaJIT has\n"
     "      --no-luacheck  our own remarks only\n"
     "  -h, --help         this text\n"
     "\n"
-    "Exit status: 0 clean, or hints only; 1 errors or warnings; 2 wrong command line.\n";
+    "Exit status: 0 clean, or hints only; 1 errors or warnings; 2 wrong command\n"
+    "line.\n";
 
 struct report {
     bool json, colour;

@@ -18,7 +18,7 @@ static const struct {
     { "run", cli_run, "watch with scripts" },
     { "ps", cli_ps, "list the processes that run now" },
     { "tree", cli_tree, "the same as a tree" },
-    { "fields", cli_fields, "what an event carries, and what can be asked of a process" },
+    { "fields", cli_fields, "what an event carries, and can be asked of a process" },
     { "plan", cli_plan, "what scripts make the watch read, with the cost of each" },
     { "new", cli_new, "write a script and its test, to begin with" },
     { "test", cli_test, "run the tests of scripts, with made-up events" },
@@ -27,7 +27,7 @@ static const struct {
     { "ctl", cli_ctl, "orders to a running watch: status, disable, enable, ..." },
     { "reload", cli_reload, "look at scripts again, or try a version beside the old" },
     { "repl", cli_repl, "Lua by the line, on live events" },
-    { "doctor", cli_doctor, "test each source of events and explain what does not work" },
+    { "doctor", cli_doctor, "test each source of events, explain what does not work" },
 };
 
 static int help(FILE *to)
@@ -39,25 +39,24 @@ static int help(FILE *to)
           "       moonwatch run SCRIPT|DIRECTORY...\n",
           to);
     for (size_t i = 1; i < sizeof commands / sizeof *commands; i++)
-        fprintf(to, "       moonwatch %-6s                    %s\n", commands[i].name,
-                commands[i].what);
+        fprintf(to, "       moonwatch %-6s  %s\n", commands[i].name, commands[i].what);
     fputs("\n"
           "examples:\n"
-          "  moonwatch                                   what runs here?\n"
-          "  moonwatch -e 'exec: uid == 0 and tty'       programs that root starts at a terminal\n"
+          "  moonwatch                              what runs here?\n"
+          "  moonwatch -e 'exec: uid == 0 and tty'  programs that root starts at a terminal\n"
           "  moonwatch -e 'exit: signal => print(pid, comm, signal)'\n"
           "  moonwatch --for 10s --json | jq .process.command_line\n"
           "  moonwatch run scripts/recon-burst.lua\n"
           "\n"
           "exit status:\n"
-          "  0  ended as asked: signal, --for, mw.stop(), or the reader of the output is gone\n"
+          "  0  ended as asked: signal, --for, mw.stop(), or nobody reads the output\n"
           "  1  broke off: the output cannot be written, or the script worker died\n"
           "  2  the command line is wrong\n"
           "  3  a script cannot be read or loaded\n"
           "  4  the kernel does not let us watch here; `moonwatch doctor` says why\n"
           "  5  ctl, reload, top, repl: no watch answers there\n"
           "\n"
-          "`moonwatch COMMAND --help` has the details; `moonwatch run --help` the options for "
+          "`moonwatch help COMMAND` has the details; `moonwatch help run` the options for\n"
           "watching.\n",
           to);
     return EXIT_OK;

@@ -11,10 +11,11 @@
 static const char usage[] =
     "usage: moonwatch new [--event KIND] NAME\n"
     "\n"
-    "Writes NAME.lua, a script that works as it is, and NAME_test.lua, its test. Neither may be\n"
-    "there already. NAME may begin with a directory.\n"
+    "Writes NAME.lua, a script that works as it is, and NAME_test.lua, its test.\n"
+    "Neither may be there already. NAME may begin with a directory.\n"
     "\n"
-    "      --event KIND  exec (the default), fork, exit, uid, gid, sid, ptrace, comm or coredump\n"
+    "      --event KIND  exec (the default), fork, exit, uid, gid, sid, ptrace, comm\n"
+    "                    or coredump\n"
     "  -h, --help        this text\n"
     "\n"
     "Then: moonwatch lint NAME.lua; moonwatch test NAME.lua; moonwatch run NAME.lua\n";

@@ -10,16 +10,17 @@ static const char usage[] =
     "usage: moonwatch plan [options] SCRIPT|DIRECTORY...\n"
     "       moonwatch plan [options] -e '[EVENT,...:] CONDITION [=> ACTION]'\n"
     "\n"
-    "Loads the scripts as `moonwatch run` does, but watches nothing and needs no privilege. Tells\n"
-    "which events each script subscribes to and which fields it looks at, which events the kernel\n"
-    "would be asked for, and which files of /proc would be read at an exec, with the cost of "
-    "each,\n"
-    "measured now on an idle child (median, in microseconds). With the tap none of them is read;\n"
-    "as root its cost is measured too, on execs of /bin/true (the kernel's figure, mean).\n"
+    "Loads the scripts as `moonwatch run` does, but watches nothing and needs no\n"
+    "privilege. Tells which events each script subscribes to and which fields it\n"
+    "looks at, which events the kernel would be asked for, and which files of /proc\n"
+    "would be read at an exec, with the cost of each, measured now on an idle child\n"
+    "(median, in microseconds). With the tap none of them is read; as root its cost\n"
+    "is measured too, on execs of /bin/true (the kernel's figure, mean).\n"
     "\n"
-    "A field counts as looked at when the script or a module that it requires mentions it, tests\n"
-    "it in mw.where or lists it in `needs`. What nobody looks at is not read at an exec. What no\n"
-    "text tells is noticed when it is read, and is there from the next exec on.\n"
+    "A field counts as looked at when the script or a module that it requires\n"
+    "mentions it, tests it in mw.where or lists it in `needs`. What nobody looks at\n"
+    "is not read at an exec. What no text tells is noticed when it is read, and is\n"
+    "there from the next exec on.\n"
     "\n"
     "  -e LINE          a script in one line; may be given more than once\n"
     "      --json       one JSON object\n"
@@ -28,7 +29,8 @@ static const char usage[] =
     "      --user NAME  load scripts as this user (nobody), where root may become it\n"
     "  -h, --help       this text\n"
     "\n"
-    "Exit status: 0, 1 when nothing can be measured, 2 wrong command line, 3 a script is wrong.\n";
+    "Exit status: 0, 1 when nothing can be measured, 2 wrong command line, 3 a\n"
+    "script is wrong.\n";
 
 static void print_scripts(const struct moonwatch_plan *plan)
 {

@@ -9,8 +9,8 @@
 static const char usage[] =
     "usage: moonwatch test FILE|DIRECTORY...\n"
     "\n"
-    "Runs scripts with made-up events: NAME.lua with the tests in NAME_test.lua, or each pair of a\n"
-    "directory. A test file returns a list:\n"
+    "Runs scripts with made-up events: NAME.lua with the tests in NAME_test.lua, or\n"
+    "each pair of a directory. A test file returns a list:\n"
     "\n"
     "  return {\n"
     "    { name = \"what it claims\",\n"
@@ -18,17 +18,19 @@ static const char usage[] =
     "      alerts = 1 },\n"
     "  }\n"
     "\n"
-    "Events have the fields of `moonwatch fields`; what is left out is filled in (type: exec). A\n"
-    "`parent` was running before; the same table twice is the same process. Events are a second\n"
-    "apart; at = \"5m\" says when, from the beginning. A test says how many `alerts` there are to be,\n"
-    "or `output`: a text or a list of texts to be found in what the script writes; `errors` if it is\n"
-    "to throw some; `options` are what mw.option gives. Nothing is watched and no privilege needed;\n"
+    "Events have the fields of `moonwatch fields`; what is left out is filled in\n"
+    "(type: exec). A `parent` was running before; the same table twice is the same\n"
+    "process. Events are a second apart; at = \"5m\" says when, from the beginning.\n"
+    "A test says how many `alerts` there are to be, or `output`: a text or a list of\n"
+    "texts to be found in what the script writes; `errors` if it is to throw some;\n"
+    "`options` are what mw.option gives. Nothing is watched and no privilege needed;\n"
     "questions such as ev:sockets() have no answer, and no timer is ever due.\n"
     "\n"
     "  -v, --verbose  show what each script writes\n"
     "  -h, --help     this text\n"
     "\n"
-    "Exit status: 0 all passed; 1 some did not; 2 wrong command line; 3 a script or test is wrong.\n";
+    "Exit status: 0 all passed; 1 some did not; 2 wrong command line; 3 a script or\n"
+    "test is wrong.\n";
 
 struct report {
     int number, failed;

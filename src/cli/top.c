@@ -15,17 +15,19 @@
 static const char usage[] =
     "usage: moonwatch top [options]\n"
     "\n"
-    "Shows the workers and scripts of a running `moonwatch run`, once a second: calls in a second,\n"
-    "the time that half and 99 of 100 calls stay below, errors, alerts, memory, and how far behind the\n"
-    "workers are. q or Ctrl-C ends it. Into a pipe or a file it writes one table after another.\n"
+    "Shows the workers and scripts of a running `moonwatch run`, once a second:\n"
+    "calls in a second, the time that half and 99 of 100 calls stay below, errors,\n"
+    "alerts, memory, and how far behind the workers are. q or Ctrl-C ends it. Into a\n"
+    "pipe or a file it writes one table after another.\n"
     "\n"
-    "      --control PATH  where the watch listens ($MOONWATCH_CONTROL, or the usual place)\n"
+    "      --control PATH  where the watch listens ($MOONWATCH_CONTROL, or the usual\n"
+    "                      place)\n"
     "      --every SPAN    how often (1s)\n"
     "  -n COUNT            end after so many; without a screen of its own\n"
     "  -h, --help          this text\n"
     "\n"
-    "Exit status: 0; 1 the output cannot be written; 2 wrong command line; 5 no watch answers there,\n"
-    "or it has ended.\n";
+    "Exit status: 0; 1 the output cannot be written; 2 wrong command line; 5 no\n"
+    "watch answers there, or it has ended.\n";
 
 struct top {
     const char *control;

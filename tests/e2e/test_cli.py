@@ -951,7 +951,7 @@ def help_texts():
                   ["top", "--help"], ["ctl", "--help"], ["reload", "--help"], ["repl", "--help"], ["--version"]):
         status, out, errors = run(*words)
         equal((status, errors), (0, ""), f"status and errors of {words}")
-        check(("usage: moonwatch" in out or out.startswith("moonwatch ")) and not re.search(r".{101}", out),
+        check(("usage: moonwatch" in out or out.startswith("moonwatch ")) and not re.search(r".{81}", out),
               f"text of {words}")
 
 

@@ -66,6 +66,13 @@ mw.seconds "soon"
     check("soon" in out.splitlines()[9] or "span" in out.splitlines()[9], out)
 
 
+@test(":help fits 80 columns")
+def help_of_lines():
+    status, out, errors = lines(":help\n")
+    equal((status, errors), (0, ""), out)
+    check("EXPRESSION" in out and max(map(len, out.splitlines())) <= 80, out)
+
+
 @test("a line that never ends is interrupted, and the next one is taken")
 def endless():
     status, out, errors = lines("while true do end\n7 * 6\n")
