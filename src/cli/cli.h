@@ -53,4 +53,8 @@ int cli_set(struct moonwatch *m, const struct cli_settings *settings);
 int cli_columns(void);
 bool cli_colour(void);
 
+/* The rest of a line of standard output that has been written up to column `at`: what is too long for
+ * the terminal, elsewhere for 80 columns, goes on below from there. Ends the line. */
+void cli_fold(const char *text, int at);
+
 #endif

@@ -206,6 +206,23 @@ int cli_columns(void)
     return size.ws_col;
 }
 
+#define COLUMNS_LEAST 60
+
+void cli_fold(const char *text, int at)
+{
+    int columns = cli_columns() >= COLUMNS_LEAST ? cli_columns() : 80;
+    for (int used = at; *text;) {
+        int len = (int)strcspn(text, " ");
+        if (used > at && used + 1 + len > columns) {
+            printf("\n%*s", at, "");
+            used = at;
+        }
+        used += printf("%s%.*s", used > at ? " " : "", len, text);
+        text += len + (text[len] == ' ');
+    }
+    putchar('\n');
+}
+
 bool cli_colour(void)
 {
     const char *no_color = getenv("NO_COLOR");

@@ -39,7 +39,8 @@ static void print_scripts(const struct moonwatch_plan *plan)
         printf("script           %s\n", s->name);
         printf("  events         %s%s\n", *s->events ? s->events : "none",
                s->threads ? ", of threads too" : "");
-        printf("  fields         %s\n", *s->fields ? s->fields : "none");
+        fputs("  fields         ", stdout);
+        cli_fold(*s->fields ? s->fields : "none", 17);
     }
 }
 
@@ -53,8 +54,11 @@ static void print_sources(const struct moonwatch_plan *plan)
     puts("without it       us here, at an exec");
     for (int i = 0; i < plan->sources_len; i++) {
         const struct moonwatch_plan_source *s = &plan->sources[i];
-        printf("  %-8s %12.1f  %-19s %s%s%s%s\n", s->read ? "read" : "not read", s->us, s->name,
-               s->fields, *s->note ? " (" : "", s->note, *s->note ? ")" : "");
+        char text[256];
+        snprintf(text, sizeof text, "%s%s%s%s", s->fields, *s->note ? " (" : "", s->note,
+                 *s->note ? ")" : "");
+        printf("  %-8s %12.1f  %-19s ", s->read ? "read" : "not read", s->us, s->name);
+        cli_fold(text, 45);
     }
     printf("  in all   %12.1f  of %.1f if every field were needed\n", plan->exec_us, plan->all_us);
 }

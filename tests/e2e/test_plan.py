@@ -152,6 +152,8 @@ def plan_measures():
     for source in p["sources"]:
         check(0 < source["us"] < 1000, source)
     check(0 < p["exec_us"] < p["all_us"] < 1000, p)
+    text = run("plan", os.path.join(ROOT, "scripts/download-and-execute.lua"))[1]
+    check(max(map(len, text.splitlines())) <= 80, text)
     whole = scratch_file("whole.lua", """local mw = require "moonwatch"
 return mw.script { name = "whole", needs = "all", on = { exec = function() end } }
 """)
