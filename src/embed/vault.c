@@ -374,9 +374,14 @@ void vault_release(struct vault *v, const void *worker)
     pthread_mutex_unlock(&v->lock);
 }
 
+/* Who holds the lock may wait for a disk, and the caller is the collector. */
 void vault_forget(struct vault *v, const void *worker, uint32_t script)
 {
-    pthread_mutex_lock(&v->lock);
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec++;
+    if (pthread_mutex_clocklock(&v->lock, CLOCK_MONOTONIC, &until))
+        return;
     for (struct slot *slot = v->slots; slot; slot = slot->next)
         if (slot->worker && slot->id == script && (!worker || slot->worker == worker))
             leave(slot, 0);

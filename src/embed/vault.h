@@ -44,7 +44,7 @@ int vault_compact(struct vault *v, const struct vault_holder *holder, const char
 void vault_release(struct vault *v, const void *worker);
 
 /* This script of the worker (NULL: of whichever) runs no more: what it held is closed soon, unless
- * it is opened again before. */
+ * it is opened again before; with its worker, where the disk makes everybody wait. */
 void vault_forget(struct vault *v, const void *worker, uint32_t script);
 
 /* Sync and close everything. NULL is fine. */

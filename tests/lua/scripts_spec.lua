@@ -38,7 +38,7 @@ local function sh(text, fields)
 end
 
 -- A program, `count` times one argument, and what else is given.
-local function many(program, argument, count, ...)
+local function stuffed(program, argument, count, ...)
   local args = { program }
   for i = 1, count do
     args[i + 1] = argument
@@ -591,7 +591,8 @@ script("ld-preload", {
     ["an audit library"] = exec({ "ls" }, env("LD_AUDIT", "/home/u/a.so")),
     ["a shell's text"] = sh "LD_PRELOAD=/tmp/T1574006.so ls",
     ["env"] = exec { "env", "LD_PRELOAD=/dev/shm/x.so", "ls" },
-    ["env behind more variables than fit on a stack"] = exec(many("env", "A=", 9000, "LD_PRELOAD=/dev/shm/x.so", "ls")),
+    ["env behind more variables than fit on a stack"] =
+      exec(stuffed("env", "A=", 9000, "LD_PRELOAD=/dev/shm/x.so", "ls")),
   },
   misses = {
     ["a library of the system"] = exec({ "ls" }, env("LD_PRELOAD", "/usr/lib/libfakeroot.so")),
@@ -1034,7 +1035,7 @@ local function is_another_by_now(host, process)
   host:process { pid = process.pid, id = "boot-another", comm = "y", args = { "y" } }
 end
 
-local function many(host)
+local function a_crowd(host)
   for i = 1, 2500 do
     host:process { pid = 30000 + i, comm = "y", args = { "y" } }
   end
@@ -1049,7 +1050,7 @@ script("hidden-process", {
     ["a process that /proc does not list"] = { census "lives open", severity = "critical", says = "lives, but /proc/" },
     ["one that cannot be opened"] = { census "lives listed", severity = "critical" },
     ["one that is nowhere"] = census "lives",
-    ["the last of many"] = { many, says = "pid 40000 lives" },
+    ["the last of a crowd"] = { a_crowd, says = "pid 40000 lives" },
     ["a pid that no event told of"] = { unknown("lives open", 19000), severity = "critical", says = "pid 1000 lives" },
     ["one in the last portion"] = { unknown("lives", 1), says = "pid 19999 lives" },
     ["a mount over a process"] = { exec { "mount", "-B", "/proc/1", "/proc/4711" }, severity = "high" },
@@ -1168,7 +1169,7 @@ end)
 -- Who starts a process chooses its text. In the sandbox a call has 50 ms; a pattern whose time grows with a power of
 -- the length takes seconds for this.
 local programs = { "sh", "nc", "python3", "find", "vim", "tar", "docker", "cat", "sed", "chmod", "useradd", "script",
-  "dig" }
+  "dig", "env" }
 local pieces = { "-exec  ", "system  '", "a/", "//", "exec:", "|  ", "/dev/tcp/", "-perm -", "-ccc", "$(", "> a ",
   "\\", "-qc /", "." }
 
@@ -1193,8 +1194,8 @@ local function filled(program)
   local full, rows = 64 * 1024, {}
   local fillings = { blanks = " ", letters = "a", slashes = "/", dots = ".", ["double quotes"] = '"', quotes = "'",
     backslashes = "\\", newlines = "\n", bytes = "\1\27\127\128\255%[", hyphens = "-", signs = "<>|;",
-    dollars = "$",
-    commas = "a,", colons = "/:", escapes = "\\a", commands = "a;", files = ">a ", shells = " sh", networks = "/dev/tcp/" }
+    dollars = "$", commas = "a,", colons = "/:", escapes = "\\a", commands = "a;", files = ">a ",
+    shells = " sh", networks = "/dev/tcp/" }
   for what, piece in pairs(fillings) do
     local text = piece:rep(full / #piece)
     rows["an argument of " .. what] = { program, text }
@@ -1203,7 +1204,7 @@ local function filled(program)
     rows["a name of " .. what] = { text:sub(1, 20000), "x" }
   end
   for _, argument in ipairs { "", "a", "-", "-c", "--", "-x", "/", "sh", "stop" } do
-    rows["30,000 arguments " .. argument] = many(program, argument, 30000)
+    rows["30,000 arguments " .. argument] = stuffed(program, argument, 30000)
   end
   local different = { program }
   for i = 1, 10000 do
@@ -1215,7 +1216,7 @@ local function filled(program)
   return rows
 end
 
--- What this much of plain interpreted work takes here and now: a tenth of what a call may take on a machine of today.
+-- What this much of plain interpreted work takes here and now: on a machine of today a tenth of what a call may take.
 local function calibrate()
   local from, sum = os.clock(), 0
   for i = 1, 1000000 do

@@ -166,7 +166,7 @@ static void a_worker_that_lies_gets_nothing(void **state)
     assert_int_equal(steward_answer(steward, REQUEST_CENSUS, pids, 3, &answer, fds), -EINVAL);
     assert_int_equal(steward_answer(steward, REQUEST_CENSUS, pids, sizeof pids - 4, &answer, fds), 0);
     assert_int_equal(strnlen(answer.data, CENSUS_MOST), 0); /* there is no pid 0 */
-    steward_free(steward);
+    steward_free(steward, 0); /* has no thread */
 }
 
 /* --- scripts --------------------------------------------------------------------------------- */

@@ -414,7 +414,6 @@ static void who_is_over_its_time_is_told_so_with_the_line(void **state)
         "table.sort({ 3, 1, 2, 5, 4, 9, 8, 7 }, function() while true do end end)",
     };
     (void)state;
-    load(1, "local ok, jit = pcall(require, 'jit') if ok then jit.off() jit.flush() end");
     start_ticking();
     for (uint32_t i = 0; i < 3 * sizeof endless / sizeof *endless; i++) {
         const char *body = endless[i / 3];
