@@ -401,7 +401,8 @@ static void a_script_is_its_own_owner_through_all_versions(void **state)
 static void a_size_is_said_the_same_way_everywhere(void **state)
 {
     static const char *const sizes[] = { "1048576", "'1048576'", "'1024k'", "'1024K'", "'1m'", "'1M'", "'1.5m'" };
-    static const char *const wrong[] = { "''", "'k'", "'1kb'", "'-1k'", "'1T'", "'1 M'", "'nan'", "0/0", "-1", "{}", "true" };
+    static const char *const wrong[] = { "''", "'k'", "'1kb'", "'-1k'", "'1T'", "'1 M'",
+                                        "'nan'", "0/0", "-1", "{}", "true" };
     char text[256];
     (void)state;
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
