@@ -138,6 +138,7 @@ def wrong_script():
 @test("status 3: --set names a script or an option that there is not; a later version without it only warns")
 def wrong_setting():
     path = scratch_file("set.lua", """local mw = require "moonwatch"
+mw.at_exit(function() end)
 print("most", mw.option("most", 5), mw.option("least", 1))
 """)
     for words, wanted in ((["--set", "other.most=3"], "--set other.most: no script is named other.lua"),
@@ -147,7 +148,7 @@ print("most", mw.option("most", 5), mw.option("least", 1))
             equal((code, errors), (3, f"moonwatch: {wanted}\n"), [*command, *words])
     with Watch("-q", "--set", "set.most=3", scripts=[path]) as w:
         w.wait_line(lambda l: l == b"most\t3\t1\n", "what was set")
-        os.rename(scratch_file("set.next", 'print("next")\n'), path)
+        os.rename(scratch_file("set.next", 'require("moonwatch").at_exit(print)\nprint("next")\n'), path)
         w.wait_line(lambda l: l == b"next\n", "the next version")
         w.stop()
         check("--set set.most: the script has no such option; it has none" in "".join(map(str, w.errors)), w.errors)

@@ -21,24 +21,15 @@ struct handle {
 /* --- options
  * -------------------------------------------------------------------------------------- */
 
-/* "10M", "64k", or a number of bytes.  [-0, +0, e] */
+/* [-0, +0, e] */
 static uint64_t size_option(lua_State *L, const char *name, uint64_t otherwise)
 {
     lua_getfield(L, 1, name);
-    uint64_t bytes = otherwise;
-    if (!lua_isnil(L, -1)) {
-        char *end = NULL;
-        const char *text = lua_tostring(L, -1);
-        double number = text ? strtod(text, &end) : -1;
-        size_t unit = text && *end ? strcspn("kMG", (char[]){ *end, '\0' }) : 0;
-        bool has_unit = text && *end;
-        if (!text || number < 0 || number > 1e12 || end == text ||
-            (has_unit && (unit > 2 || end[1])))
-            luaL_error(L, "mw.sink: `%s` is a size such as \"10M\" or a number of bytes", name);
-        bytes = (uint64_t)(number * (has_unit ? (double)(UINT64_C(1) << (10 * (unit + 1))) : 1));
-    }
+    double bytes = lua_isnil(L, -1) ? (double)otherwise : api_size(L, -1);
+    if (!(bytes >= 0 && bytes <= 1e15))
+        luaL_error(L, "mw.sink: `%s` is a size: " API_SIZE, name);
     lua_pop(L, 1);
-    return bytes;
+    return (uint64_t)bytes;
 }
 
 static void set_text(lua_State *L, struct sink_spec *spec, const char *text, size_t len)
