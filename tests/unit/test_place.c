@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -454,10 +455,14 @@ static pid_t scribble(int memory, size_t record)
     char *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, memory, 4096);
     assert_true(at != MAP_FAILED);
     pid_t pid = fork();
-    for (uint32_t good = (uint32_t)record, bad = 0x7fffff00; pid == 0;)
-        for (size_t i = 0; i + 4 < bytes / 2; i += 4 + record) {
-            memcpy(at + i, &bad, sizeof bad);
-            memcpy(at + i, &good, sizeof good);
+    if (pid == 0)
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+    while (pid == 0) /* one after another, each long for a moment */
+        for (size_t i = 0, step = 4 + record; i + step < 1500 * step; i += step) {
+            *(volatile uint8_t *)(at + i + 3) = 0x7f;
+            for (volatile int pause = 0; pause < 50; pause++)
+                ;
+            *(volatile uint8_t *)(at + i + 3) = 0;
         }
     munmap(at, bytes);
     return pid;
