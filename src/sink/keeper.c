@@ -54,6 +54,7 @@ struct kept {
 
 struct keeper {
     const struct place_rules *rules;
+    struct place_user user; /* of children */
     struct kept *kept;   /* owned list */
     struct kept *ending; /* owned list: closed ones whose child has not ended yet */
     uint32_t last_id;
@@ -104,7 +105,7 @@ static void say_ended(const struct kept *s, int status)
 
 static int start_child(struct keeper *k, struct kept *s, char *why)
 {
-    pid_t pid = place_start(k->rules, &s->spec, s->input, why);
+    pid_t pid = place_start(k->rules, &k->user, &s->spec, s->input, why);
     if (pid < 0)
         return pid;
     s->child = pid;
@@ -581,6 +582,7 @@ int keeper_new(struct keeper **out, const struct place_rules *rules)
     if (!k)
         return -ENOMEM;
     k->rules = rules;
+    k->user = place_find_user(rules);
     pthread_mutex_init(&k->lock, NULL);
     *out = k;
     return 0;
