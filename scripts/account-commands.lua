@@ -13,24 +13,33 @@ local ignore = mw.set(mw.option("ignore", { "dpkg", "apt", "apt-get", "rpm", "dn
 local makers = mw.set { "useradd", "adduser", "newusers" }
 local changers = mw.set { "usermod", "chpasswd", "chsh", "gpasswd", "vipw", "vigr", "userdel", "deluser", "pw" }
 local admins = { "sudo", "wheel", "root", "admin", "docker", "lxd", "disk", "shadow" }
+local strong = mw.set { "0", "sudo", "wheel", "root", "admin", "docker", "lxd", "disk" }
 local editors = mw.set { "vi", "vim", "nano", "ee", "emacs", "ed", "pico", "joe" }
 local files = { "/etc/passwd", "/etc/shadow", "/etc/group", "/etc/gshadow", "/etc/sudoers", "/usr/local/etc/sudoers",
   "/etc/pam.d/",
   "/etc/security/", "/etc/doas.conf", "/etc/polkit-1/" }
 
-local function of_admins(ev)
-  local words = ev.args
-  for i = 2, #words do
-    local value = words[i]:match "^%-%-groups?=(.*)" or words[i - 1]:find "^%-%a*[gG]$" and words[i]
-      or words[i - 1]:find "^%-%-g" and words[i]
-    for group in (value or ""):gmatch "[^,]+" do
-      if command.contains(" " .. group .. " ", { " 0 ", " sudo ", " wheel ", " root ", " admin ", " docker ",
-        " lxd ", " disk " }) then
-        return true
-      end
+local function names_admins(groups)
+  for group in groups:gmatch "[^, ]+" do
+    if strong[group] then
+      return true
     end
   end
-  return command.flag(words, "-o", "--non-unique") or command.head(command.text(ev)):find "%-u *0%f[%D]"
+end
+
+-- -G a,b, -aG a,b, --groups=a,b, --gid 0
+local function of_admins(ev)
+  local words = ev.args
+  local groups -- is this word the value of an option that takes groups?
+  for i = 2, #words do
+    local word = words[i]
+    local option = word:sub(1, 1) == "-"
+    if (groups or option) and names_admins(option and word:match "^%-%-groups?=(.*)" or groups and word or "") then
+      return true
+    end
+    groups = option and (word:find "^%-%a*[gG]$" or word:find "^%-%-g") ~= nil
+  end
+  return command.flag(words, "-o", "--non-unique") or command.flat(command.text(ev)):find "%-u *0%f[%D]"
     or command.is(ev, { gpasswd = true, adduser = true }) and command.contains(words[#words], admins) and #words > 2
 end
 
@@ -38,7 +47,7 @@ end
 local function judge(ev)
   local path = command.writes_to(ev, function(path) return command.begins(path, files) end)
   for _, operand in ipairs(not path and command.is(ev, editors) and command.operands(ev.args) or {}) do
-    path = command.begins(operand, files) and operand or path
+    path = operand:sub(1, 1) == "/" and command.begins(operand, files) and operand or path
   end
   if path then
     return "high", path:find "sudoers" and "attack.t1548.003" or "attack.t1098", "writes or edits " .. path

@@ -16,7 +16,7 @@ local clients = mw.set { "curl", "nc", "ncat", "socat", "wget" }
 local sockets = { "docker.sock", "containerd.sock", "crio.sock", "podman.sock" }
 
 local function enters_host(ev)
-  local text = command.head(command.text(ev))
+  local text = command.flat(command.text(ev))
   return command.is(ev, { nsenter = true })
     and (text:find "%-t *1%f[%D]" or text:find "%-%-target[= ]1%f[%D]" or text:find "/proc/1/ns/")
       and "enters the host's namespaces"
@@ -26,15 +26,16 @@ local function enters_host(ev)
 end
 
 local function mounts_host(ev)
-  local text = command.head(command.text(ev))
-  return command.is(ev, { mount = true }) and (text:find "cgroup.*release_agent" or text:find "%-t *cgroup%f[%W].*rdma"
-    or ev.container and text:find "/dev/[svxn][dvv][amd]") and "mounts what is the host's"
+  local text = command.flat(command.text(ev))
+  return command.is(ev, { mount = true }) and (command.after(text, "cgroup", "release_agent")
+      or command.after(text, "%-t *cgroup%f[%W]", "rdma") or ev.container and text:find "/dev/[svxn][dvv][amd]")
+    and "mounts what is the host's"
     or command.is(ev, { debugfs = true }) and text:find "/dev/" and "reads a disk past its file system"
     or ev.container and command.is(ev, { mknod = true }) and text:find " b " and "makes a device of a disk"
 end
 
 local function starts_privileged(ev)
-  local text = command.is(ev, engines) and command.head(command.text(ev))
+  local text = command.is(ev, engines) and command.flat(command.text(ev))
   if text and (text:find " run" or text:find " create") then
     return (text:find "%-%-privileged" or text:find "%-v */:/" or text:find "%-%-volume[= ]/:/" or text:find "source=/,"
       or text:find "%-%-pid[= ]host" or text:find "docker%.sock") and "starts a container with the host's rights"

@@ -29,7 +29,6 @@ return mw.script {
       local count = seen:add(program, ev.signal)
       if count >= crashes then
         mw.alert { severity = "medium", key = program, dedup = span, event = ev,
-          tags = { "attack.t1499.004", "attack.t1203" },
           text = ("%s crashed %d times within %s, now by %s: %s"):format(program, count, span,
             names[ev.signal] or "signal " .. ev.signal, command.who(ev)) }
       end

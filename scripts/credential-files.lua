@@ -48,11 +48,11 @@ end
 local function secret_in(text)
   for _, secret in ipairs(secrets) do
     local found = command.contains(text, secret[3])
-    if found and not public(command.head(text)) then
+    if found and not public(command.flat(text)) then
       return secret[1], secret[2], found
     end
   end
-  text = command.head(text)
+  text = command.flat(text)
   if text:find "/proc/[%w${}\"]+/mem%f[%W]" or text:find "/proc/%d+/environ" then
     return "high", "attack.t1003.007", "another process's memory"
   end

@@ -33,7 +33,7 @@ local pool_ports = mw.set { 3333, 4444, 5555, 6666, 7777, 8333, 9999, 14433, 144
 local followed = 0
 
 local function tell(ev, severity, what)
-  mw.alert { severity = severity, key = ev.exe or ev.id, dedup = "10m", event = ev, tags = { "attack.t1496.001" },
+  mw.alert { severity = severity, key = ev.exe or ev.id, dedup = "10m", event = ev,
     text = ("%s: %s"):format(what, command.who(ev)) }
 end
 

@@ -65,7 +65,7 @@ local switches = {
 
 local function by_switch(ev)
   local name = command.is(ev, switches)
-  local text = name and command.head(command.text(ev))
+  local text = name and command.flat(command.text(ev))
   return text and switches[name](text) and name .. " weakens the protection"
 end
 

@@ -20,13 +20,17 @@ local decoders = mw.set { "base64", "base32", "xxd", "openssl", "uudecode", "b64
 
 -- The value of an option: -o FILE, -oFILE, --output FILE, --output=FILE
 local function value_of(words, short, long)
+  local bunch = "^%-%a*" .. short .. "(.*)$"
   for i = 2, #words do
-    local value = words[i]:match("^" .. long:gsub("%-", "%%-") .. "=(.+)") or words[i]:match("^%-%a*" .. short
-      .. "(.*)$")
-    if words[i] == long or (value == "" and words[i]:sub(1, 2) ~= "--") then
+    local word = words[i]
+    if word == long then
       return words[i + 1]
-    elseif value and words[i]:sub(1, 2) ~= "--" or value and words[i]:find "=" then
-      return value
+    elseif word:sub(1, #long + 1) == long .. "=" then
+      return word:sub(#long + 2)
+    end
+    local value = word:sub(1, 2) ~= "--" and word:match(bunch)
+    if value then
+      return value == "" and words[i + 1] or value
     end
   end
 end

@@ -30,8 +30,7 @@ return mw.script {
         return -- a container's programs are those of its image
       end
       if programs:new(ev.exe) and not command.below(ev, quiet) then
-        mw.alert { severity = "low", key = ev.exe, dedup = "1h", event = ev, tags = { "attack.t1204.002",
-          "attack.t1059" },
+        mw.alert { severity = "low", key = ev.exe, dedup = "1h", event = ev,
           text = ("%s has never run here: %s"):format(ev.exe, command.who(ev)) }
       end
     end,

@@ -20,7 +20,7 @@ local function key_of(ev)
 end
 
 local function tell(ev, key, what)
-  local told = mw.alert { severity = "high", key = key, dedup = "1m", event = ev, tags = { "attack.t1499.001" },
+  local told = mw.alert { severity = "high", key = key, dedup = "1m", event = ev,
     text = ("%s (%s): %s"):format(what, key, command.who(ev)) }
   if told and stop then
     local ok, why = mw.stop(ev)

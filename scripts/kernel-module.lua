@@ -46,7 +46,7 @@ return mw.script {
       if act and (foreign or not command.below(ev, ignore)) then
         mw.alert { severity = foreign and "critical" or act == "loads" and "medium" or "low", key = act .. what,
           dedup = "1m",
-          event = ev, tags = { "attack.t1547.006", "attack.t1014" },
+          event = ev,
           text = ("%s the kernel module %s: %s"):format(act, what, command.who(ev)) }
       end
     end),

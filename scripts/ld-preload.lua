@@ -38,14 +38,7 @@ local function in_environment(ev)
   end
 end
 
--- LD_PRELOAD=/tmp/x.so ls, in a shell's text or behind env
-local function in_text(ev)
-  local texts = { unpack(command.is(ev, { env = true }) and ev.args or {}) }
-  for _, one in ipairs(command.commands(ev)) do
-    for _, assignment in ipairs(one.assigns) do
-      texts[#texts + 1] = assignment
-    end
-  end
+local function assigned(texts)
   for _, text in ipairs(texts) do
     local name, value = text:match "^(LD_%u+)=(.*)$"
     local library = names[name] and odd(value)
@@ -53,6 +46,18 @@ local function in_text(ev)
       return name, library
     end
   end
+end
+
+-- LD_PRELOAD=/tmp/x.so ls, in a shell's text or behind env
+local function in_text(ev)
+  local name, library = assigned(command.is(ev, { env = true }) and ev.args or {})
+  for _, one in ipairs(not name and command.commands(ev) or {}) do
+    name, library = assigned(one.assigns)
+    if name then
+      break
+    end
+  end
+  return name, library
 end
 
 mw.at_exit(function()

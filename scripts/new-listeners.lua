@@ -29,7 +29,7 @@ end
 
 local function tell(process, socket)
   mw.alert { severity = severity_of(process, socket), key = (process.exe or process.comm or "?") .. socket.local_port,
-    dedup = "1m", event = process, tags = { "attack.t1571", "attack.t1205" },
+    dedup = "1m", event = process,
     text = ("listens on %s port %d: %s"):format(socket.local_ip or "?", socket.local_port, command.who(process)) }
 end
 

@@ -39,7 +39,7 @@ end
 
 -- for p in ...; do echo > /dev/tcp/host/$p
 local function scans(ev)
-  local text = command.head(command.told(ev))
+  local text = command.flat(command.told(ev))
   return text and text:find "/dev/tcp/[^/ ]+/%$" and text:find "for%s" and "a shell's own port scan"
 end
 

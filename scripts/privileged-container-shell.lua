@@ -42,7 +42,6 @@ return mw.script {
       local what = status and strong(status.cap_eff)
       if what then
         mw.alert { severity = "high", key = ev.container, dedup = "5m", event = ev,
-          tags = { "attack.t1609", "attack.t1611" },
           text = ("a shell in the container %s has %s: %s"):format(ev.container, what, command.who(ev)) }
       end
     end,

@@ -40,7 +40,6 @@ return mw.script {
       local severity, why = judge(tracer, ev)
       if severity then
         mw.alert { severity = severity, key = tracer.id, dedup = "1m", event = ev,
-          tags = { "attack.t1055.008", "attack.t1003.007" },
           text = ("attached to %s (pid %s) %s: %s"):format(ev.comm or "?", ev.pid or "?", why, command.who(tracer)) }
       end
     end,

@@ -32,17 +32,16 @@ local function question(ev)
   if name or not ev.args then
     return name
   end
-  local words = command.operands(ev.args)
   if command.is(ev, readers) then
     return command.contains(command.text(ev), files)
   elseif command.is(ev, { ip = true }) then
-    return "ip " .. (words[1] or "")
+    return "ip " .. command.cut(command.operands(ev.args)[1] or "", 20)
   elseif command.is(ev, { find = true }) then
     return command.contains(command.text(ev), { "-perm", "-name", "-iname", "-writable", "-user" }) and "find" or nil
   elseif command.is(ev, { sudo = true, crontab = true }) then
     return command.flag(ev.args, "-l") and "sudo or crontab -l" or nil
   elseif command.is(ev, { systemctl = true, docker = true }) then
-    return command.contains(words[1], { "list-", "ps", "images" }) and "services" or nil
+    return command.contains(command.operands(ev.args)[1], { "list-", "ps", "images" }) and "services" or nil
   end
 end
 

@@ -30,9 +30,12 @@ end
 -- A path or name of a shell in one of the words: nc -e /bin/sh, EXEC:'bash -li'
 local function shell_in(words)
   for i = 2, #words do
-    local word = words[i]:sub(1, 300):lower()
-    if is_shell(word) or word:find "exec:.-[/'\":]%a*sh" or word:find "system:.-sh" then
-      return true
+    local word = words[i]
+    if word:find("sh", 1, true) then
+      word = word:lower()
+      if is_shell(word) or command.after(word, "exec:", "[/'\":]%s*%a*sh") or command.after(word, "system:", "sh") then
+        return true
+      end
     end
   end
 end
@@ -56,7 +59,7 @@ end
 
 -- What a shell was told: /dev/tcp as input and output at once, or a pipe in a ring through the network.
 local function by_shell(ev)
-  local text = command.head(command.told(ev))
+  local text = command.flat(command.told(ev))
   if not text then
     return false
   elseif contains(text, { "/dev/tcp/", "/dev/udp/" }) then
@@ -90,8 +93,7 @@ return mw.script {
       local how = peer and "its input or output is a connection with " .. peer
         or (by_netcat(ev) or by_socat(ev) or by_interpreter(ev) or by_shell(ev)) and "the command line makes one"
       if how and not contains(text_of(ev), ignore) then
-        mw.alert { severity = "critical", key = ev.id, dedup = "1m", event = ev, tags = { "attack.t1059",
-          "attack.t1071" },
+        mw.alert { severity = "critical", key = ev.id, dedup = "1m", event = ev,
           text = ("reverse shell (%s): %s"):format(how, command.who(ev)) }
       end
     end,

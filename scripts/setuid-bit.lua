@@ -15,14 +15,21 @@ local look = mw.option("look", true)
 local strong = { "cap_setuid", "cap_sys_admin", "cap_dac_", "cap_sys_ptrace", "cap_sys_module", "cap_net_raw",
   "cap_setgid", "=ep" }
 
+-- "setuid" or "setgid", when the word is a mode that says so.
+local function special(word)
+  local digit = word:match "^0?([4-7])%d%d%d$"
+  if digit or word:find "^[ugoa,+=rwxXt]*[u,a]?[+=][rwxX]*s" and not word:find "^g" then
+    return "setuid"
+  elseif word:find "^g[+=][rwx]*s" or word:find "^0?2%d%d%d$" and not word:find "^0?277[50]$" then
+    return "setgid"
+  end
+end
+
 local function mode_of(ev)
   for _, word in ipairs(command.operands(ev.args)) do
-    word = word:sub(1, 64)
-    local special = word:match "^0?([4-7])%d%d%d$"
-    if special or word:find "^[ugoa,+=rwxXt]*[u,a]?[+=][rwxX]*s" and not word:find "^g" then
-      return "setuid", word
-    elseif word:find "^g[+=][rwx]*s" or word:find "^0?2%d%d%d$" and not word:find "^0?277[50]$" then
-      return "setgid", word
+    local what = #word >= 2 and #word <= 64 and word:find "[%ds]" and special(word)
+    if what then
+      return what, word
     end
   end
 end
@@ -33,7 +40,7 @@ local function judge(ev)
   elseif command.is(ev, { chmod = true, install = true }) then
     local what, word = mode_of(ev)
     if not what and command.is(ev, { install = true }) then
-      word = command.head(command.text(ev)):match "%-m *0?([4-7]%d%d%d)"
+      word = command.flat(command.text(ev)):match "%-m *0?([4-7]%d%d%d)"
       what = word and "setuid"
     end
     return what and (what == "setuid" and "high" or "low"), what and ("makes a file %s (%s)"):format(what, word)
@@ -41,9 +48,9 @@ local function judge(ev)
     local cap = command.contains(command.text(ev):lower(), strong)
     return cap and "high" or "medium", "gives a file capabilities"
   elseif look and command.is(ev, { find = true })
-    and command.head(command.text(ev)):find "%-perm [-/+]?[0ug,=]*[246s]" then
-    return command.head(command.text(ev)):find "%-perm [-/]?[0]?[246]000" and "low"
-      or command.head(command.text(ev)):find "%-perm [-/]?[ug]=s" and "low" or nil,
+    and command.flat(command.text(ev)):find "%-perm [-/+]?[0ug,=]*[246s]" then
+    return command.flat(command.text(ev)):find "%-perm [-/]?[0]?[246]000" and "low"
+      or command.flat(command.text(ev)):find "%-perm [-/]?[ug]=s" and "low" or nil,
       "looks for setuid files"
   end
 end
@@ -57,7 +64,7 @@ return mw.script {
       local severity, what = judge(ev)
       if severity and not command.below(ev, ignore) then
         mw.alert { severity = severity, key = (ev.sid or "?") .. what, dedup = "10s", event = ev,
-          tags = { "attack.t1548.001" }, text = ("%s: %s"):format(what, command.who(ev)) }
+          text = ("%s: %s"):format(what, command.who(ev)) }
       end
     end),
   },

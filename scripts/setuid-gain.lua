@@ -26,7 +26,6 @@ local waiting, waiting_count = {}, 0 -- [id of the process] = { user id before, 
 local function tell(ev, before, how)
   local elsewhere = not command.begins(ev.exe, system)
   mw.alert { severity = elsewhere and "critical" or "high", key = ev.exe or ev.id, dedup = "1m", event = ev,
-    tags = { "attack.t1548.001", "attack.t1068" },
     text = ("user %s became root %s %s: %s"):format(before, how, ev.exe or ev.comm or "?", command.who(ev)) }
 end
 

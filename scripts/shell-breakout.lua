@@ -9,6 +9,8 @@
 local mw = require "moonwatch"
 local command = require "moonwatch.command"
 
+local after = command.after
+
 local ignore = mw.option("ignore", {})
 
 local function quoted_shell(text) -- system("/bin/sh"), exec '/bin/bash'
@@ -18,8 +20,8 @@ local function quoted_shell(text) -- system("/bin/sh"), exec '/bin/bash'
 end
 
 local function vim(text)
-  return text:find "%-c *:?!.*sh%f[%W]" or text:find "%-c *:?py.*os%.exec" or text:find "%+!?:?.*[/ ]sh%f[%W]"
-    and text:find "!"
+  return after(text, "%-c *:?!", "sh%f[%W]") or after(text, "%-c *:?py", "os%.exec")
+    or after(text, "%+", "[/ ]sh%f[%W]") and text:find "!"
 end
 
 -- program -> does this command line give a shell?
@@ -30,19 +32,21 @@ local ways = {
   php = quoted_shell, node = quoted_shell, gdb = quoted_shell,
     expect = function(text) return text:find "spawn *[/%w]*sh%f[%W]" end,
   find = function(text) return text:find "%-exec[dir]* +[/%w]*sh +[;\\]" or text:find "%-exec[dir]* +[/%w]*sh +%-p" end,
-  tar = function(text) return text:find "checkpoint%-action=exec=.*sh" or text:find "%-%-to%-command=.*sh" end,
+  tar = function(text)
+    return after(text, "checkpoint%-action=exec=", "sh") or after(text, "%-%-to%-command=", "sh")
+  end,
   vim = vim, vi = vim, vimdiff = vim, rvim = vim,
   emacs = function(text) return text:find "%(term *[\"'][/%w]*sh" end,
-  script = function(text) return text:find "%-qc? .*sh /dev/null" or text:find "/dev/null %-qc .*sh" end,
+  script = function(text) return after(text, "%-qc? ", "sh /dev/null") or after(text, "/dev/null %-qc ", "sh") end,
   env = function(text) return text:find "env +/bin/[bd]?a?sh%s*%-?p?$" end,
   flock = function(text) return text:find "%-u +/ +[/%w]*sh" end,
   nice = function(text) return text:find "^%S+ +[/%w]*/sh$" end,
   busybox = function(text) return text:find "^%S+ +[abdhk]*a?sh$" end,
   rsync = function(text) return text:find "%-e *'?[/%w]*sh" and text:find "0<&2" end,
-  ssh = function(text) return text:find "ProxyCommand=.*sh 0<&2" end,
+  ssh = function(text) return after(text, "ProxyCommand=", "sh 0<&2") end,
   capsh = function(text) return text:find "%-%-$" end,
   gcc = function(text) return text:find "%-wrapper +[/%w]*sh" end,
-  git = function(text) return text:find "PAGER=.*sh" end,
+  git = function(text) return after(text, "PAGER=", "sh") end,
   ed = function() return false end,
 }
 
@@ -57,7 +61,7 @@ return mw.script {
   on = {
     exec = function(ev)
       local name = ev.args and command.is(ev, ways)
-      local text = name and command.head(command.text(ev))
+      local text = name and command.flat(command.text(ev))
       if text and ways[name](text) and not command.contains(text, ignore) then
         mw.alert { severity = ev.euid == 0 and "high" or "medium", key = (ev.sid or "?") .. name, dedup = "1m",
           event = ev,

@@ -38,7 +38,6 @@ return mw.script {
       local server = ev:ancestor(is_server)
       if server and not is_server(ev) and not command.contains(command.text(ev), ignore) then
         mw.alert { severity = "high", key = server.id, dedup = span, event = ev,
-          tags = { "attack.t1505.003", "attack.t1190" },
           text = ("below the server %s (pid %s): %s"):format(server.comm or "?", server.pid or "?", command.who(ev)) }
       end
     end),

@@ -37,7 +37,7 @@ return mw.script {
       local path = command.writes_to(ev, is_key) or prepares(ev)
       if path and not command.below(ev, ignore) then
         mw.alert { severity = "high", key = (ev.sid or "?") .. path, dedup = "1m", event = ev,
-          tags = { "attack.t1098.004" }, text = ("changes %s: %s"):format(path, command.who(ev)) }
+          text = ("changes %s: %s"):format(path, command.who(ev)) }
       end
     end,
   },

@@ -39,7 +39,7 @@ return mw.script {
       local what = ev.args and (by_touch(ev) or by_clock(ev))
       if what and not command.below(ev, ignore) then
         mw.alert { severity = "low", key = (ev.sid or "?") .. what, dedup = "1m", event = ev,
-          tags = { "attack.t1070.006" }, text = ("%s: %s"):format(what, command.who(ev)) }
+          text = ("%s: %s"):format(what, command.who(ev)) }
       end
     end),
   },

@@ -22,7 +22,7 @@ local drops = { "transfer.sh", "file.io", "paste.rs", "pastebin.com", "discord.c
 local function by_ssh(ev)
   return command.is(ev, { ssh = true }) and (command.flag(ev.args, "-R") and "forwards a port of the other side"
     or command.flag(ev.args, "-D") and "makes a proxy"
-    or command.head(command.text(ev)):find "cat *>" and "sends what it is given to a file elsewhere")
+    or command.flat(command.text(ev)):find "cat *>" and "sends what it is given to a file elsewhere")
     or command.is(ev, { python = true }) and command.contains(command.text(ev), { "-m http.server",
       "-m SimpleHTTPServer" })
     and "serves a directory, so that its files can be fetched"
@@ -39,7 +39,7 @@ local function by_tunnel(ev)
 end
 
 local function by_upload(ev)
-  local text = command.head(command.text(ev))
+  local text = command.flat(command.text(ev))
   if command.is(ev, { curl = true, wget = true }) then
     local out = text:find "%-F [^ ]*=@" or text:find "%-T [^-]" or text:find "%-%-upload%-file"
       or text:find "%-%-post%-file"

@@ -108,8 +108,9 @@ MOONWATCH_API int moonwatch_add_line(struct moonwatch *m, const char *line);
  * sudo. Before anything is added. */
 MOONWATCH_API void moonwatch_trust_owner(unsigned uid);
 /* What mw.option(name) returns in the script of this file's name (without .lua), before the start.
- * A name that the script does not ask for is said on the log when it is loaded; a value that is not
- * of its type makes the script wrong. */
+ * A name that the script does not ask for while it is loaded makes the start fail, as does a script
+ * that there is not (-EINVAL); in later versions it is said on the log. A value that is not of its
+ * type makes the script wrong. */
 MOONWATCH_API int moonwatch_set(struct moonwatch *m, const char *script, const char *name,
                                 const char *value);
 

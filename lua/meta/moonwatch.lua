@@ -26,12 +26,15 @@
 
 ---@class moonwatch.Script
 ---@field name string for messages, alerts and the summary
----@field tags? string[] for people and tools, such as ATT&CK ids: "attack.t1505.003"
+---@field tags? string[] rule.tags of its alerts that have none of their own, such as ATT&CK ids: "attack.t1505.003"
 ---@field threads? boolean also forks and exits of threads (then tid differs from pid)
 ---@field needs? "all"|string[] fields that are to be read besides those that the script mentions: { "cwd", "cgroup" }
 ---@field on? table<moonwatch.Kind, moonwatch.Handler|table> what to call; a value of mw.where{...}(f), or a list
 ---@field state? table each handler's second argument; change what is in it, it is taken when the script is loaded
 ---@field reload? fun(old: table?): table? makes the state from that of the version before; when it throws, that goes on
+---@field description? any for people, as are author and references: nothing looks at them
+---@field author? any
+---@field references? any
 
 ---@class moonwatch.Alert
 ---@field severity? "low"|"medium"|"high"|"critical" "medium" when not given
@@ -39,7 +42,7 @@
 ---@field event? moonwatch.Event|moonwatch.Process what it is about
 ---@field key? any what makes two alerts equal
 ---@field dedup? string|number hold equal alerts back for this span: "5m"
----@field tags? string[] go into rule.tags
+---@field tags? string[] go into rule.tags, instead of those of mw.script
 ---@field sink? moonwatch.Sink|moonwatch.Sink[] where to tell it, instead of the main output
 
 ---How a field is known: "connector", "proc", "inherited", "kept", "computed", "absent", or
@@ -158,15 +161,25 @@ function mw.command.contains(text, parts) end
 ---@return string? beginning
 function mw.command.begins(text, beginnings) end
 
----The arguments joined by blanks, cut after 8,000 bytes, so that no pattern takes long.
+---The arguments joined by blanks, 64 KiB at most.
 ---@param process moonwatch.Process
 ---@return string?
 function mw.command.text(process) end
 
----The first 2,000 bytes of a text: for patterns, many of which take a time that grows with the square of it.
+---The text with one blank in the place of blanks, tabs and newlines: for patterns, as padding hides nothing there.
+---Who starts a process chooses its length, up to 64 KiB: a pattern with `.*` in it takes seconds, see `after`.
 ---@param text string?
 ---@return string?
-function mw.command.head(text) end
+function mw.command.flat(text) end
+
+---Does the text have a match of the pattern `first`, and behind it one of `second`? As `first.*second`, but fast.
+---
+---    if mw.command.after(mw.command.flat(mw.command.text(ev)), "ProxyCommand=", "sh 0<&2") then ... end
+---@param text string?
+---@param first string
+---@param second string
+---@return boolean
+function mw.command.after(text, first, second) end
 
 ---What a shell was told by -c.
 ---@param ev moonwatch.Process
@@ -326,7 +339,12 @@ function mw.sink.journald(options) end
 ---@return moonwatch.Sink
 function mw.sink.exec(options) end
 
----A line to the operator, on standard error.
+---One line of the main output: the arguments with tabs between. Control characters in them are shown, a newline as
+---\x0a, because a process chooses its name and its arguments; mw.emit writes a text with its newlines.
+---@param ... any
+function print(...) end
+
+---A line to the operator, on standard error: the arguments with blanks between.
 ---@param ... any
 function mw.log(...) end
 
@@ -368,6 +386,19 @@ function mw.proc(pid) end
 ---All living processes.
 ---@return fun(): moonwatch.Process?
 function mw.processes() end
+
+---@class moonwatch.Census what is known of a pid; all false but `listed` when it does not live
+---@field listed boolean in the list of /proc
+---@field open boolean /proc/PID is there, and is about it
+---@field lives boolean kill() reaches it
+---@field thread boolean it is a thread of a process with another pid, which /proc does not list
+
+---Which of these pids live (8192 at most), by three ways of asking that should agree: what begins or ends just now
+---may differ for a moment, what differs twice in a row is hidden. Takes milliseconds.
+---@param pids integer[]
+---@return table<integer, moonwatch.Census>? census those of which anything tells; nil: it could not be asked
+---@return integer[]|string listed all pids that /proc lists, in order; or the reason
+function mw.census(pids) end
 
 ---@class moonwatch.Named parts of 1 of the execs that were seen since a script needs it: 1.0 when each had it
 ---@field exe number? nil: no script needs it
@@ -743,7 +774,8 @@ function mw.labelled(process, name) end
 function mw.json(value) end
 
 ---What the operator set with `--set SCRIPT.name=value` (SCRIPT: the file's name without .lua), read as
----the type of `default`: a number; yes or no; a list between commas; else text.
+---the type of `default`: a number; yes or no; a list between commas; else text. Ask while the script is
+---loaded: what is set and was not asked for by then is a mistake, and the watch does not start.
 ---@generic T: string|number|boolean|string[]
 ---@param name string
 ---@param default T? what it is when nothing was set

@@ -6,11 +6,15 @@ local command = {}
 
 command.needs = { "exe", "args", "comm", "uid", "euid", "loginuid", "sid" }
 
--- Who starts a process chooses its text. Longer ones are cut, and patterns look at their beginning only:
--- many take a time that grows with the square of the length.
-local TEXT_MAX = 8000
-local HEAD_MAX = 2000
+-- Who starts a process chooses its text, and may put anything before what it is about. So all of it is looked at, which
+-- is as much as an event holds, by what takes a time that grows with the length and not with a power of it: find for
+-- plain texts, patterns on command.flat, and command.after where two parts may lie far from each other.
+local TEXT_MAX = 64 * 1024
 local PATH_MAX = 4096
+local byte, HYPHEN, PLUS = string.byte, 45, 43
+-- A shell's text takes longer to read than to search.
+local STEPS_MAX = 4000
+local TAIL = 4000
 
 local function set(list)
   local result = {}
@@ -127,7 +131,7 @@ function command.begins(text, beginnings)
   end
 end
 
----The arguments joined by blanks, cut where a pattern would take long.
+---The arguments joined by blanks, 64 KiB at most.
 ---@param process moonwatch.Process
 ---@return string?
 function command.text(process)
@@ -142,11 +146,41 @@ function command.text(process)
   return known.text
 end
 
----The beginning of a text, for patterns.
+local flat_of, flat_text -- the last one: a text is asked about by many
+
+---The text with one blank in the place of blanks, tabs and newlines, for patterns: padding hides nothing
+---and a pattern with ` *` takes no long time.
 ---@param text string?
 ---@return string?
-function command.head(text)
-  return text and text:sub(1, HEAD_MAX) or nil
+function command.flat(text)
+  if text and text ~= flat_of then
+    flat_of, flat_text = text, text:sub(1, TEXT_MAX):gsub("%s+", " ")
+  end
+  return text and flat_text
+end
+
+---Does the text have a match of the pattern `first`, and behind it one of `second`? As `first.*second`,
+---which would look for `second` anew behind each match of `first`.
+---@param text string?
+---@param first string
+---@param second string
+---@return boolean
+function command.after(text, first, second)
+  local _, stop = (text or ""):find(first)
+  return stop ~= nil and text:find(second, stop + 1) ~= nil
+end
+
+local function find_told(args)
+  for i = multicall[command.base(args[1]) or ""] and 3 or 2, #args do
+    local word = args[i]
+    local sign = byte(word)
+    if sign ~= HYPHEN and sign ~= PLUS then
+      return nil
+    end
+    if sign == HYPHEN and #word <= 64 and word:find "^%-%a*c%a*$" then
+      return args[i + 1] and args[i + 1]:sub(1, TEXT_MAX)
+    end
+  end
 end
 
 ---What a shell was told by -c; nil when this is no shell, or reads a file or its input.
@@ -156,15 +190,14 @@ function command.told(ev)
   local args = ev.args
   if not args or not command.is(ev, shells) then
     return nil
+  elseif not ev.type then
+    return find_told(args)
   end
-  for i = multicall[command.base(args[1]) or ""] and 3 or 2, #args do
-    if not args[i]:find "^[-+]" then
-      return nil
-    end
-    if #args[i] <= 16 and args[i]:find "^%-%a*c%a*$" then
-      return args[i + 1] and args[i + 1]:sub(1, TEXT_MAX)
-    end
+  local known = about(ev)
+  if known.told == nil then
+    known.told = find_told(args) or false
   end
+  return known.told or nil
 end
 
 -- --- a shell's text -----------------------------------------------------------------------------
@@ -183,16 +216,26 @@ end
 local Parser = {}
 Parser.__index = Parser
 
+-- Pieces, as a word of many escapes joined one by one takes a time that grows with the square of it.
 function Parser:add(text)
-  self.word = (self.word or "") .. text
+  local pieces = self.pieces or {}
+  pieces[#pieces + 1] = text
+  self.pieces = pieces
+end
+
+-- The word until here, or nil.
+function Parser:take_word()
+  local pieces = self.pieces
+  self.pieces = nil
+  return pieces and (pieces[2] and table.concat(pieces) or pieces[1])
 end
 
 function Parser:end_word()
-  local word, into, now = self.word, self.into, self.now
+  local word, into, now = self:take_word(), self.into, self.now
   if not word then
     return -- blanks between > and its file
   end
-  self.word, self.into = nil, nil
+  self.into = nil
   if into then
     if not word:find "^[%d%-]*$" then -- >&2 is no file
       now[into][#now[into] + 1] = word
@@ -251,13 +294,13 @@ function special:double(text, at)
   return after
 end
 
-function special:blank(_, at)
+function special:blank(text, at)
   self:end_word()
-  return at + 1
+  return text:find("[^ \t]", at + 1) or #text + 1
 end
 
 function special:comment(text, at)
-  if self.word then
+  if self.pieces then
     self:add "#"
     return at + 1
   end
@@ -268,19 +311,25 @@ function special:separator(text, at)
   if text:sub(at, at + 1) == "&>" then
     return at + 1
   end
-  if self.word and self.word:sub(-1) == "$" then -- $(
-    self.word = #self.word > 1 and self.word:sub(1, -2) or nil
+  local pieces = self.pieces
+  local piece = pieces and pieces[#pieces]
+  if piece and piece:sub(-1) == "$" then -- $(
+    pieces[#pieces] = piece:sub(1, -2)
+    self.pieces = (#piece > 1 or pieces[2]) and pieces or nil
   end
-  local pipe = text:sub(at, at) == "|" and text:sub(at, at + 1) ~= "||"
+  local behind = text:find("[^|&; \t\n]", at + 1) or #text + 1
+  local signs = text:sub(at, behind - 1)
+  local pipe = signs:find("|", 1, true) and not signs:find("||", 1, true)
   self:end_command(pipe or nil)
-  return text:find("[^|&]", at + 1) or #text + 1
+  return behind
 end
 
 function special:redirect(text, at)
-  if self.word and self.word:find "^%d+$" then
-    self.word = nil
+  local word = self:take_word()
+  if word and not word:find "^%d+$" then
+    self:add(word)
+    self:end_word()
   end
-  self:end_word()
   local operator = text:match("^[<>][<>&|]*", at)
   self.into = operator:sub(1, 1) == ">" and "writes" or operator == "<" and "reads" or operator == "<>" and "writes"
     or "ignored"
@@ -296,13 +345,19 @@ local by_character = {
 }
 
 ---The simple commands of a shell's text. An approximation: quotes, pipes, redirections and
----substitutions are understood, variables stay as they are written.
+---substitutions are understood, variables stay as they are written. Of a text with more than STEPS_MAX
+---words, quotes and signs the beginning and the end are read, and what is between is left out.
 ---@param text string
 ---@return moonwatch.Command[]
 function command.parse(text)
   local parser = setmetatable({ list = {}, now = new_command() }, Parser)
-  local at, len = 1, #text
+  local at, len, steps = 1, #text, 0
   while at <= len do
+    steps = steps + 1
+    if steps == STEPS_MAX and len - at > TAIL then
+      parser:end_command()
+      at = len - TAIL
+    end
     local act = by_character[text:sub(at, at)]
     if act then
       at = act(parser, text, at)
@@ -316,11 +371,7 @@ function command.parse(text)
   return parser.list
 end
 
----The simple commands that a shell was told by -c; empty for everything else. Those that are programs
----come as execs of their own: look here for what is built into the shell, and for redirections.
----@param ev moonwatch.Event
----@return moonwatch.Command[]
-function command.commands(ev)
+local function commands_of(ev)
   local known = about(ev)
   if not known.commands then
     local text = command.told(ev)
@@ -329,20 +380,48 @@ function command.commands(ev)
   return known.commands
 end
 
+local function copy_of(value)
+  if type(value) ~= "table" then
+    return value
+  end
+  local copy = {}
+  for key, one in next, value do
+    copy[key] = copy_of(one)
+  end
+  return copy
+end
+
+---The simple commands that a shell was told by -c; empty for everything else. Those that are programs
+---come as execs of their own: look here for what is built into the shell, and for redirections. The
+---caller's own: what is remembered is the next script's, too.
+---@param ev moonwatch.Event
+---@return moonwatch.Command[]
+function command.commands(ev)
+  return copy_of(commands_of(ev))
+end
+
 -- --- options and files ----------------------------------------------------------------------------
+
+-- Does the word say this option?
+local function says(word, wanted)
+  return word == wanted or (wanted:sub(1, 2) == "--" and word:sub(1, #wanted + 1) == wanted .. "=")
+    or (#wanted == 2 and word:find "^%-%a+$" and word:find(wanted:sub(2), 2, true) ~= nil)
+end
 
 ---Is one of these among the arguments? "-x" also inside of "-axb", "--long" also as "--long=value".
 ---@param words string[]?
 ---@param ... string
 ---@return string? option
 function command.flag(words, ...)
+  local wanted, seen = { ... }, {}
   for i = 2, words and #words or 0 do
-    for n = 1, select("#", ...) do
-      local wanted = select(n, ...)
-      local word = words[i]
-      if word == wanted or (wanted:sub(1, 2) == "--" and word:sub(1, #wanted + 1) == wanted .. "=")
-        or (#wanted == 2 and word:find "^%-%a+$" and word:find(wanted:sub(2), 2, true)) then
-        return wanted
+    local word = words[i]
+    if byte(word) == HYPHEN and not seen[word] then
+      seen[word] = true
+      for n = 1, #wanted do
+        if says(word, wanted[n]) then
+          return wanted[n]
+        end
       end
     end
   end
@@ -353,13 +432,14 @@ end
 ---@param valued string?
 ---@return string[]
 function command.operands(words, valued)
-  local result, skip, all = {}, false, false
+  local result, count, skip, all = {}, 0, false, false
   for i = 2, words and #words or 0 do
     local word = words[i]
     if skip then
       skip = false
-    elseif all or word == "-" or word:sub(1, 1) ~= "-" then
-      result[#result + 1] = word
+    elseif all or word == "-" or byte(word) ~= HYPHEN then
+      count = count + 1
+      result[count] = word
     elseif word == "--" then
       all = true
     else
@@ -406,11 +486,7 @@ local writers = {
   dd = output_of_dd,
 }
 
----The files that a command writes, as far as its words say so: operands of tee, cp, mv, ln, install,
----sed -i, dd, truncate and touch, and what a shell's text redirects into.
----@param ev moonwatch.Event
----@return string[]
-function command.writes(ev)
+local function writes_of(ev)
   local known = about(ev)
   if known.writes then
     return known.writes
@@ -425,11 +501,19 @@ function command.writes(ev)
   end
   local name = command.is(ev, writers)
   add(name and ev.args and writers[name](ev.args) or {})
-  for _, one in ipairs(command.commands(ev)) do
+  for _, one in ipairs(commands_of(ev)) do
     add(one.writes)
   end
   known.writes = result
   return result
+end
+
+---The files that a command writes, as far as its words say so: operands of tee, cp, mv, ln, install,
+---sed -i, dd, truncate and touch, and what a shell's text redirects into.
+---@param ev moonwatch.Event
+---@return string[]
+function command.writes(ev)
+  return copy_of(writes_of(ev))
 end
 
 ---The first file that is written for which fits(path).
@@ -437,7 +521,7 @@ end
 ---@param fits fun(path: string): any
 ---@return string? path
 function command.writes_to(ev, fits)
-  for _, path in ipairs(command.writes(ev)) do
+  for _, path in ipairs(writes_of(ev)) do
     if fits(path) then
       return path
     end

@@ -1,9 +1,9 @@
 -- The library that scripts see as `require "moonwatch"`: what C gives, and what is easier in Lua.
+local next = next
 local core = debug.getregistry().moonwatch
 local methods = core._methods
 
 local mw = {
-  where = core.where,
   emit = core.emit,
   log = core.log,
   every = core.every,
@@ -12,6 +12,7 @@ local mw = {
   at_exit = core.at_exit,
   now = core.now,
   proc = core.proc,
+  census = core.census,
   stats = core.stats,
   json = core.json,
   match = core.match,
@@ -25,12 +26,47 @@ local mw = {
   _core = core,
 }
 
+local function meant(...)
+  return require "moonwatch.meant"(...)
+end
+
+local function unknown_key(given, known)
+  for key in next, given do
+    if not known[key] then
+      return key
+    end
+  end
+end
+
+-- Of mw.script; the last three are for people.
+local script_keys = { name = true, tags = true, on = true, needs = true, threads = true, state = true, reload = true,
+  description = true, author = true, references = true }
+
+---What `on` may have: the kinds of events, and any.
+mw._kinds = {}
+local kinds = "fork exec exit uid gid sid ptrace comm coredump snapshot lost reload storm any"
+for kind in kinds:gmatch "%a+" do
+  mw._kinds[kind] = true
+end
+
+local function check_kinds(on)
+  for kind in next, on do
+    if not mw._kinds[kind] then
+      local near = meant(kind, "", mw._kinds)
+      error(("on.%s: no event is named so%s"):format(tostring(kind), near ~= "" and near or "; there are " .. kinds), 3)
+    end
+  end
+end
+
 ---Describe a script: its name and what it subscribes to.
 ---@param script moonwatch.Script
 ---@return moonwatch.Script
 function mw.script(script)
   if type(script) ~= "table" then
     error("mw.script takes a table: mw.script { name = ..., on = { ... } }", 2)
+  end
+  if unknown_key(script, script_keys) ~= nil then
+    require "moonwatch.options"("mw.script", script, script_keys)
   end
   if type(script.name) ~= "string" or script.name == "" then
     error("mw.script: `name` must be a string", 2)
@@ -47,8 +83,24 @@ function mw.script(script)
     end
     core._needs(script.needs)
   end
-  core._subscribe(script.name, script.on or {}, script.threads == true, script)
+  check_kinds(script.on or {})
+  local ok, problem = pcall(core._subscribe, script.name, script.on or {}, script.threads == true, script)
+  if not ok then
+    error(problem, 2)
+  end
   return script
+end
+
+---A test in C, made before a table is: all fields must have one of the values.
+function mw.where(tests)
+  for name in next, type(tests) == "table" and tests or {} do
+    if type(name) == "string" and not core._fields[name] then
+      local near = meant(name, "", core._fields)
+      near = near ~= "" and near or "; `moonwatch fields` lists them"
+      error(("mw.where: no field is named '%s'%s"):format(name, near), 2)
+    end
+  end
+  return core.where(tests)
 end
 
 ---A set of values, to ask `set[value]`.
@@ -124,6 +176,7 @@ function mw.seconds(span)
   return tonumber(count) * units[unit]
 end
 
+local alert_keys = mw.set { "severity", "text", "event", "key", "dedup", "tags", "sink" }
 local severities = mw.set { "low", "medium", "high", "critical" }
 
 -- Made when first asked for: what no script uses costs no memory.
@@ -184,6 +237,9 @@ end
 function mw.alert(alert)
   if type(alert) ~= "table" then
     error("mw.alert takes a table: mw.alert { severity = \"high\", event = ev }", 2)
+  end
+  if unknown_key(alert, alert_keys) ~= nil then
+    require "moonwatch.options"("mw.alert", alert, alert_keys)
   end
   local severity = alert.severity or "medium"
   if not severities[severity] then

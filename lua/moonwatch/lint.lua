@@ -4,7 +4,7 @@
 -- of lines. `facts` says what there is to be had (src/host/lint.c collects it from the library itself):
 --
 --   fields   name -> { kinds = { exit = true } or nil (all), state = true (a parent has it too), text = true }
---   aliases  every name that ev:get() takes        topics   name -> true, the questions
+--   aliases  every name that ev:get() takes        topics   name -> { columns = set, rows = a list of such }
 --   kinds    list of events                        methods  name -> true
 --   mw       name -> true, or the names inside     globals  what a policy sees, the same way
 --   trusted  instead of these, all that LuaJIT has
@@ -12,6 +12,7 @@
 --
 -- The tree is walked four times: first to learn which function is called with what, at last to tell.
 local syntax = require "moonwatch.syntax"
+local meant = require "moonwatch.meant"
 
 local MANY = 200 -- findings in one file: nobody reads more
 
@@ -49,51 +50,6 @@ local function everything()
     end
   end
   return all
-end
-
--- --- words that are meant ----------------------------------------------------------------------------
-
--- How many insertions, deletions, changes and swaps lie between two words; gives up beyond `most`.
-local function distance(a, b, most)
-  if math.abs(#a - #b) > most then
-    return most + 1
-  end
-  local before, row = {}, {}
-  for j = 0, #b do
-    row[j] = j
-  end
-  for i = 1, #a do
-    local fresh = { [0] = i }
-    for j = 1, #b do
-      local same = a:byte(i) == b:byte(j)
-      fresh[j] = math.min(row[j] + 1, fresh[j - 1] + 1, row[j - 1] + (same and 0 or 1))
-      if i > 1 and j > 1 and a:byte(i) == b:byte(j - 1) and a:byte(i - 1) == b:byte(j) then
-        fresh[j] = math.min(fresh[j], before[j - 2] + 1)
-      end
-    end
-    before, row = row, fresh
-  end
-  return row[#b]
-end
-
--- The word that comes nearest, of the keys of these tables; nil: none is near.
-local function nearest(word, ...)
-  local most = math.max(1, math.floor(#word / 3))
-  local best, best_distance
-  for _, set in ipairs { ... } do
-    for key in pairs(set) do
-      local d = type(key) == "string" and key:sub(1, 1) ~= "_" and distance(word:lower(), key:lower(), most)
-      if d and d <= most and (not best or d < best_distance or (d == best_distance and key < best)) then
-        best, best_distance = key, d
-      end
-    end
-  end
-  return best
-end
-
-local function meant(word, prefix, ...)
-  local near = #word > 2 and #word <= 64 and nearest(word, ...)
-  return near and (": did you mean %s%s?"):format(prefix, near) or ""
 end
 
 local function shown(word)
@@ -156,7 +112,8 @@ end
 -- --- what a value is ---------------------------------------------------------------------------------
 
 -- Shapes: { of = "event", kinds = set or nil (any) }, "process", "was", "members" (of mw or a library: .path, .names),
--- "function" and "table" (.node), "string".
+-- "function" and "table" (.node), "string"; of what ev:stat() and the like give, "row" and "rows" (.topic), and "each"
+-- (.row) of a loop over them. These are not followed into functions, nor where the text does not show which it is.
 local PROCESS, STRING = { of = "process" }, { of = "string" }
 
 local function kinds_text(kinds)
@@ -238,6 +195,27 @@ function Walk:member(node, key, shape)
   return { of = "members", path = shape.path .. "." .. key, names = type(inner) == "table" and inner or nil }
 end
 
+local ANSWER = set_of "row rows each"
+
+function Walk:answer_of(name)
+  local topic = self.facts.topics[name]
+  return topic and not self.set[name] and { of = topic.rows and "rows" or "row", topic = name } or nil
+end
+
+local function row_of(shape)
+  return { of = "row", topic = shape.topic }
+end
+
+function Walk:row_field(node, key, shape)
+  local columns = self.facts.topics[shape.topic].columns
+  if shape.of == "rows" and columns[key] then
+    self:add(node, "warning", "field", ("%s() gives a list: '%s' is a field of each in it"):format(shape.topic, key))
+  elseif not columns[key] and not self.assigned["row." .. key] then
+    self:add(node, "warning", "field", ("%s() gives no field '%s'%s"):format(shape.topic, shown(key),
+      meant(key, "", columns)))
+  end
+end
+
 function Walk:read(node, key, shape)
   if shape.of == "event" then
     return self:event_field(node, key, shape, self.facts)
@@ -247,6 +225,8 @@ function Walk:read(node, key, shape)
     return self:was_field(node, key, shape, self.facts)
   elseif shape.of == "members" and shape.names then
     return self:member(node, key, shape)
+  elseif shape.of == "row" or shape.of == "rows" then
+    return self:row_field(node, key, shape)
   end
 end
 
@@ -289,13 +269,13 @@ end
 function Walk:check_keys(node, known, what)
   for _, item in each_key(node) do
     if not known[item.key.value] then
-      self:add(item.key, "warning", "key", ("%s takes no '%s'%s"):format(what, shown(item.key.value),
+      self:add(item.key, "error", "key", ("%s takes no '%s'%s"):format(what, shown(item.key.value),
         meant(item.key.value, "", known)))
     end
   end
 end
 
-local SCRIPT = set_of "name tags on needs threads state reload"
+local SCRIPT = set_of "name tags on needs threads state reload description author references"
 local ALERT = set_of "severity text event key dedup tags sink"
 local SEVERITY = set_of "low medium high critical"
 
@@ -495,6 +475,8 @@ expression.binary = function(self, node)
   end
   if node.op == "and" then
     return right
+  elseif node.op == "or" and left and ANSWER[left.of] then
+    return right and right.of == "table" and #right.node.items == 0 and left or nil
   elseif node.op == "or" then
     return left or right
   end
@@ -532,7 +514,7 @@ expression.index = function(self, node)
   local key = unwrap(node.key)
   if key.tag ~= "string" then
     self:expr(node.key)
-    return nil
+    return shape and shape.of == "rows" and row_of(shape) or nil
   end
   if node.written then -- what is on the left of a `=` is made, not read
     return nil
@@ -552,6 +534,7 @@ end
 
 -- In this walk the function is called with this as its i-th argument: for the next walk.
 local function merge(walk, node, i, shape)
+  shape = shape and not ANSWER[shape.of] and shape
   local called = walk.calls[node] or {}
   walk.calls[node] = called
   local before = called[i]
@@ -640,6 +623,9 @@ expression.call = function(self, node)
       merge(self, callee.node, i, shapes[i])
     end
   end
+  if (path == "ipairs" or path == "pairs") and shapes[1] and shapes[1].of == "rows" then
+    return { of = "each", row = row_of(shapes[1]) }
+  end
   return path == "require" and require_of(self, node) or RESULTS[path]
 end
 
@@ -671,6 +657,9 @@ expression.method = function(self, node)
     self:check_pattern(node.args[1], node.name, plain and plain.value ~= "false")
   end
   self:list(node.args)
+  if is_process(shape) and self.facts.topics[node.name] then
+    return self:answer_of(node.name)
+  end
   return is_process(shape) and node.name == "ancestor" and PROCESS
     or (node.name == "format" or node.name == "sub" or node.name == "lower" or node.name == "gsub") and STRING or nil
 end
@@ -718,7 +707,7 @@ statement["local"] = function(self, node)
   end
   local shapes = self:list(node.list)
   for i, name in ipairs(node.names) do
-    self:declare(name, shapes[i] or nil)
+    self:declare(name, not (name.changes and shapes[i] and ANSWER[shapes[i].of]) and shapes[i] or nil)
   end
 end
 
@@ -742,6 +731,8 @@ function Walk:assign_index(target, value)
     self:expr(target.key)
   elseif is_process(shape) then
     self.set[key.value] = true
+  elseif shape and ANSWER[shape.of] then
+    self.assigned["row." .. key.value] = true
   elseif value then
     self.assigned[path_of(shape) .. "." .. key.value] = true
     keep_later(self, target, value)
@@ -751,7 +742,7 @@ end
 function Walk:assign_name(target, shape)
   local var = self:find(target.name)
   if var then
-    var.shape = nil
+    var.shape, var.node.changes = nil, true -- for the next walk: it may come round to what stands before
     if shape and shape.of == "function" then
       var.shape = shape
     end
@@ -808,7 +799,7 @@ statement["repeat"] = function(self, node)
 end
 
 statement["for"] = function(self, node)
-  self:list(node.list)
+  local each = self:list(node.list)[1]
   local from, shape = unwrap(node.list[1]), nil
   if from and from.tag == "method" and from.name == "ancestors" then
     shape = PROCESS
@@ -818,7 +809,8 @@ statement["for"] = function(self, node)
   end
   self:open()
   for i, name in ipairs(node.names) do
-    self:declare(name, i == 1 and shape or nil, true)
+    local row = i == 2 and each and each.of == "each" and not name.changes and each.row
+    self:declare(name, i == 1 and shape or row or nil, true)
   end
   self:statements(node.block)
   self:close()

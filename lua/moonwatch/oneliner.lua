@@ -5,14 +5,17 @@
 --   => print(type, pid, comm)            every event
 --
 -- In both parts the fields of the event are plain names. A condition that fails because a field has
--- no value is undecided: it selects nothing and is counted.
+-- no value is undecided: it selects nothing and is counted. A name that is no field, and that nothing
+-- gives a value, would always be nil: it is refused.
 local mw = require "moonwatch"
+local meant = require "moonwatch.meant"
+local syntax = require "moonwatch.syntax"
 local core = mw._core
 
-local kinds = mw.set {
-  "fork", "exec", "exit", "uid", "gid", "sid", "ptrace", "comm", "coredump", "snapshot", "lost", "reload",
-  "storm", "any",
-}
+local kinds = mw._kinds
+
+-- Who asks for these is told, when it runs, whose they are.
+local withheld = mw.set { "io", "os", "debug", "package", "ffi", "jit", "dofile", "loadfile", "collectgarbage" }
 
 -- Walk Lua source; call on_name(name) for each free-standing name, on_arrow(position) at a `=>`.
 local function walk(source, on_name, on_arrow)
@@ -65,8 +68,9 @@ local function split_events(text)
       if #events == 0 and core._fields[word] then
         return { "any" }, text
       end
-      error(("-e: '%s' is no event; there are fork exec exit uid gid sid ptrace comm coredump snapshot lost reload "
-        .. "storm any"):format(word), 0)
+      local near = meant(word, "", kinds)
+      error(("-e: '%s' is no event%s"):format(word, near ~= "" and near or "; there are fork exec exit uid gid sid "
+        .. "ptrace comm coredump snapshot lost reload storm any"), 0)
     end
     events[#events + 1] = word
   end
@@ -75,6 +79,15 @@ local function split_events(text)
     return { "any" }, text
   end
   return events, rest
+end
+
+-- The event that the text begins with as if a colon came behind it: one that is no field, or one that a
+-- word follows which no operator is.
+local function names_an_event(text)
+  local kind, behind = text:match "^%s*([%a_][%w_]*)%s*,?%s*([%w_]*)"
+  if kind and kinds[kind] and (not core._fields[kind] or (behind ~= "" and behind ~= "and" and behind ~= "or")) then
+    return kind
+  end
 end
 
 local function split_action(text)
@@ -105,13 +118,57 @@ local function prologue(text)
   return ("local %s = %s "):format(table.concat(names, ","), table.concat(values, ",")), names
 end
 
-local function compile(source, what, env)
-  local chunk, message = load("return function(ev) " .. source .. "\nend", "=-e", "t", env)
+-- The names in the tree that are read, with a place where each is, and those that something gives a value.
+local function names_in(tree, read, given)
+  for _, list in ipairs { tree.names or {}, tree.params or {}, tree.targets or {} } do
+    for _, one in ipairs(list) do
+      given[one.name or false] = true
+    end
+  end
+  for key, part in pairs(tree) do
+    if type(part) == "table" and key ~= "names" and key ~= "params" then
+      names_in(part, read, given)
+    end
+  end
+  if tree.tag == "name" then
+    read[#read + 1] = tree.name
+  end
+end
+
+-- `texts` are Lua, the compiler took them.
+local function refuse_unknown(texts, env)
+  local read, given = {}, { ev = true, parent = true, was = true }
+  for _, text in ipairs(texts) do
+    names_in(syntax.parse(text), read, given)
+  end
+  for _, name in ipairs(read) do
+    if not given[name] and not core._fields[name] and env[name] == nil and not withheld[name] then
+      error(("-e: no event has '%s'%s"):format(name, meant(name, "", core._fields, given, env)), 0)
+    end
+  end
+end
+
+-- What the compiler has against it, and what may be meant.
+local function refuse(text, what, message)
+  local _, own = load(text, "=-e", "t") -- without what we put around it
+  message = (own or message):gsub("^%-e:%d+: ", "")
+  if message:find("near '<eof>'", 1, true) then
+    message = "it ends too early: " .. message
+  elseif what == "condition" and message:find("near '='", 1, true) then
+    message = message .. "; == compares"
+  end
+  error(("-e: the %s is not Lua: %s"):format(what, message), 0)
+end
+
+-- `before`: the prologue; `text`: of the author's, with a return maybe.
+local function compile(before, text, what, env)
+  local chunk, message = load("return function(ev) " .. before .. text .. "\nend", "=-e", "t", env)
   if not chunk then
-    error(("-e: the %s is not Lua: %s"):format(what, message:gsub("^%-e:%d+: ", "")), 0)
+    refuse(text, what, message)
   end
   return chunk()
 end
+
 
 local function lacks(ev, names)
   for _, name in ipairs(names) do
@@ -128,12 +185,18 @@ end
 return function(name, text, env)
   local events, rest = split_events(text)
   local condition, action = split_action(rest)
+  local kind = rest == text and names_an_event(condition)
+  if kind then
+    error(("-e: a ':' is missing behind the event: '%s: CONDITION => ACTION'"):format(kind), 0)
+  end
   env.mw = env.require "moonwatch" -- its own
 
   local selects
+  local texts = {}
   if condition:match "%S" then
+    texts[1] = "return " .. condition
     local locals, names = prologue(condition)
-    local test = compile(locals .. "return " .. condition, "condition", env)
+    local test = compile(locals, texts[1], "condition", env)
     selects = function(ev)
       local ok, result = pcall(test, ev)
       if ok then
@@ -151,8 +214,10 @@ return function(name, text, env)
   if not action then
     core._needs "all"
   else
-    act = compile((prologue(action)) .. action, "action", env)
+    act = compile((prologue(action)), action, "action", env)
+    texts[#texts + 1] = action
   end
+  refuse_unknown(texts, env)
 
   local on = {}
   for _, event in ipairs(events) do

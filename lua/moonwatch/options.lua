@@ -6,6 +6,7 @@
 -- Each option has a sort and a default; one without a default must be given, unless it is `optional` or a
 -- function.
 local mw = require "moonwatch"
+local meant = require "moonwatch.meant"
 local type, pairs, error, pcall, tostring = type, pairs, error, pcall, tostring
 local floor, sort, concat = math.floor, table.sort, table.concat
 
@@ -65,7 +66,9 @@ return function(what, given, known)
   end
   for name in pairs(given) do
     if known[name] == nil then
-      error(("%s: no option is named '%s'; there are %s"):format(what, tostring(name), names_of(known)), 3)
+      local near = meant(name, "", known)
+      error(("%s: no option is named '%s'%s"):format(what, tostring(name),
+        near ~= "" and near or "; there are " .. names_of(known)), 3)
     end
   end
   local values = {}

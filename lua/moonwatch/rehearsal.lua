@@ -4,6 +4,7 @@
 -- src/host/rehearsal.c makes an event of. Each process is a table in the test: `parent` is told of first, as one that
 -- was running before, and the same table twice is the same process.
 local mw = require "moonwatch"
+local meant = require "moonwatch.meant"
 
 local BEGIN = 1700000000 -- s since the epoch; 1 s between events unless `at` says when, from here on
 
@@ -14,11 +15,66 @@ local kinds = mw.set {
   "fork", "exec", "exit", "uid", "gid", "sid", "ptrace", "comm", "coredump", "snapshot", "lost", "reload", "storm",
 }
 
+local of_test = mw.set { "name", "events", "alerts", "output", "errors", "options" }
+
 local Filler = {}
 Filler.__index = Filler
 
 local function fail(format, ...)
   error({ text = format:format(...) }, 0)
+end
+
+local function is_count(value)
+  return type(value) == "number" and value >= 0 and value % 1 == 0 and value < 2 ^ 53
+end
+
+-- 'nine', a table
+local function shown(value)
+  local kind = type(value)
+  return (kind == "string" and "'%s'" or kind == "table" and "a table" or "%s"):format(tostring(value))
+end
+
+local function is_list(value)
+  local n = 0
+  for _ in pairs(type(value) == "table" and value or {}) do
+    n = n + 1
+  end
+  return type(value) == "table" and n == #value
+end
+
+local function check_output(output)
+  local fits = type(output) == "string" or is_list(output)
+  for _, text in ipairs(type(output) == "table" and output or {}) do
+    fits = fits and type(text) == "string"
+  end
+  if not fits then
+    fail("`output` is a text or a list of texts, not %s", shown(output))
+  end
+end
+
+local function check_test(test)
+  for key in pairs(test) do
+    if not of_test[key] then
+      fail("a test has no '%s'%s", tostring(key), meant(key, "", of_test))
+    end
+  end
+  if type(test.name) ~= "string" then
+    fail "a test is a table with a `name`, a string"
+  elseif not is_list(test.events) then
+    fail "a test has `events`, a list of tables"
+  elseif test.options ~= nil and type(test.options) ~= "table" then
+    fail("`options` is a table of names and values, not %s", shown(test.options))
+  elseif test.alerts == nil and test.output == nil and test.errors == nil then
+    fail "it checks nothing: say how many `alerts`, or which `output`"
+  end
+  for _, key in ipairs { "alerts", "errors" } do
+    if test[key] ~= nil and not is_count(test[key]) then
+      fail("`%s` is a whole number, how many there are to be, not %s", key, shown(test[key]))
+    end
+  end
+  if test.output ~= nil then
+    check_output(test.output)
+  end
 end
 
 local function check(event)
@@ -27,11 +83,16 @@ local function check(event)
   end
   for key in pairs(event) do
     if not own[key] and not fields[key] then
-      fail("events have no field '%s'; `moonwatch lint` knows which was meant", tostring(key))
+      fail("events have no field '%s'%s", tostring(key), meant(key, "", fields, own))
     end
   end
+  if event.pid ~= nil and not is_count(event.pid) then
+    fail("`pid` is a whole number, not %s", shown(event.pid))
+  elseif event.parent ~= nil and type(event.parent) ~= "table" then
+    fail("`parent` is a table, the process that forked this one, not %s", shown(event.parent))
+  end
   if event.type and not kinds[event.type] then
-    fail("there is no event '%s'", tostring(event.type))
+    fail("there is no event '%s'%s", tostring(event.type), meant(event.type, "", kinds))
   end
 end
 
@@ -108,13 +169,7 @@ function Filler:parents(event, time, depth)
 end
 
 local function fill(test)
-  if type(test) ~= "table" or type(test.name) ~= "string" then
-    fail "a test is a table with a `name`, a string"
-  elseif type(test.events) ~= "table" then
-    fail "a test has `events`, a list"
-  elseif test.alerts == nil and test.output == nil and test.errors == nil then
-    fail "it checks nothing: say how many `alerts`, or which `output`"
-  end
+  check_test(test)
   local filler = setmetatable({ records = {}, pids = {}, next_pid = 1000 }, Filler)
   local time = BEGIN
   for _, event in ipairs(test.events) do

@@ -20,6 +20,7 @@
 #define WORDS_MOST   16
 #define CLIENTS_MOST 32
 #define A_TURN       4096
+#define REST_S       1. /* when there is no descriptor for who comes */
 
 struct client {
     ev_io io;
@@ -44,6 +45,7 @@ struct control {
     control_order *order;
     void *ctx;
     ev_io listening;
+    ev_timer rest;
     struct client *clients; /* owned list */
     int clients_len;
     struct asked *asked; /* owned list */
@@ -263,13 +265,31 @@ static bool is_ours(int fd)
     return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 && (peer.uid == 0 || peer.uid == geteuid());
 }
 
+/* Who waits stays in the queue, and would wake us again at once. */
+static void rest(struct control *c)
+{
+    ev_io_stop(c->loop, &c->listening);
+    ev_timer_set(&c->rest, REST_S, 0.);
+    ev_timer_start(c->loop, &c->rest);
+}
+
+static void on_rested(struct ev_loop *loop, ev_timer *watcher, int events)
+{
+    struct control *c = watcher->data;
+    (void)events;
+    ev_io_start(loop, &c->listening);
+}
+
 static void on_listening(struct ev_loop *loop, ev_io *watcher, int events)
 {
     struct control *c = watcher->data;
     (void)events;
     int fd = accept4(watcher->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-    if (fd < 0)
+    if (fd < 0) {
+        if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+            rest(c);
         return;
+    }
     struct client *client = is_ours(fd) && c->clients_len < CLIENTS_MOST ? calloc(1, sizeof *client) : NULL;
     if (!client) {
         static const char no[] = "{\"ok\":false,\"error\":\"not for you, or too many ask already\"}\n";
@@ -405,6 +425,8 @@ int control_open(struct control **out, struct ev_loop *loop, const char *path, c
     }
     ev_io_init(&c->listening, on_listening, result, EV_READ);
     c->listening.data = c;
+    ev_init(&c->rest, on_rested);
+    c->rest.data = c;
     ev_io_start(loop, &c->listening);
     *out = c;
     return 0;
@@ -423,6 +445,7 @@ void control_stop(struct control *c)
     while (c->clients)
         drop_client(c->clients);
     ev_io_stop(c->loop, &c->listening);
+    ev_timer_stop(c->loop, &c->rest);
     if (lstat(c->path, &about) == 0 && about.st_dev == c->dev && about.st_ino == c->ino)
         unlink(c->path); /* not that of another one who took the place */
     close(c->listening.fd);

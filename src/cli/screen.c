@@ -192,14 +192,36 @@ static void print_workers(struct frame *f, const struct value *workers)
     }
 }
 
-#define NAME_WIDE 18
+#define NAME_LEAST 18
+#define NAME_MOST 40
 
-static void print_script(struct frame *f, const struct value *s, const struct value *before, double seconds)
+static int width_of(const char *text)
+{
+    int wide = 0, width;
+    wchar_t c;
+    for (; *text; wide += width)
+        text += next_character(text, &c, &width);
+    return wide;
+}
+
+/* A name is there to be typed after `ctl disable`: the column is as wide as the longest. */
+static int name_width(const struct value *scripts)
+{
+    int wide = NAME_LEAST;
+    for (const struct value *s = scripts ? scripts->first : NULL; s; s = s->next) {
+        int width = width_of(value_text(s, "name"));
+        wide = width > wide ? width : wide;
+    }
+    return wide < NAME_MOST ? wide : NAME_MOST;
+}
+
+static void print_script(struct frame *f, const struct value *s, int name_wide, const struct value *before,
+                         double seconds)
 {
     char texts[6][32];
     const char *state = value_text(s, "state");
     bool off = !strcmp(state, "off");
-    put_cell(f->line, value_text(s, "name"), NAME_WIDE);
+    put_cell(f->line, value_text(s, "name"), name_wide);
     fputc(' ', f->line);
     put_cell(f->line, state, 6);
     fprintf(f->line, " %3.0f %7s %6s %6s %6s %6s %5s ", value_number(s, "generation"),
@@ -220,9 +242,9 @@ static void print_script(struct frame *f, const struct value *s, const struct va
 
 static void print_scripts(struct frame *f, const struct value *scripts, const struct value *before, double seconds)
 {
-    int left = value_count(scripts);
+    int left = value_count(scripts), name_wide = name_width(scripts);
     end_line(f, "");
-    fprintf(f->line, "%-*s %-6s %3s %7s %6s %6s %6s %6s %5s %s", NAME_WIDE, "SCRIPT", "STATE", "GEN", "CALLS/S", "P50",
+    fprintf(f->line, "%-*s %-6s %3s %7s %6s %6s %6s %6s %5s %s", name_wide, "SCRIPT", "STATE", "GEN", "CALLS/S", "P50",
             "P99", "ERRORS", "ALERTS", "MEM", "EVENTS");
     end_line(f, "\x1b[1m");
     for (const struct value *s = scripts ? scripts->first : NULL; s; s = s->next, left--) {
@@ -232,7 +254,7 @@ static void print_scripts(struct frame *f, const struct value *scripts, const st
             return;
         }
         const struct value *same = before ? same_script(before, s) : NULL;
-        print_script(f, s, before && !same ? s : same, seconds); /* of a new one nothing is known yet */
+        print_script(f, s, name_wide, before && !same ? s : same, seconds); /* of a new one nothing is known yet */
     }
 }
 

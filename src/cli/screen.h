@@ -13,7 +13,8 @@ struct screen {
 };
 
 /* `before` is the status `seconds` earlier, for what happens in a second; NULL: means since the start.
- * Names are shown harmless and cut: they cannot steer the terminal, nor move a column. */
+ * Names are shown harmless: they cannot steer the terminal, nor move a column. They make theirs as wide
+ * as the longest, up to 40; then, and where the screen ends, what is too long is cut. */
 void screen_status(const struct screen *s, const struct value *status, const struct value *before, double seconds);
 
 #endif

@@ -1236,6 +1236,9 @@ static int answer_cgroups(struct question *q)
 
 /* --- hash ------------------------------------------------------------------------------- */
 
+/* Some seconds of work: who asks does not wait for longer. */
+#define HASH_MOST (INT64_C(512) << 20)
+
 /* Hash what is left of a file. Its size, or -errno. */
 static int64_t hash_file(int fd, char hex[SHA256_DIGEST_STRING_LENGTH])
 {
@@ -1248,6 +1251,8 @@ static int64_t hash_file(int fd, char hex[SHA256_DIGEST_STRING_LENGTH])
     while ((got = read(fd, bytes, sizeof bytes)) > 0) {
         SHA256_Update(&sha, (const uint8_t *)bytes, (size_t)got);
         size += got;
+        if (size > HASH_MOST) /* also what grows meanwhile */
+            return -EFBIG;
     }
     if (got < 0)
         return -errno;
@@ -1268,7 +1273,7 @@ static int answer_hash(struct question *q)
     if (fstat(fd, &st) < 0)
         size = -errno;
     else if (S_ISREG(st.st_mode))
-        size = hash_file(fd, hex);
+        size = st.st_size > HASH_MOST ? -EFBIG : hash_file(fd, hex);
     close(fd);
     if (size < 0)
         return (int)size;

@@ -453,6 +453,8 @@ static struct netlink_filter filter_for(uint32_t kinds, bool threads)
  * not until what it let through has been read. */
 void collector_subscribe(struct collector *c, uint32_t kinds, bool threads)
 {
+    if (c->netlink.fd < 0)
+        return; /* it was stopped */
     struct netlink_filter filter = filter_for(kinds, threads);
     bool all = netlink_filter_passes_all(filter);
     if (!all)
@@ -577,6 +579,8 @@ static void retell_one(void *ctx, tracker_ref ref)
 
 void collector_retell(struct collector *c)
 {
+    if (!c->loop)
+        return;
     tracker_each(c->tracker, retell_one, c);
     c->flush(c->ctx);
 }

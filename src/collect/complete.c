@@ -156,8 +156,9 @@ static void complete_fork(struct completer *c, const struct kernel_event *kev)
 
 /* --- exec ----------------------------------------------------------------------------- */
 
-/* What was not read, or could not be, stays as it was before, unless it belongs to one image. What
- * an exec can change and nobody needs is not known any more. */
+/* What was not read, or could not be, stays as it was before, unless it belongs to one image: also
+ * that there was none, as of a container. What an exec can change and nobody needs is not known any
+ * more. */
 static void keep_unread(struct completer *c, tracker_ref ref, uint64_t read)
 {
     for (int f = EVENT_FIRST_STATE; f <= EVENT_LAST_STATE; f++) {
@@ -166,10 +167,11 @@ static void keep_unread(struct completer *c, tracker_ref ref, uint64_t read)
             event_set_missing(&c->box, f, WHY_UNASKED);
             continue;
         }
-        bool missing = c->box.ev.why[f] >= WHY_MISSING;
-        if (!(read & bit)) /* for when there is no value to copy */
-            event_set_missing(&c->box, f, tracker_why(c->tracker, ref, f));
-        if (!(read & bit) || (missing && !(OF_ONE_IMAGE & bit)))
+        bool missing = c->box.ev.why[f] >= WHY_MISSING && !(OF_ONE_IMAGE & bit);
+        enum event_why before = tracker_why(c->tracker, ref, f);
+        if (!(read & bit) || (missing && before == WHY_ABSENT))
+            event_set_missing(&c->box, f, before); /* for when there is no value to copy */
+        if (!(read & bit) || missing)
             copy_node_field(c, ref, f, f);
     }
 }

@@ -4,9 +4,11 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "embed/crew_state.h"
+#include "embed/vault.h"
 #include "host/budget.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -17,6 +19,8 @@
 #include <unistd.h>
 
 #define STOP_PATIENCE_NS  (10 * NS_PER_SECOND)
+#define FREE_PATIENCE_NS  (2 * NS_PER_SECOND)
+#define LOAD_LOOK_MS      250
 #define ANSWER_PATIENCE_S 2.0 /* for figures: then what is there must do */
 #define LOOKS_A_LIMIT     4   /* how exactly the hard limit is kept */
 
@@ -58,23 +62,29 @@ void crew_summarize_host(struct crew *c)
  */
 
 /* While there is no loop yet: the marks are looked at in between. */
-static int await_ready(struct worker_slot *slot)
+static int await_ready(struct worker_slot *slot, struct crew_script **wrong)
 {
     struct crew *c = slot->crew;
     struct worker_message message;
     char how[128];
     int got;
-    while ((got = slot_receive(slot, &message, 250)) >= 0) {
+    while ((got = slot_receive(slot, &message, LOAD_LOOK_MS)) >= 0) {
         if (got == 0 && c->options.hard_ns)
             slot_look(slot, clock_mono_ns());
-        if (got == 1 && message.say == WORKER_FAILED)
+        if (got == 0 && slot_has_ended(slot))
+            break;
+        if (got == 1 && message.say == WORKER_FAILED) {
+            *wrong = roster_of(c, message.id);
+            slot_reap(slot, how, sizeof how);
+            slot_close(slot);
             return crew_fail(c, -EINVAL, "%s", message.text);
+        }
         if (got == 1)
             slot_hear(slot, &message);
         if (slot->ready)
             return 0;
     }
-    struct crew_script *s = slot_offender(slot);
+    struct crew_script *s = *wrong = slot_offender(slot);
     slot_reap(slot, how, sizeof how);
     bool killed = slot->killed;
     slot_close(slot);
@@ -87,6 +97,29 @@ static int await_ready(struct worker_slot *slot)
     return crew_fail(c, -EIO, "the script worker %s while it loaded the scripts", how);
 }
 
+/* Is it one that the others can begin without? Then they do. */
+static bool leave_out(struct crew *c, struct crew_script *s)
+{
+    if (!s || !s->optional)
+        return false;
+    log_error("%s; the others begin without it", crew_error(c));
+    roster_switch_off(s, crew_error(c));
+    return true;
+}
+
+static int start_one(struct worker_slot *slot)
+{
+    struct crew_script *wrong;
+    int result;
+    do {
+        wrong = NULL;
+        result = slot_spawn(slot);
+        if (result == 0 && !slot->crew->options.only_load)
+            result = await_ready(slot, &wrong);
+    } while (result == -EINVAL && leave_out(slot->crew, wrong));
+    return result;
+}
+
 static int start_workers(struct crew *c)
 {
     int result = ring_new(&c->ring, c->options.ring_bytes);
@@ -94,11 +127,8 @@ static int start_workers(struct crew *c)
         return crew_fail(c, result, "no shared memory for the ring: %s", strerror(-result));
     c->lock = memfd_create("moonwatch-lock", MFD_CLOEXEC);
     for (int group = CREW_POLICY; group <= CREW_TRUSTED && result == 0; group++) {
-        if (!slots_wanted(c, (enum crew_group)group))
-            continue;
-        result = slot_spawn(&c->slots[group]);
-        if (result == 0 && !c->options.only_load)
-            result = await_ready(&c->slots[group]);
+        if (slots_wanted(c, (enum crew_group)group))
+            result = start_one(&c->slots[group]);
     }
     return result;
 }
@@ -106,7 +136,7 @@ static int start_workers(struct crew *c)
 static int load_here(struct crew *c)
 {
     for (int i = 0; i < c->scripts_len; i++) {
-        const struct crew_script *s = c->scripts[i];
+        struct crew_script *s = c->scripts[i];
         struct host_source source = { .id = s->id,
                                       .generation = s->generation,
                                       .name = s->name,
@@ -114,7 +144,9 @@ static int load_here(struct crew *c)
                                       .len = s->len };
         int result = host_replace(c->host, &source);
         if (result < 0)
-            return crew_fail(c, result, "%s", host_error(c->host));
+            crew_fail(c, result, "%s", host_error(c->host));
+        if (result < 0 && !leave_out(c, s))
+            return result;
     }
     return 0;
 }
@@ -143,7 +175,9 @@ int crew_hear_out(struct crew *c)
     for (int i = 0; i < RING_READERS; i++) {
         struct worker_slot *slot = &c->slots[i];
         int got, result = 0;
-        while (slot->pid && (got = slot_receive(slot, &message, -1)) >= 0) {
+        while (slot->pid && (got = slot_receive(slot, &message, LOAD_LOOK_MS)) >= 0) {
+            if (got == 0 && c->options.hard_ns)
+                slot_look(slot, clock_mono_ns());
             if (got == 1 && message.say == WORKER_FAILED)
                 result = crew_fail(c, -EINVAL, "%s", message.text);
             else if (got == 1)
@@ -174,7 +208,7 @@ void crew_listen(struct crew *c, struct ev_loop *loop)
 {
     double every = (double)c->options.hard_ns / 1e9 / LOOKS_A_LIMIT;
     ev_timer_init(&c->watching, slots_on_look, every, every);
-    ev_timer_init(&c->patience, on_patience, ANSWER_PATIENCE_S, 0);
+    ev_timer_init(&c->patience, on_patience, 0, ANSWER_PATIENCE_S);
     c->watching.data = c->patience.data = c->depended.data = c;
     ev_async_init(&c->depended, roster_on_depended);
     ev_async_start(loop, &c->depended);
@@ -241,20 +275,24 @@ static int load_now(struct crew *c, struct crew_script *s)
     return 0;
 }
 
-/* Out of its ward, with a new text. */
-static void leave_ward(struct crew *c, struct crew_script *s)
+/* One at a time: so it is known which one an answer is about. */
+/* The text is kept for when it is enabled. */
+static int keep_text(struct crew_script *s, const char *text, size_t len)
 {
-    struct worker_slot *ward = slot_ward_of(c, s);
-    s->warded = false;
-    if (!ward)
-        return;
-    ward->retired = true;
-    kill(ward->pid, SIGKILL);
+    char *kept = roster_copy(text, len);
+    if (!kept)
+        return -ENOMEM;
+    free(s->text);
+    s->text = kept;
+    s->len = len;
+    log_warn("%s has changed, and is off until it is enabled", crew_script_name(s));
+    return 0;
 }
 
-/* One at a time: so it is known which one an answer is about. */
 static int load_next(struct crew *c, struct crew_script *s, const char *text, size_t len)
 {
+    if (s->disabled)
+        return keep_text(s, text, len);
     free(s->after);
     s->after = roster_copy(text, len);
     s->after_len = len;
@@ -266,16 +304,18 @@ static int load_next(struct crew *c, struct crew_script *s, const char *text, si
     if (c->host)
         return load_now(c, s);
     if (s->warded)
-        leave_ward(c, s);
+        slot_leave_ward(c, s);
     slot_send_next(c, s);
     return 0;
 }
 
-int crew_add(struct crew *c, const char *name, const char *text, size_t len, bool trusted)
+int crew_add(struct crew *c, const char *name, const char *text, size_t len, bool trusted,
+             bool optional)
 {
     struct crew_script *s = roster_insert(c, name, trusted);
     if (!s)
         return crew_fail(c, -ENOMEM, "not enough memory for the scripts");
+    s->optional = optional;
     if (!c->started) {
         s->text = roster_copy(text, len);
         s->len = len;
@@ -303,9 +343,11 @@ static void unload(struct crew *c, struct crew_script *s)
         slot_count_last(slot_of(c, s), s);
     if (c->host) {
         host_unload(c->host, s->id);
+        if (c->options.means.vault)
+            vault_forget(c->options.means.vault, NULL, s->id);
         crew_tell_wants(c);
     } else if (s->warded) {
-        leave_ward(c, s);
+        slot_leave_ward(c, s);
     } else {
         slot_send_unload(c, s);
     }
@@ -328,8 +370,11 @@ int crew_disable(struct crew *c, const char *name)
     struct crew_script *s = roster_named(c, name);
     if (!s || s->state == SCRIPT_OFF)
         return s ? -EALREADY : -ENOENT;
+    s->generation += s->next != NULL; /* an answer about that one is too late */
+    s->disabled = true;
     roster_switch_off(s, "disabled by the operator");
     unload(c, s);
+    log_warn("%s is off until it is enabled", crew_script_name(s));
     return 0;
 }
 
@@ -340,6 +385,7 @@ int crew_enable(struct crew *c, const char *name)
         return s ? -EALREADY : -ENOENT;
     if (!s->text)
         return -EINVAL;
+    s->disabled = false;
     char *text = roster_copy(s->text, s->len);
     int result = text ? load_next(c, s, text, s->len) : -ENOMEM;
     free(text);
@@ -363,10 +409,12 @@ static struct crew_script *script_like(const struct crew *c, const char *path)
     return s;
 }
 
-int crew_shadow(struct crew *c, const char *name, const char *text, size_t len, crew_done *done,
+int crew_shadow(struct crew *c, const char *path, const char *text, size_t len, crew_done *done,
                 void *ctx)
 {
-    struct crew_script *s = script_like(c, name);
+    char chunk[PATH_MAX + 1];
+    struct crew_script *s = script_like(c, path);
+    snprintf(chunk, sizeof chunk, "@%s", path);
     if (!s || s->state != SCRIPT_ON || s->next)
         return s ? -EBUSY : -ENOENT;
     crew_drop(c, crew_script_name(s));
@@ -377,7 +425,7 @@ int crew_shadow(struct crew *c, const char *name, const char *text, size_t len, 
     if (c->host) {
         struct host_source source = { .id = s->id,
                                       .generation = s->generation + 1,
-                                      .name = s->name,
+                                      .name = chunk,
                                       .text = text,
                                       .len = len,
                                       .shadow = true };
@@ -388,7 +436,7 @@ int crew_shadow(struct crew *c, const char *name, const char *text, size_t len, 
         return 0;
     }
     struct worker_slot *slot = slot_of(c, s);
-    int result = slot_order(slot, s, DO_LOAD, text, len, true);
+    int result = slot_order_named(slot, s, DO_LOAD, chunk, text, len, true);
     if (result == 0)
         result = slot_await(slot, done, ctx);
     if (result < 0)
@@ -475,8 +523,11 @@ void crew_ask(struct crew *c, bool weigh, void (*done)(void *ctx), void *ctx)
         crew_figures_came(c);
         return;
     }
-    for (int i = 0; !asked && i < RING_READERS; i++)
-        c->reports += c->slots[i].ready && slot_send(&c->slots[i], &order, NULL) == 0;
+    for (int i = 0; !asked && i < RING_READERS; i++) {
+        struct worker_slot *slot = &c->slots[i];
+        slot->reporting = slot->ready && slot_send(slot, &order, NULL) == 0;
+        c->reports += slot->reporting;
+    }
     if (!c->reports)
         crew_figures_came(c);
     else if (c->loop && !asked)
@@ -528,7 +579,7 @@ int crew_new(struct crew **out, const struct crew_options *options)
         c->slots[i] =
             (struct worker_slot){ .crew = c,
                                   .reader = i,
-                                  .control = -1,
+                                  .control = -1, .pidfd = -1,
                                   .group = i < FIRST_WARD ? (enum crew_group)i : CREW_WARD };
     *out = c;
     return 0;
@@ -545,6 +596,8 @@ static bool hear_until(struct worker_slot *slot, int64_t patience_ns)
             slot_hear(slot, &message);
         if (got == 0 && slot->crew->options.hard_ns)
             slot_look(slot, clock_mono_ns());
+        if (got == 0 && slot_has_ended(slot))
+            return true;
     }
     return got < 0;
 }
@@ -597,10 +650,10 @@ void crew_stop(struct crew *c)
         crew_summarize_host(c);
 }
 
-void crew_free(struct crew *c)
+bool crew_free(struct crew *c)
 {
     if (!c)
-        return;
+        return true;
     for (int i = 0; i < RING_READERS; i++) {
         struct worker_slot *slot = &c->slots[i];
         if (slot->pid) { /* the start failed half-way */
@@ -612,6 +665,8 @@ void crew_free(struct crew *c)
             munmap(slot->shared, sizeof *slot->shared);
         buf_free(&slot->answer);
     }
+    if (!slots_free_stewards(c, clock_mono_ns() + FREE_PATIENCE_NS))
+        return false;
     ring_free(c->ring);
     while (c->found) {
         struct dependence *next = c->found->next;
@@ -632,4 +687,5 @@ void crew_free(struct crew *c)
     buf_free(&c->refused);
     buf_free(&c->error);
     free(c);
+    return true;
 }

@@ -47,7 +47,10 @@ struct crew_options {
 
 /* 0, or -ENOMEM. */
 int crew_new(struct crew **out, const struct crew_options *options);
-void crew_free(struct crew *c);
+
+/* False: a question of a worker is still being answered after two seconds, so all that the crew was
+ * given must stay, and it too. */
+bool crew_free(struct crew *c);
 
 /* The last failure: one sentence, maybe a traceback below. */
 const char *crew_error(const struct crew *c);
@@ -61,7 +64,8 @@ struct crew_script {
     char *name; /* owned: "@path"; NULL: a one-liner */
     char *text; /* owned: of the version that runs */
     size_t len;
-    bool trusted, warded;
+    bool trusted, warded, optional;
+    bool disabled; /* by the operator, until he says otherwise */
     bool unsent; /* there was no room for the order to load or unload it: it follows */
     enum crew_state state;
     char why[512];              /* it is off */
@@ -73,7 +77,6 @@ struct crew_script {
     size_t after_len;
     char *shadow; /* owned: the version that runs beside; NULL: none */
     size_t shadow_len;
-    int64_t asked_ns; /* when `next` or a shadow was asked for */
 };
 
 /* For people: the name that it gave itself, else that of its file. */
@@ -83,14 +86,19 @@ const char *crew_script_name(const struct crew_script *s);
 typedef void crew_done(void *ctx, int error, const char *text);
 
 /* Add a script; the text is copied. In the order of delivery. Before the start it is kept for it;
- * after, it is loaded. 0, or -ENOMEM. */
-int crew_add(struct crew *c, const char *name, const char *text, size_t len, bool trusted);
+ * after, it is loaded. `optional`: when it is wrong at the start, the others begin without it. 0, or
+ * -ENOMEM. */
+int crew_add(struct crew *c, const char *name, const char *text, size_t len, bool trusted,
+             bool optional);
 
 /* The next text of the script of this name; one that was off runs again. 0, or -ENOENT. */
 int crew_change(struct crew *c, const char *name, const char *text, size_t len);
 
 /* The script's file is gone: so is it. */
 void crew_remove(struct crew *c, const char *name);
+
+/* Changes are about to be given in, and somebody will wait for what comes of them. */
+void crew_collect(struct crew *c);
 
 /* `changed` versions were just given in: `done` is told when all are loaded or refused. Its text is
  * an object: { "changed": 2, "refused": ["..."] }. */
@@ -100,8 +108,8 @@ void crew_settle(struct crew *c, int changed, crew_done *done, void *ctx);
 int crew_disable(struct crew *c, const char *name);
 int crew_enable(struct crew *c, const char *name);
 
-/* A version beside the one that runs; then one of the two goes. `done` is told. */
-int crew_shadow(struct crew *c, const char *name, const char *text, size_t len, crew_done *done,
+/* A version beside the one that runs, from this file; then one of the two goes. `done` is told. */
+int crew_shadow(struct crew *c, const char *path, const char *text, size_t len, crew_done *done,
                 void *ctx);
 int crew_compare(struct crew *c, const char *name, crew_done *done, void *ctx);
 int crew_promote(struct crew *c, const char *name);

@@ -12,6 +12,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#define LEAVING_MOST 64
 #define FIRST_WARD 2 /* slots before it: policy, trusted */
 
 /* Somebody waits for an answer of a worker; they come in order. */
@@ -49,6 +50,10 @@ struct worker_slot {
     bool killed;  /* because it ran for too long */
     bool failed;  /* it said which script it could not load */
     bool retired; /* its script is to run elsewhere */
+    bool reporting; /* it was asked for figures and has not told them all */
+    int pidfd;      /* owned; -1: then its hanging up tells of its end */
+    ev_io ended;
+    int64_t spawned_ns;
 
     struct shared *shared;   /* owned mapping */
     struct waiting *waiting; /* owned list */
@@ -86,6 +91,7 @@ struct crew {
     pthread_mutex_t mutex;         /* of the names, which stewards read, and of the next two */
     struct dependence *found;      /* owned list: by stewards, to be told */
     int lock;                      /* owned: descriptor whose copies are locked in turn; -1: none */
+    struct steward *leaving[LEAVING_MOST]; /* owned: of dead workers, still at something */
     struct last_words *last_words; /* owned list: threads that write them */
     int64_t retell_at_ns;
     unsigned unexplained;
@@ -94,6 +100,7 @@ struct crew {
     void *asked_ctx;
     int reports; /* still to come */
 
+    bool collecting;           /* refusals, for who is about to wait */
     struct settling *settling; /* owned list: who waits until no version is being loaded */
     struct buf refused;        /* owned: sentences since somebody waits, as JSON */
 };
@@ -196,6 +203,10 @@ struct worker_slot *slot_of(struct crew *c, const struct crew_script *s);
 int slot_order(struct worker_slot *slot, const struct crew_script *s, enum worker_do what,
                const char *text, size_t len, bool shadow);
 
+/* The same, with a name of the text that is not the script's. */
+int slot_order_named(struct worker_slot *slot, const struct crew_script *s, enum worker_do what,
+                     const char *name, const char *text, size_t len, bool shadow);
+
 /* 1: a message; 0: none within the patience; -EPIPE: the worker hung up. */
 int slot_receive(struct worker_slot *slot, struct worker_message *message, int patience_ms);
 
@@ -208,6 +219,9 @@ void slot_send_next(struct crew *c, struct crew_script *s);
 /* Take the script from its worker. */
 void slot_send_unload(struct crew *c, struct crew_script *s);
 
+/* It is to run elsewhere, or not at all: its ward ends. */
+void slot_leave_ward(struct crew *c, struct crew_script *s);
+
 /* The ward that it is in, or NULL. */
 struct worker_slot *slot_ward_of(struct crew *c, const struct crew_script *s);
 
@@ -219,6 +233,10 @@ void slot_close(struct worker_slot *slot);
 /* No successor comes: what the dead one had said and not written is written by a thread. */
 void slot_leave_last_words(struct worker_slot *slot);
 
+/* Stewards of dead workers that have ended go, waiting for each until `patience_ns` (monotonic). False:
+ * some have not. */
+bool slots_free_stewards(struct crew *c, int64_t patience_ns);
+
 /* Hear it on the loop. */
 void slot_listen(struct worker_slot *slot);
 
@@ -228,7 +246,10 @@ bool slot_look(struct worker_slot *slot, int64_t now);
 /* In whose call did it die? NULL: in none. */
 struct crew_script *slot_offender(const struct worker_slot *slot);
 
-/* How it ended, as a part of a sentence. It hung up, so it ends soon, or is made to. */
+/* Is it dead already, whoever holds its socket open? */
+bool slot_has_ended(const struct worker_slot *slot);
+
+/* How it ended, as a part of a sentence. Kills it if it has not. */
 void slot_reap(struct worker_slot *slot, char *how, size_t cap);
 
 /* Another takes the place of a dead one, if there is work. False: not again. */

@@ -1,9 +1,10 @@
 /* files.c - the files of scripts that a path means. See files.h. */
 #include "embed/files.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <glob.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -56,24 +57,45 @@ static void add_file(struct script_files *files, const char *path, int fd)
     more[files->len++] = file;
 }
 
+/* What an editor or a person has hidden is none. */
+static int is_script(const struct dirent *entry)
+{
+    size_t len = strlen(entry->d_name);
+    return *entry->d_name != '.' && len > 4 && !strcmp(entry->d_name + len - 4, ".lua");
+}
+
+/* The same in every locale. */
+static int by_bytes(const struct dirent **a, const struct dirent **b)
+{
+    return strcmp((*a)->d_name, (*b)->d_name);
+}
+
+static void add_named(struct script_files *files, const char *directory, const char *name)
+{
+    char path[PATH_MAX];
+    int fd = -1;
+    errno = ENAMETOOLONG;
+    if (snprintf(path, sizeof path, "%s/%s", directory, name) < (int)sizeof path)
+        fd = open(path, O_RDONLY | O_CLOEXEC);
+    add_file(files, path, fd);
+    if (fd >= 0)
+        close(fd);
+}
+
 static void add_directory(struct script_files *files, const char *path)
 {
-    char pattern[4096];
-    glob_t found = { 0 };
+    struct dirent **found = NULL;
     files->directory = true;
-    snprintf(pattern, sizeof pattern, "%s/*.lua", path);
-    if (glob(pattern, 0, NULL, &found)) {
-        errno = ENODATA;
+    int n = scandir(path, &found, is_script, by_bytes);
+    if (n <= 0) {
+        errno = n == 0 ? ENODATA : errno;
         add_file(files, path, -1);
-        return;
     }
-    for (size_t i = 0; i < found.gl_pathc; i++) {
-        int fd = open(found.gl_pathv[i], O_RDONLY | O_CLOEXEC);
-        add_file(files, found.gl_pathv[i], fd);
-        if (fd >= 0)
-            close(fd);
+    for (int i = 0; i < n; i++) {
+        add_named(files, path, found[i]->d_name);
+        free(found[i]);
     }
-    globfree(&found);
+    free(found);
 }
 
 void files_add(struct script_files *files, const char *path)

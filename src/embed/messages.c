@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,6 +32,16 @@ struct worker_slot *slot_of(struct crew *c, const struct crew_script *s)
 {
     struct worker_slot *ward = slot_ward_of(c, s);
     return ward ? ward : &c->slots[s->trusted ? CREW_TRUSTED : CREW_POLICY];
+}
+
+void slot_leave_ward(struct crew *c, struct crew_script *s)
+{
+    struct worker_slot *ward = slot_ward_of(c, s);
+    s->warded = false;
+    if (!ward)
+        return;
+    ward->retired = true;
+    kill(ward->pid, SIGKILL);
 }
 
 static int text_fd(const char *text, size_t len)
@@ -79,7 +90,8 @@ int slot_send(struct worker_slot *slot, const struct worker_order *order, const 
     return result;
 }
 
-int slot_order(struct worker_slot *slot, const struct crew_script *s, enum worker_do what,
+int slot_order_named(struct worker_slot *slot, const struct crew_script *s, enum worker_do what,
+                     const char *name,
                const char *text, size_t len, bool shadow)
 {
     struct worker_order order = { .what = what,
@@ -87,11 +99,17 @@ int slot_order(struct worker_slot *slot, const struct crew_script *s, enum worke
                                   .generation = s->generation + (text ? 1 : 0),
                                   .shadow = shadow,
                                   .len = len };
-    if (s->name)
-        snprintf(order.name, sizeof order.name, "%s", s->name);
+    if (name)
+        snprintf(order.name, sizeof order.name, "%s", name);
     if (what == DO_LOAD && slot->steward && steward_script(slot->steward, s->id, s->name) < 0)
         return -ENOMEM;
     return slot_send(slot, &order, text);
+}
+
+int slot_order(struct worker_slot *slot, const struct crew_script *s, enum worker_do what,
+               const char *text, size_t len, bool shadow)
+{
+    return slot_order_named(slot, s, what, s->name, text, len, shadow);
 }
 
 /* The worker of its group, started if there is none. */
@@ -192,6 +210,13 @@ void crew_reported(struct crew *c)
 /* --- what workers say ---------------------------------------------------------------------------
  */
 
+/* The script of this id, if it is one that this worker has. */
+static struct crew_script *own_script(struct worker_slot *slot, uint32_t id)
+{
+    struct crew_script *s = roster_of(slot->crew, id);
+    return s && slot_of(slot->crew, s) == slot ? s : NULL;
+}
+
 /* A report tells of the version that counts, and of its shadow; that one has the same id. */
 void roster_count(struct crew *c, const struct host_script *figures)
 {
@@ -204,7 +229,7 @@ void roster_count(struct crew *c, const struct host_script *figures)
 static void hear_loaded(struct worker_slot *slot, const struct worker_message *message)
 {
     struct crew *c = slot->crew;
-    struct crew_script *s = roster_of(c, message->id);
+    struct crew_script *s = own_script(slot, message->id);
     slot->wants = (struct crew_wants){ message->kinds, message->threads, message->needs };
     c->options.calls.wants(c->options.calls.ctx);
     if (message->shadow) { /* somebody waits for it, whatever came between */
@@ -226,11 +251,14 @@ static void hear_loaded(struct worker_slot *slot, const struct worker_message *m
     send_unsent(slot);
 }
 
-static void hear_off(struct crew *c, const struct worker_message *message)
+static void hear_off(struct worker_slot *slot, const struct worker_message *message)
 {
-    struct crew_script *s = roster_of(c, message->id);
-    if (s && s->state != SCRIPT_GONE)
-        roster_switch_off(s, message->text);
+    struct crew_script *s = own_script(slot, message->id);
+    if (!s || s->state == SCRIPT_GONE)
+        return;
+    roster_switch_off(s, message->text);
+    if (s->warded)
+        slot_leave_ward(slot->crew, s);
 }
 
 /* What a dead worker had counted of this script since its last report. */
@@ -274,27 +302,39 @@ static void hear_ready(struct worker_slot *slot, const struct worker_message *me
     send_unsent(slot);
 }
 
+/* Not when it is loaded again already: the next version has opened them, or is about to. */
+static void forget_stores(struct worker_slot *slot, uint32_t id)
+{
+    const struct crew_script *s = roster_of(slot->crew, id);
+    if (slot->steward && (!s || (s->state != SCRIPT_ON && !s->next)))
+        steward_forget(slot->steward, id);
+}
+
 static void hear_unloaded(struct worker_slot *slot, const struct worker_message *message)
 {
     struct crew *c = slot->crew;
     slot->wants = (struct crew_wants){ message->kinds, message->threads, message->needs };
     c->options.calls.wants(c->options.calls.ctx);
-    if (message->id)
+    if (message->id) {
+        forget_stores(slot, message->id);
         roster_forget_gone(c, slot, message->id);
+    }
     send_unsent(slot);
 }
 
 /* What loaded before does not any more; or privileges cannot be given up. */
 static void hear_failed(struct worker_slot *slot, const struct worker_message *message)
 {
-    struct crew_script *s = roster_of(slot->crew, message->id);
-    if (!slot->crew->started)
-        return; /* await_ready tells it */
+    struct crew_script *s = own_script(slot, message->id);
+    if (!slot->crew->started || slot->ready || slot->failed)
+        return; /* at the start await_ready tells it; and it is said once */
     log_error("%s%s%s", s ? crew_script_name(s) : "", s ? " is off until its file changes: " : "",
               message->text);
     slot->failed = s;
-    if (s)
-        roster_switch_off(s, message->text);
+    if (!s)
+        return;
+    roster_switch_off(s, message->text);
+    s->warded = false; /* its ward is about to end */
 }
 
 /* The worker runs scripts: what it says is checked, never trusted. */
@@ -322,10 +362,13 @@ void slot_hear(struct worker_slot *slot, const struct worker_message *message)
         slot->jit = message->jit;
         break;
     case WORKER_REPORTED:
-        crew_reported(c);
+        if (slot->reporting)
+            crew_reported(c);
+        slot->reporting = false;
         break;
     case WORKER_SCRIPT:
-        roster_count(c, &message->script);
+        if (own_script(slot, message->script.id))
+            roster_count(c, &message->script);
         break;
     case WORKER_LOADED:
         hear_loaded(slot, message);
@@ -334,7 +377,7 @@ void slot_hear(struct worker_slot *slot, const struct worker_message *message)
         hear_unloaded(slot, message);
         break;
     case WORKER_OFF:
-        hear_off(c, message);
+        hear_off(slot, message);
         break;
     case WORKER_BUSY:
         slots_watch(c);

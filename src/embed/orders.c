@@ -4,7 +4,7 @@
 #include "moonwatch.h"
 
 #include "base/clock.h"
-#include "embed/crew.h"
+#include "embed/crew_state.h"
 #include "embed/shelf.h"
 #include "embed/watch.h"
 #include "event/json.h"
@@ -22,18 +22,79 @@ struct asker {
     struct moonwatch *watch;
     moonwatch_reply *reply; /* NULL: answered */
     void *ctx;
+    const char *order; /* borrowed from who asks: not to be looked at later */
     struct asker *next; /* of those who want the status */
 };
+
+/* --- refusals ---------------------------------------------------------------------------------- */
+
+#define NAMES_MOST 10
+
+static const char *file_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+static const char *file_of(const struct crew_script *s)
+{
+    return s->name ? file_name(s->name + 1) : "";
+}
+
+/* "; there are: web, db and 3 more" */
+static void add_names(struct buf *to, const struct crew *crew, bool files)
+{
+    const struct crew_script *s;
+    int n = 0;
+    for (int i = 0; (s = crew_script_at(crew, i)); i++) {
+        const char *name = files ? file_of(s) : crew_script_name(s);
+        if (s->state == SCRIPT_GONE || !*name || n++ >= NAMES_MOST)
+            continue;
+        buf_printf(to, "%s%s", n == 1 ? "; there are: " : ", ", name);
+    }
+    if (n > NAMES_MOST)
+        buf_printf(to, " and %d more", n - NAMES_MOST);
+}
+
+/* With ".lua" or without: which of them would it be? */
+static bool is_of_many(const struct crew *crew, const char *name)
+{
+    const struct crew_script *s;
+    size_t len = strlen(name);
+    int n = 0;
+    for (int i = 0; (s = crew_script_at(crew, i)); i++) {
+        const char *file = file_of(s);
+        n += s->state != SCRIPT_GONE && len && !strncmp(file, name, len) &&
+             (!file[len] || !strcmp(file + len, ".lua"));
+    }
+    return n > 1;
+}
+
+static void say_absent(struct buf *to, const struct asker *a, const char *name)
+{
+    const struct crew *crew = watch_crew(a->watch);
+    if (!strcmp(a->order, "shadow")) {
+        buf_printf(to, "no running script has the file name %s", file_name(name));
+        add_names(to, crew, true);
+    } else if (roster_named(crew, name)) {
+        buf_printf(to, "'%s' has no shadow", name);
+    } else if (is_of_many(crew, name)) {
+        buf_printf(to, "more than one script has the file name %s: give the path of one", name);
+    } else {
+        buf_printf(to, "no script is named '%s'", name);
+        add_names(to, crew, false);
+    }
+}
 
 static void refuse(const struct asker *a, int error, const char *name)
 {
     struct buf text = { 0 };
     switch (error) {
     case -ENOENT:
-        buf_printf(&text, "there is no script '%s', or it has no shadow", name);
+        say_absent(&text, a, name);
         break;
     case -EALREADY:
-        buf_printf(&text, "'%s' is so already", name);
+        buf_printf(&text, "'%s' is %s already", name, strcmp(a->order, "enable") ? "off" : "on");
         break;
     case -EBUSY:
         buf_printf(&text, "'%s' is off, or a version of it is just being loaded", name);
@@ -210,6 +271,7 @@ static void order_reload(const struct asker *a)
         refuse(a, -ENOMEM, "reload");
         return;
     }
+    crew_collect(watch_crew(a->watch));
     crew_settle(watch_crew(a->watch), shelf_check(watch_shelf(a->watch)), pass_on, kept);
 }
 
@@ -239,9 +301,9 @@ static void order_shadow(const struct asker *a, const char *path)
 {
     struct buf text = { 0 };
     char resolved[PATH_MAX];
-    const char *why = "", *slash = strrchr(path, '/');
+    const char *why = "";
     int result =
-        shelf_read_beside(path, slash ? slash + 1 : path, &text, resolved, sizeof resolved, &why);
+        shelf_read_beside(path, file_name(path), &text, resolved, sizeof resolved, &why);
     if (result < 0) {
         a->reply(a->ctx, result, why);
         buf_free(&text);
@@ -266,7 +328,7 @@ static bool is(const char *const *words, int n, const char *word, int len)
 void moonwatch_order(struct moonwatch *m, const char *const *words, int n, moonwatch_reply *reply,
                      void *ctx)
 {
-    struct asker a = { .watch = m, .reply = reply, .ctx = ctx };
+    struct asker a = { .watch = m, .reply = reply, .ctx = ctx, .order = words[0] };
     struct crew *crew = watch_crew(m);
     if (is(words, n, "status", 1))
         order_status(&a);

@@ -29,15 +29,33 @@ struct crew_script *roster_of(const struct crew *c, uint32_t id)
     return NULL;
 }
 
+/* "/etc/moonwatch/web.lua" is named "web.lua" and "web", too. */
+static bool has_file_name(const struct crew_script *s, const char *name)
+{
+    const char *slash = s->name ? strrchr(s->name, '/') : NULL;
+    const char *base = slash ? slash + 1 : s->name ? s->name + 1 : "";
+    size_t len = strlen(name), base_len = strlen(base);
+    return base_len && !strncmp(base, name, len) && (len == base_len || !strcmp(base + len, ".lua"));
+}
+
+static bool has_name(const struct crew_script *s, const char *name)
+{
+    return !strcmp(s->figures.name, name) || (s->name && !strcmp(s->name + 1, name));
+}
+
 struct crew_script *roster_named(const struct crew *c, const char *name)
 {
-    for (int i = 0; i < c->scripts_len; i++) {
-        const struct crew_script *s = c->scripts[i];
-        if (s->state != SCRIPT_GONE &&
-            (!strcmp(s->figures.name, name) || (s->name && !strcmp(s->name + 1, name))))
+    struct crew_script *found = NULL;
+    for (int i = 0; i < c->scripts_len; i++)
+        if (c->scripts[i]->state != SCRIPT_GONE && has_name(c->scripts[i], name))
             return c->scripts[i];
-    }
-    return NULL;
+    for (int i = 0; i < c->scripts_len; i++)
+        if (c->scripts[i]->state != SCRIPT_GONE && has_file_name(c->scripts[i], name)) {
+            if (found)
+                return NULL; /* which one? */
+            found = c->scripts[i];
+        }
+    return found;
 }
 
 const char *crew_script_name(const struct crew_script *s)
@@ -105,14 +123,25 @@ static bool make_room(struct crew *c)
 
 /* This one of the worker, or all (0), whose file is gone: once nothing that it says can be about
  * it, for a later script may get the same id. */
+/* The next script of this id does not begin with them. */
+static void forget_counts(struct crew *c, uint32_t id)
+{
+    for (int i = 0; i < RING_READERS; i++)
+        for (int n = 0; c->slots[i].shared && n < HOST_COUNTS; n++)
+            if (c->slots[i].shared->counts.of[n].id == id)
+                c->slots[i].shared->counts.of[n].count = (struct host_count){ 0 };
+}
+
 void roster_forget_gone(struct crew *c, const struct worker_slot *slot, uint32_t id)
 {
     int kept = 0;
     pthread_mutex_lock(&c->mutex);
     for (int i = 0; i < c->scripts_len; i++) {
         struct crew_script *s = c->scripts[i];
-        if (s->state == SCRIPT_GONE && (!id || s->id == id) && (c->host || slot_of(c, s) == slot))
+        if (s->state == SCRIPT_GONE && (!id || s->id == id) && (c->host || slot_of(c, s) == slot)) {
+            forget_counts(c, s->id);
             roster_free_one(s);
+        }
         else
             c->scripts[kept++] = s;
     }
@@ -126,6 +155,8 @@ struct crew_script *roster_insert(struct crew *c, const char *name, bool trusted
     if (s && name)
         s->name = strdup(name);
     if (!s || (name && !s->name) || !make_room(c)) {
+        if (s)
+            free(s->name);
         free(s);
         return NULL;
     }
@@ -210,7 +241,6 @@ void roster_switch_off(struct crew_script *s, const char *why)
 {
     snprintf(s->why, sizeof s->why, "%.*s", (int)sizeof s->why - 1, why);
     s->state = SCRIPT_OFF;
-    s->warded = false;
 }
 
 /* What came while `next` was being loaded is the next one now. */
@@ -218,7 +248,6 @@ void roster_advance(struct crew_script *s)
 {
     s->next = s->after;
     s->next_len = s->after_len;
-    s->asked_ns = clock_mono_ns();
     s->after = NULL;
 }
 
@@ -266,6 +295,11 @@ void roster_check_settled(struct crew *c)
     buf_clear(&c->refused);
 }
 
+void crew_collect(struct crew *c)
+{
+    c->collecting = true;
+}
+
 void crew_settle(struct crew *c, int changed, crew_done *done, void *ctx)
 {
     struct settling *one = calloc(1, sizeof *one);
@@ -275,6 +309,7 @@ void crew_settle(struct crew *c, int changed, crew_done *done, void *ctx)
     }
     *one = (struct settling){ c->settling, changed, done, ctx };
     c->settling = one;
+    c->collecting = false;
     roster_check_settled(c);
 }
 
@@ -287,7 +322,7 @@ void roster_refuse_next(struct crew *c, struct crew_script *s, const char *why)
     buf_printf(&text, "%s: %.*s%s%s", crew_script_name(s), (int)sentence, why,
                s->state == SCRIPT_ON ? "; the version from before goes on" : "", why + sentence);
     log_error("%s", buf_str(&text));
-    if (c->settling) {
+    if (c->settling || c->collecting) {
         buf_puts(&c->refused, c->refused.len ? "," : "");
         json_string(&c->refused, text.data, text.len);
     }

@@ -76,7 +76,8 @@ static int check(struct signals *s, int pid, int64_t starttime, char *comm, stru
     snprintf(comm, 16, "%.*s", (int)st.comm_len, st.comm);
     if ((int64_t)st.starttime + 1 < starttime || (int64_t)st.starttime > starttime + 1)
         return refuse(why, -ESRCH, "gone: its pid is another process's by now");
-    if (st.state == 'Z' || st.state == 'X')
+    /* Its main thread may have ended, and others live on. */
+    if ((st.state == 'Z' && st.num_threads <= 1) || st.state == 'X')
         return refuse(why, -ESRCH, "gone: it has ended and waits for its parent");
     if (st.flags & FLAG_KTHREAD)
         return refuse(why, -EPERM, "not allowed: it is a thread of the kernel");

@@ -8,18 +8,22 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
-#define DEATH_PATIENCE_MS 500 /* from hanging up to being gone */
+#define STEWARD_PATIENCE_NS (NS_PER_SECOND / 200)
 #define MESSAGES_A_TURN   16  /* of a worker's: then others on the loop get theirs */
+#define LAST_MESSAGES     1024
+#define READY_PATIENCE_NS (60 * NS_PER_SECOND) /* from the fork, but for calls of scripts */
 #define UNEXPLAINED_MOST  3   /* deaths in no script's call, within UNEXPLAINED_NS */
 #define UNEXPLAINED_NS    (60 * NS_PER_SECOND)
 
@@ -66,13 +70,10 @@ bool slots_wanted(const struct crew *c, enum crew_group group)
     return false;
 }
 
-/* A lock of its own: what is open in two processes by one open counts as one owner. -1: nobody else
- * writes. */
+/* A lock of its own: what is open in two processes by one open counts as one owner. */
 static int open_lock(const struct crew *c)
 {
     char path[64];
-    if (!c->options.ward && !slots_wanted(c, CREW_TRUSTED))
-        return -1;
     snprintf(path, sizeof path, "/proc/self/fd/%d", c->lock);
     return open(path, O_RDONLY | O_CLOEXEC);
 }
@@ -111,7 +112,7 @@ static void run_worker(struct worker_slot *slot, int control, int questions, int
         .scripts = sources,
         .scripts_len = len,
         .only_load = c->options.only_load,
-        .know = c->loop ? c->options.calls.know : NULL,
+        .know = c->started ? c->options.calls.know : NULL,
         .know_ctx = c->options.calls.ctx,
         .host = c->options.host,
     };
@@ -124,12 +125,48 @@ static void run_worker(struct worker_slot *slot, int control, int questions, int
 }
 
 static void on_said(struct ev_loop *loop, ev_io *watcher, int events);
+static void on_ended(struct ev_loop *loop, ev_io *watcher, int events);
 
 void slot_listen(struct worker_slot *slot)
 {
     ev_io_init(&slot->said, on_said, slot->control, EV_READ);
-    slot->said.data = slot;
+    ev_io_init(&slot->ended, on_ended, slot->pidfd, EV_READ);
+    slot->said.data = slot->ended.data = slot;
     ev_io_start(slot->crew->loop, &slot->said);
+    if (slot->pidfd >= 0)
+        ev_io_start(slot->crew->loop, &slot->ended);
+    slots_watch(slot->crew);
+}
+
+bool slot_has_ended(const struct worker_slot *slot)
+{
+    struct pollfd ended = { .fd = slot->pidfd, .events = POLLIN };
+    return slot->pidfd >= 0 && poll(&ended, 1, 0) > 0;
+}
+
+/* What the dead one was at is still of use; what is said of its call is not of the next one's. */
+static void clear_marks(struct worker_slot *slot)
+{
+    for (int i = 0; i < BUDGET_MARKS; i++)
+        if (i != MARK_SEQ && i != MARK_SERVED)
+            atomic_store(&ring_words(slot->crew->ring, slot->reader)[i], 0);
+    slot->seen_call = 0;
+    slot->seen_ns = slot->spawned_ns = clock_mono_ns();
+}
+
+/* An answering side for it. 0, or -errno: then the questions' end is closed. */
+static int start_steward(struct worker_slot *slot, int questions)
+{
+    struct crew *c = slot->crew;
+    struct steward_means means = c->options.means;
+    means.owner = (uint32_t)slot->reader;
+    int result = steward_new(&slot->steward, &means);
+    for (int i = 0; result == 0 && i < c->scripts_len; i++)
+        if (runs(slot, c->scripts[i]))
+            result = steward_script(slot->steward, c->scripts[i]->id, c->scripts[i]->name);
+    if (result < 0)
+        close(questions);
+    return result < 0 ? result : steward_start(slot->steward, questions);
 }
 
 static void close_pair(const int *pair)
@@ -153,7 +190,7 @@ int slot_spawn(struct worker_slot *slot)
     }
     int lock = open_lock(c);
     slot->ready = slot->killed = slot->failed = slot->retired = false;
-    slot->wants = (struct crew_wants){ 0 };
+    clear_marks(slot);
     slot->pid = fork();
     if (slot->pid == 0)
         run_worker(slot, control[1], questions[1], lock);
@@ -169,14 +206,8 @@ int slot_spawn(struct worker_slot *slot)
         return crew_fail(c, -error, "cannot start a script worker: %s", strerror(error));
     }
     slot->control = control[0];
-    struct steward_means means = c->options.means;
-    means.owner = (uint32_t)slot->reader;
-    int result = steward_new(&slot->steward, &means);
-    for (int i = 0; result == 0 && i < c->scripts_len; i++)
-        if (runs(slot, c->scripts[i]))
-            result = steward_script(slot->steward, c->scripts[i]->id, c->scripts[i]->name);
-    if (result == 0)
-        result = steward_start(slot->steward, questions[0]);
+    slot->pidfd = (int)syscall(SYS_pidfd_open, slot->pid, 0); /* before 5.3 there is none */
+    int result = start_steward(slot, questions[0]);
     if (c->loop)
         slot_listen(slot);
     return result < 0 ? crew_fail(c, result, "cannot start a thread: %s", strerror(-result)) : 0;
@@ -185,21 +216,15 @@ int slot_spawn(struct worker_slot *slot)
 /* --- ending -------------------------------------------------------------------------------------
  */
 
-/* How it ended, as a part of a sentence. It hung up, so it ends soon, or is made to. */
+/* It has ended, or hung up and is not ours any more: to who is ending already the signal means
+ * nothing. */
 void slot_reap(struct worker_slot *slot, char *how, size_t cap)
 {
     int status = 0;
-    pid_t ended = 0;
-    for (int ms = 0; ms < DEATH_PATIENCE_MS && ended == 0; ms++) {
-        ended = waitpid(slot->pid, &status, WNOHANG);
-        if (ended == 0)
-            usleep(1000);
-    }
-    if (ended == 0) { /* it hung up and lives on: it is not ours any more */
-        kill(slot->pid, SIGKILL);
-        while ((ended = waitpid(slot->pid, &status, 0)) < 0 && errno == EINTR)
-            ;
-    }
+    pid_t ended;
+    kill(slot->pid, SIGKILL);
+    while ((ended = waitpid(slot->pid, &status, 0)) < 0 && errno == EINTR)
+        ;
     if (ended < 0) /* the caller's loop was quicker to ask */
         snprintf(how, cap, "ended");
     else if (WIFSIGNALED(status))
@@ -208,18 +233,50 @@ void slot_reap(struct worker_slot *slot, char *how, size_t cap)
         snprintf(how, cap, "ended with status %d", WEXITSTATUS(status));
 }
 
+bool slots_free_stewards(struct crew *c, int64_t patience_ns)
+{
+    bool all = true;
+    for (int i = 0; i < LEAVING_MOST; i++)
+        if (steward_free(c->leaving[i], patience_ns))
+            c->leaving[i] = NULL;
+        else
+            all = false;
+    return all;
+}
+
+/* Mostly it ends at once. One that is at something that takes long is not waited for; when there are
+ * too many of these, a worker's questions must stay without an answer for a while. */
+static void let_steward_go(struct worker_slot *slot)
+{
+    struct crew *c = slot->crew;
+    struct steward *steward = slot->steward;
+    slot->steward = NULL;
+    if (steward_free(steward, clock_mono_ns() + STEWARD_PATIENCE_NS))
+        return;
+    for (int i = 0; i < LEAVING_MOST; i++)
+        if (!c->leaving[i] || steward_free(c->leaving[i], 0)) {
+            c->leaving[i] = steward;
+            return;
+        }
+    log_error("%d questions of workers that ended are still being answered: one is forgotten",
+              LEAVING_MOST);
+}
+
 void slot_close(struct worker_slot *slot)
 {
     struct crew *c = slot->crew;
-    if (c->loop && ev_is_active(&slot->said))
+    if (c->loop) {
         ev_io_stop(c->loop, &slot->said);
+        ev_io_stop(c->loop, &slot->ended);
+    }
     if (slot->control >= 0)
         close(slot->control);
-    slot->control = -1;
+    if (slot->pidfd >= 0)
+        close(slot->pidfd);
+    slot->control = slot->pidfd = -1;
     slot->pid = 0;
     slot->ready = false;
-    steward_free(slot->steward);
-    slot->steward = NULL;
+    let_steward_go(slot);
     slot->missed_before += slot->missed;
     slot->missed = 0;
     buf_clear(&slot->answer);
@@ -237,8 +294,8 @@ struct last_words {
     struct last_words *next;
     pthread_t thread;
     bool running;
-    struct shared *shared; /* owned mapping */
-    int fd, lock;          /* lock: owned */
+    struct output_memory said; /* a copy: a child of the dead one may still write to the memory */
+    int fd, lock;              /* lock: owned */
 };
 
 static void *write_last_words(void *arg)
@@ -246,7 +303,7 @@ static void *write_last_words(void *arg)
     struct last_words *words = arg;
     struct output output;
     output_init(&output, words->fd, true);
-    output_share(&output, &words->shared->output, words->lock);
+    output_share(&output, &words->said, words->lock);
     output_free(&output);
     return NULL;
 }
@@ -254,15 +311,15 @@ static void *write_last_words(void *arg)
 void slot_leave_last_words(struct worker_slot *slot)
 {
     struct crew *c = slot->crew;
-    struct last_words *words = calloc(1, sizeof *words);
-    if (!words || !slot->shared || slot->shared->output.start >= slot->shared->output.len) {
-        free(words);
+    if (!slot->shared || slot->shared->output.start >= slot->shared->output.len)
         return;
-    }
-    words->shared = slot->shared;
+    struct last_words *words = calloc(1, sizeof *words);
+    if (!words)
+        return;
+    words->said = slot->shared->output;
+    slot->shared->output.start = slot->shared->output.len = 0;
     words->fd = c->options.host.fd;
     words->lock = open_lock(c);
-    slot->shared = NULL;
     words->next = c->last_words;
     c->last_words = words;
     words->running = pthread_create(&words->thread, NULL, write_last_words, words) == 0;
@@ -281,7 +338,6 @@ void slots_hear_last_words(struct crew *c, int64_t patience_ns)
         c->last_words = words->next;
         if (words->running && pthread_timedjoin_np(words->thread, NULL, &until))
             continue; /* it goes with the process */
-        munmap(words->shared, sizeof *words->shared);
         if (words->lock >= 0)
             close(words->lock);
         free(words);
@@ -298,7 +354,18 @@ struct crew_script *slot_offender(const struct worker_slot *slot)
 {
     uint64_t script = mark_of(slot, MARK_SCRIPT);
     struct crew_script *s = script ? roster_of(slot->crew, (uint32_t)(script - 1)) : NULL;
-    return s && (s->next || runs(slot, s)) ? s : NULL;
+    return s && (runs(slot, s) || (s->next && slot_of(slot->crew, s) == slot)) ? s : NULL;
+}
+
+/* What was counted of it goes along. */
+static void move_counts(const struct worker_slot *from, struct worker_slot *to, uint32_t id)
+{
+    struct host_counts *counts = &to->shared->counts;
+    for (int i = 0; from->shared && i < HOST_COUNTS; i++)
+        if (from->shared->counts.of[i].taken && from->shared->counts.of[i].id == id) {
+            *counts = (struct host_counts){ 0 };
+            counts->of[0] = from->shared->counts.of[i];
+        }
 }
 
 /* A worker for this script alone, which goes on where the dead one was. False: no room. */
@@ -313,6 +380,9 @@ static bool open_ward(struct worker_slot *dead, struct crew_script *s)
         ward->group = CREW_WARD;
         ward->ward_of = s->id;
         ring_reader_follow(c->ring, dead->reader, i);
+        ward->wants = dead->wants;
+        if (make_memory(ward) == 0)
+            move_counts(dead, ward, s->id);
         if (slot_spawn(ward) == 0)
             return true;
         s->warded = false;
@@ -331,9 +401,14 @@ static void blame(struct worker_slot *slot, struct crew_script *s, const char *h
                  (double)c->options.hard_ns / (double)NS_PER_SECOND);
     else
         snprintf(why, sizeof why, "its worker %s in one of its calls", how);
-    if (s->next && !s->unsent) { /* it died of the version that was being loaded */
-        roster_refuse_next(c, s, why);
+    if (s->next && !s->unsent && mark_of(slot, MARK_LOADING)) {
+        roster_refuse_next(c, s, why); /* it died of the version that was being loaded */
         roster_check_settled(c);
+        return;
+    }
+    if (s->next) { /* a version that was saved since is loaded when the successor is ready */
+        log_error("%s: %s; its next version follows", crew_script_name(s), why);
+        roster_switch_off(s, why);
         return;
     }
     if (s->shadow) {
@@ -347,7 +422,20 @@ static void blame(struct worker_slot *slot, struct crew_script *s, const char *h
         return;
     }
     roster_switch_off(s, why);
+    s->warded = false; /* if it was, this was its ward */
     log_error("%s is off until its file changes: %s", crew_script_name(s), why);
+}
+
+/* Shadows die with their workers: what they noted went with them. */
+static void drop_shadows(struct worker_slot *slot)
+{
+    struct crew *c = slot->crew;
+    for (int i = 0; i < c->scripts_len; i++)
+        if (c->scripts[i]->shadow && slot_of(c, c->scripts[i]) == slot) {
+            log_error("the shadow of %s is gone with its worker",
+                      crew_script_name(c->scripts[i]));
+            roster_drop_shadow(c->scripts[i]);
+        }
 }
 
 /* True: there were too many of them. */
@@ -376,15 +464,19 @@ bool slot_replace(struct worker_slot *slot, const char *how)
 {
     struct crew *c = slot->crew;
     struct crew_script *s = slot_offender(slot);
+    bool line = mark_of(slot, MARK_SCRIPT) == (uint64_t)HOST_EVAL_ID + 1;
     if (s)
         blame(slot, s, how);
     else if (!slot->failed)
-        log_error("a script worker %s, in no script's call", how);
+        log_error("a script worker %s, %s", how,
+                  line ? "in a line that was evaluated" : "in no script's call");
+    drop_shadows(slot);
     if (!has_work(slot)) {
         slot_leave_last_words(slot);
+        slot->wants = (struct crew_wants){ 0 };
         return true;
     }
-    if (!s && !slot->failed && count_unexplained(c)) {
+    if (!s && !line && !slot->failed && count_unexplained(c)) {
         crew_fail(c, -EIO, "the script worker %s, again and again", how);
         return false;
     }
@@ -397,27 +489,47 @@ static void worker_died(struct worker_slot *slot)
     struct crew *c = slot->crew;
     char how[128];
     slot_reap(slot, how, sizeof how);
-    bool reporting = c->reports > 0;
+    bool reporting = slot->reporting;
+    slot->reporting = false;
     slot_close(slot);
-    if (slot->retired)
+    if (slot->retired) {
         slot_leave_last_words(slot);
-    else if (!slot_replace(slot, how))
+        slot->wants = (struct crew_wants){ 0 };
+    } else if (!slot_replace(slot, how)) {
         end_watch(c);
+    }
     if (reporting)
         crew_reported(c);
+}
+
+/* Its end is known by its pidfd: a child of a worker may hold the socket open. */
+static void on_ended(struct ev_loop *loop, ev_io *watcher, int events)
+{
+    struct worker_slot *slot = watcher->data;
+    struct worker_message message;
+    (void)loop, (void)events;
+    for (int left = LAST_MESSAGES; left && slot_receive(slot, &message, 0) == 1; left--)
+        slot_hear(slot, &message);
+    worker_died(slot);
 }
 
 static void on_said(struct ev_loop *loop, ev_io *watcher, int events)
 {
     struct worker_slot *slot = watcher->data;
     struct worker_message message;
-    (void)loop, (void)events;
+    (void)events;
 
     int got = 0;
     for (int left = MESSAGES_A_TURN; left && (got = slot_receive(slot, &message, 0)) == 1; left--)
         slot_hear(slot, &message);
-    if (got < 0)
+    if (got >= 0)
+        return;
+    if (slot->pidfd < 0) {
         worker_died(slot);
+        return;
+    }
+    ev_io_stop(loop, &slot->said); /* it ends, or is made to, and then its pidfd says so */
+    kill(slot->pid, SIGKILL);
 }
 
 /* --- the hard limit
@@ -432,12 +544,26 @@ static int64_t limit_of(const struct worker_slot *slot)
     return slot->crew->options.hard_ns * (mark_of(slot, MARK_LOADING) ? BUDGET_LOADING : 1);
 }
 
-/* True while it has a call. */
+/* What hangs before it is ready hangs in no script's call. */
+static void look_at_start(struct worker_slot *slot, int64_t now)
+{
+    if (slot->killed || now - slot->spawned_ns < READY_PATIENCE_NS)
+        return;
+    slot->killed = true;
+    kill(slot->pid, SIGKILL);
+}
+
+/* True while it has a call, or is not ready. */
 bool slot_look(struct worker_slot *slot, int64_t now)
 {
     uint64_t call = mark_of(slot, MARK_CALL);
-    if (!slot->pid || !mark_of(slot, MARK_SCRIPT))
+    if (!slot->pid)
         return false;
+    if (!mark_of(slot, MARK_SCRIPT)) {
+        if (!slot->ready)
+            look_at_start(slot, now);
+        return !slot->ready;
+    }
     if (call != slot->seen_call || mark_of(slot, MARK_PAUSED)) {
         slot->seen_call = call;
         slot->seen_ns = now;

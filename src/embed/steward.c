@@ -1,8 +1,10 @@
 /* steward.c - does for a worker what it may not do itself. See steward.h. */
 #include "embed/steward.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "collect/answers.h"
+#include "embed/census.h"
 #include "embed/signals.h"
 #include "embed/vault.h"
 #include "embed/shelf.h"
@@ -16,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 struct steward {
@@ -49,6 +52,17 @@ static int answer_probe(struct steward *s, const void *bytes, size_t len, struct
     return answers_read(s->means.proc, q->pid, q->starttime, (enum topic)q->topic, out);
 }
 
+/* Does the worker run it? In this process there is no worker to lie. */
+static bool is_its(struct steward *s, uint32_t id)
+{
+    bool its = s->fd < 0;
+    pthread_mutex_lock(&s->lock);
+    for (const struct script *script = s->scripts; script; script = script->next)
+        its = its || script->id == id;
+    pthread_mutex_unlock(&s->lock);
+    return its;
+}
+
 /* Nothing of what others could have written, and nothing outside of the script's directory. */
 static int answer_file(struct steward *s, const void *bytes, size_t len, struct buf *out, int *fds)
 {
@@ -61,7 +75,7 @@ static int answer_file(struct steward *s, const void *bytes, size_t len, struct 
         return -EINVAL;
     memcpy(name, q + 1, name_len);
     name[name_len] = '\0';
-    if (strlen(name) != name_len || !s->means.script_path ||
+    if (strlen(name) != name_len || !s->means.script_path || !is_its(s, q->script) ||
         !s->means.script_path(s->means.ctx, q->script, script, sizeof script))
         return -ENOENT;
 
@@ -70,7 +84,7 @@ static int answer_file(struct steward *s, const void *bytes, size_t len, struct 
     int result = shelf_read_beside(script, name, out, resolved, sizeof resolved, &why);
     if (result == 0)
         hash = shelf_hash(out->data + sizeof hash, out->len - sizeof hash);
-    else if (result != -ENOENT)
+    else if (result != -ENOENT && s->refused++ < REFUSALS_TOLD)
         log_warn("%s", why);
     if (q->module && (result == 0 || result == -ENOENT))
         s->means.script_depends(s->means.ctx, q->script, resolved, hash);
@@ -140,6 +154,12 @@ int steward_script(struct steward *s, uint32_t id, const char *name)
     *at = script;
     pthread_mutex_unlock(&s->lock);
     return 0;
+}
+
+void steward_forget(struct steward *s, uint32_t id)
+{
+    if (s->means.vault)
+        vault_forget(s->means.vault, s, id);
 }
 
 /* --- stores ---------------------------------------------------------------------------------- */
@@ -221,6 +241,17 @@ static int answer_signal(struct steward *s, const void *bytes, size_t len, struc
         add_refusal(out, result, &why);
     buf_free(&why);
     return 0;
+}
+
+/* --- census ---------------------------------------------------------------------------------- */
+
+static int answer_census(struct steward *s, const void *bytes, size_t len, struct buf *out,
+                         int *fds)
+{
+    (void)fds;
+    if (len % sizeof(int32_t) || len / sizeof(int32_t) > CENSUS_MOST)
+        return -EINVAL;
+    return census_take(s->means.proc, bytes, len / sizeof(int32_t), out);
 }
 
 /* --- sinks --------------------------------------------------------------------------------------- */
@@ -324,6 +355,7 @@ static steward_function *const functions[REQUESTS] = {
     [REQUEST_SINK_ADOPT] = answer_sink_adopt,
     [REQUEST_SINK_TEND] = answer_sink_tend,
     [REQUEST_SINK_CLOSE] = answer_sink_close,
+    [REQUEST_CENSUS] = answer_census,
 };
 
 int steward_answer(void *ctx, uint32_t kind, const void *bytes, size_t len, struct buf *out,
@@ -366,13 +398,23 @@ int steward_start(struct steward *s, int fd)
     return -error;
 }
 
-void steward_free(struct steward *s)
+/* A thread that reads a dead disk, or the memory of who holds its lock, does not end. */
+static bool has_ended(struct steward *s, int64_t patience_ns)
+{
+    int64_t left = patience_ns - clock_mono_ns();
+    int64_t until_ns = clock_real_ns() + (left > 0 ? left : 0);
+    struct timespec until = { until_ns / NS_PER_SECOND, until_ns % NS_PER_SECOND };
+    shutdown(s->fd, SHUT_RDWR);
+    return pthread_timedjoin_np(s->thread, NULL, &until) == 0;
+}
+
+bool steward_free(struct steward *s, int64_t patience_ns)
 {
     if (!s)
-        return;
+        return true;
     if (s->fd >= 0) {
-        shutdown(s->fd, SHUT_RDWR);
-        pthread_join(s->thread, NULL);
+        if (!has_ended(s, patience_ns))
+            return false;
         close(s->fd);
     }
     if (s->means.vault)
@@ -384,4 +426,5 @@ void steward_free(struct steward *s)
     }
     pthread_mutex_destroy(&s->lock);
     free(s);
+    return true;
 }

@@ -9,6 +9,7 @@
 #include "base/buf.h"
 #include "collect/procfs.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct signals;
@@ -38,6 +39,9 @@ int steward_new(struct steward **out, const struct steward_means *means);
  * one-liner. Before it is started or after. 0, or -ENOMEM. */
 int steward_script(struct steward *s, uint32_t id, const char *name);
 
+/* The worker has unloaded this script: what was open for it is closed. */
+void steward_forget(struct steward *s, uint32_t id);
+
 /* Serve the worker behind `fd`, one end of a stream socket (owned from now on), on a thread. 0, or
  * -errno. */
 int steward_start(struct steward *s, int fd);
@@ -46,7 +50,8 @@ int steward_start(struct steward *s, int fd);
 int steward_answer(void *ctx, uint32_t kind, const void *bytes, size_t len, struct buf *out,
                    int *fds);
 
-/* Hang up, wait for the thread, free. NULL is fine. */
-void steward_free(struct steward *s);
+/* Hang up, wait for the thread until `patience_ns` (monotonic), free. False: it is still at something,
+ * and all that it needs must stay; to be called again. NULL is fine. */
+bool steward_free(struct steward *s, int64_t patience_ns);
 
 #endif

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 struct testing {
     const char *script;
@@ -105,6 +106,24 @@ static int test_file(const char *path, struct testing *t, char *why, size_t cap)
     return result;
 }
 
+/* A test whose script is not there, told as one that failed. False: it is there. */
+static bool tell_orphan(const char *path, const struct testing *t)
+{
+    char why[PATH_MAX + 64];
+    char *script = counterpart(path);
+    bool orphan = script && access(script, F_OK) < 0;
+    int error = errno;
+    if (orphan) {
+        snprintf(why, sizeof why, "%s: %s", script, strerror(error));
+        struct moonwatch_tested_case result = {
+            .script = path, .name = "the script that it tests", .why = why, .output = ""
+        };
+        t->tested(t->ctx, &result);
+    }
+    free(script);
+    return orphan;
+}
+
 int moonwatch_test(const char *path, moonwatch_tested *tested, void *ctx, char *why, size_t cap)
 {
     struct testing t = { .tested = tested, .ctx = ctx };
@@ -115,7 +134,8 @@ int moonwatch_test(const char *path, moonwatch_tested *tested, void *ctx, char *
     bool directory = files.directory;
     for (int i = 0; i < files.len && directory && result >= 0; i++)
         if (files_is_test(files.all[i].path)) {
-            result = test_file(files.all[i].path, &t, why, cap);
+            result = tell_orphan(files.all[i].path, &t) ? 1
+                                                        : test_file(files.all[i].path, &t, why, cap);
             all += result > 0 ? result : 0;
         }
     files_free(&files);

@@ -1,6 +1,7 @@
 /* vault.c - the stores of one watch. See vault.h. */
 #include "embed/vault.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "sink/store.h"
 
@@ -10,12 +11,15 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #define SYNC_SECONDS 5
 #define SYNC_AT_ONCE 16 /* descriptors */
+#define KEPT_SECONDS 60 /* for the worker that follows a dead one */
 
 struct slot {
     struct slot *next;
@@ -24,17 +28,28 @@ struct slot {
     uint32_t id;          /* of the script */
     int fd;               /* owned, locked */
     off_t synced;         /* length that is on the disk */
+    int64_t close_ns;     /* monotonic; while nobody holds it */
 };
 
 struct vault {
     char *path;         /* owned */
     int dir;            /* -1: not opened yet */
     struct slot *slots; /* owned list */
+    int slots_len, slots_most;
     pthread_mutex_t lock;
     pthread_cond_t wake;
     pthread_t syncer;
     bool syncing, ending;
 };
+
+static void free_slot(struct slot *slot)
+{
+    if (slot->fd >= 0)
+        close(slot->fd);
+    free(slot->script);
+    free(slot->store);
+    free(slot);
+}
 
 /* --- reaching the disk -------------------------------------------------------------------------
  */
@@ -51,18 +66,79 @@ static int take_unsynced(struct slot *slot)
     return fd;
 }
 
-/* The disk may take its time: nobody waits for it with the lock. */
-static void sync_some(struct vault *v)
+/* Descriptors of up to SYNC_AT_ONCE that have changed. They go to the end of the list: what is
+ * written all the time keeps nobody else waiting. */
+static int take_some(struct vault *v, int *fds)
 {
-    int fds[SYNC_AT_ONCE], n = 0;
-    for (struct slot *slot = v->slots; slot && n < SYNC_AT_ONCE; slot = slot->next)
-        if ((fds[n] = take_unsynced(slot)) >= 0)
-            n++;
+    struct slot *taken = NULL, **taken_end = &taken, **at = &v->slots;
+    int n = 0;
+    while (*at && n < SYNC_AT_ONCE) {
+        struct slot *slot = *at;
+        if ((fds[n] = take_unsynced(slot)) < 0) {
+            at = &slot->next;
+            continue;
+        }
+        n++;
+        *at = slot->next;
+        slot->next = NULL;
+        *taken_end = slot;
+        taken_end = &slot->next;
+    }
+    while (*at)
+        at = &(*at)->next;
+    *at = taken;
+    return n;
+}
+
+/* The disk may take its time: nobody waits for it with the lock. Returns how many there were. */
+static int sync_some(struct vault *v)
+{
+    int fds[SYNC_AT_ONCE], n = take_some(v, fds);
     pthread_mutex_unlock(&v->lock);
     for (int i = 0; i < n; i++) {
         if (fdatasync(fds[i]) < 0)
             log_warn("what scripts keep may not be on the disk: %s", strerror(errno));
         close(fds[i]);
+    }
+    pthread_mutex_lock(&v->lock);
+    return n;
+}
+
+/* Each once. */
+static void sync_all(struct vault *v)
+{
+    int left = v->slots_len, n = SYNC_AT_ONCE;
+    while (left > 0 && n == SYNC_AT_ONCE && !v->ending)
+        left -= n = sync_some(v);
+}
+
+static void close_synced(struct slot *slot)
+{
+    fdatasync(slot->fd);
+    free_slot(slot);
+}
+
+/* What nobody came for. */
+static void close_left(struct vault *v)
+{
+    struct slot *left = NULL;
+    for (struct slot **at = &v->slots; *at;) {
+        struct slot *slot = *at;
+        if (slot->worker || slot->close_ns > clock_mono_ns()) {
+            at = &slot->next;
+            continue;
+        }
+        flock(slot->fd, LOCK_UN); /* from now on it can be opened again */
+        *at = slot->next;
+        slot->next = left;
+        left = slot;
+        v->slots_len--;
+    }
+    pthread_mutex_unlock(&v->lock);
+    while (left) {
+        struct slot *slot = left;
+        left = slot->next;
+        close_synced(slot);
     }
     pthread_mutex_lock(&v->lock);
 }
@@ -76,7 +152,8 @@ static void *sync_now_and_then(void *arg)
         clock_gettime(CLOCK_MONOTONIC, &until);
         until.tv_sec += SYNC_SECONDS;
         if (pthread_cond_timedwait(&v->wake, &v->lock, &until) == ETIMEDOUT)
-            sync_some(v);
+            sync_all(v);
+        close_left(v);
     }
     pthread_mutex_unlock(&v->lock);
     return NULL;
@@ -146,15 +223,6 @@ static struct slot *find(struct vault *v, const char *script, const char *store)
     return NULL;
 }
 
-static void free_slot(struct slot *slot)
-{
-    if (slot->fd >= 0)
-        close(slot->fd);
-    free(slot->script);
-    free(slot->store);
-    free(slot);
-}
-
 static int add_slot(struct vault *v, const char *script, const char *store, int fd,
                     struct slot **out)
 {
@@ -170,6 +238,7 @@ static int add_slot(struct vault *v, const char *script, const char *store, int 
     }
     slot->next = v->slots;
     v->slots = *out = slot;
+    v->slots_len++;
     return 0;
 }
 
@@ -197,10 +266,30 @@ static int settle(struct vault *v, struct slot *slot, struct buf *why)
     return 0;
 }
 
+/* Each is a descriptor of ours, and a script may ask in a loop. */
+static int check_room(const struct vault *v, const char *script, struct buf *why)
+{
+    int held = 0;
+    for (const struct slot *slot = v->slots; slot; slot = slot->next)
+        held += slot->worker && !strcmp(slot->script, script);
+    if (held >= VAULT_SCRIPT_MOST) {
+        buf_printf(why, "the script has %d stores open, and no script may have more", held);
+        return -EMFILE;
+    }
+    if (v->slots_len >= v->slots_most) {
+        buf_printf(why, "%d stores are open, and there may not be more in all", v->slots_len);
+        return -ENFILE;
+    }
+    return 0;
+}
+
 static int open_first(struct vault *v, const char *script, const char *store, struct slot **out,
                       struct buf *why)
 {
     size_t cut;
+    int room = check_room(v, script, why);
+    if (room < 0)
+        return room;
     int fd = store_open(v->dir, script, store, &cut, why);
     if (fd < 0)
         return fd;
@@ -211,11 +300,16 @@ static int open_first(struct vault *v, const char *script, const char *store, st
     return result;
 }
 
-
 static int hand_out(const struct slot *slot, struct buf *why)
 {
     int fd = fcntl(slot->fd, F_DUPFD_CLOEXEC, 3);
     return fd < 0 ? complain(why, "cannot hand out store", slot->store, errno) : fd;
+}
+
+static void leave(struct slot *slot, int seconds)
+{
+    slot->worker = NULL;
+    slot->close_ns = clock_mono_ns() + seconds * NS_PER_SECOND;
 }
 
 static int open_locked(struct vault *v, const struct vault_holder *holder, const char *store,
@@ -235,7 +329,10 @@ static int open_locked(struct vault *v, const struct vault_holder *holder, const
     start_syncing(v);
     slot->worker = holder->worker;
     slot->id = holder->script;
-    return hand_out(slot, why);
+    result = hand_out(slot, why);
+    if (result < 0)
+        leave(slot, 0);
+    return result;
 }
 
 int vault_open(struct vault *v, const struct vault_holder *holder, const char *store,
@@ -272,13 +369,36 @@ void vault_release(struct vault *v, const void *worker)
 {
     pthread_mutex_lock(&v->lock);
     for (struct slot *slot = v->slots; slot; slot = slot->next)
-        if (slot->worker == worker)
-            slot->worker = NULL;
+        if (slot->worker && slot->worker == worker)
+            leave(slot, KEPT_SECONDS);
+    pthread_mutex_unlock(&v->lock);
+}
+
+/* Who holds the lock may wait for a disk, and the caller is the collector. */
+void vault_forget(struct vault *v, const void *worker, uint32_t script)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec++;
+    if (pthread_mutex_clocklock(&v->lock, CLOCK_MONOTONIC, &until))
+        return;
+    for (struct slot *slot = v->slots; slot; slot = slot->next)
+        if (slot->worker && slot->id == script && (!worker || slot->worker == worker))
+            leave(slot, 0);
+    pthread_cond_signal(&v->wake);
     pthread_mutex_unlock(&v->lock);
 }
 
 /* --- life ---------------------------------------------------------------------------------------
  */
+
+/* Half of what this process may open is for others. */
+static int most_slots(void)
+{
+    struct rlimit limit;
+    bool few = getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur / 2 < VAULT_MOST;
+    return few ? (int)(limit.rlim_cur / 2) : VAULT_MOST;
+}
 
 int vault_new(struct vault **out, const char *path)
 {
@@ -286,7 +406,7 @@ int vault_new(struct vault **out, const char *path)
     struct vault *v = calloc(1, sizeof *v);
     if (!v)
         return -ENOMEM;
-    *v = (struct vault){ .path = strdup(path), .dir = -1 };
+    *v = (struct vault){ .path = strdup(path), .dir = -1, .slots_most = most_slots() };
     if (!v->path) {
         free(v);
         return -ENOMEM;
@@ -319,8 +439,7 @@ void vault_free(struct vault *v)
     while (v->slots) {
         struct slot *slot = v->slots;
         v->slots = slot->next;
-        fdatasync(slot->fd);
-        free_slot(slot);
+        close_synced(slot);
     }
     if (v->dir >= 0)
         close(v->dir);

@@ -2,8 +2,8 @@
  * to it that they reach the disk.
  *
  * The privileged side of sink/store.h. A store that was opened stays open, and locked against other
- * watches, until the end; in between its holder may die and the next one take over. What a holder
- * appended is in the kernel's hands at once, and on the disk five seconds later at most. Safe to be
+ * watches, for as long as its script runs: its holder may die and the next one take over within a
+ * minute. What a holder appended is in the kernel's hands at once, and on the disk five seconds later at most. Safe to be
  * called from several threads. */
 #ifndef EMBED_VAULT_H
 #define EMBED_VAULT_H
@@ -13,6 +13,9 @@
 #include <stdint.h>
 
 struct vault; /* opaque */
+
+#define VAULT_SCRIPT_MOST 32   /* stores that one script may have open */
+#define VAULT_MOST        1024 /* all together; fewer where this process may open less than 2048 */
 
 /* Stores are below `path`, a directory that is made when the first one is asked for. 0, or -ENOMEM.
  */
@@ -27,7 +30,8 @@ struct vault_holder {
 
 /* Open this script's store of that name, cut and compacted. Another worker of the same script loses
  * it: that one is about to end. Returns a descriptor, the caller's; or
- * -errno with a sentence appended to `why`: -EBUSY: somebody else holds it. */
+ * -errno with a sentence appended to `why`: -EBUSY: somebody else holds it; -EMFILE, -ENFILE: the
+ * script, or all together, have as many open as may be. */
 int vault_open(struct vault *v, const struct vault_holder *holder, const char *store,
                struct buf *why);
 
@@ -36,8 +40,12 @@ int vault_open(struct vault *v, const struct vault_holder *holder, const char *s
 int vault_compact(struct vault *v, const struct vault_holder *holder, const char *store,
                   struct buf *why);
 
-/* This worker is gone, others may open what it held. */
+/* This worker is gone, others may open what it held; what none has opened after a minute is closed. */
 void vault_release(struct vault *v, const void *worker);
+
+/* This script of the worker (NULL: of whichever) runs no more: what it held is closed soon, unless
+ * it is opened again before; with its worker, where the disk makes everybody wait. */
+void vault_forget(struct vault *v, const void *worker, uint32_t script);
 
 /* Sync and close everything. NULL is fine. */
 void vault_free(struct vault *v);

@@ -27,6 +27,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 struct moonwatch {
@@ -35,6 +36,7 @@ struct moonwatch {
     struct collector *collector;
     struct shelf *shelf;           /* owned: their files */
     int shelf_error;               /* of what it told last */
+    bool of_directory; /* what it tells now is one of many */
     bool unwatched;                /* a file that a script requires, and that was told */
     struct crew *crew;             /* owned: the scripts, and the workers if there are any */
     struct host_settings settings; /* owned, and their texts */
@@ -189,7 +191,7 @@ struct moonwatch *moonwatch_new(const struct moonwatch_options *options)
 static int add_script(struct moonwatch *m, const char *name, const char *text, size_t len,
                       bool trusted)
 {
-    int result = crew_add(m->crew, name, text, len, trusted);
+    int result = crew_add(m->crew, name, text, len, trusted, false);
     return result < 0 ? fail(m, result, "%s", crew_error(m->crew)) : 0;
 }
 
@@ -210,7 +212,8 @@ static void on_shelf(void *ctx, enum shelf_change change, const struct shelf_scr
     if (result == 0 && change == SHELF_CHANGED)
         result = crew_change(m->crew, name, script->text, script->len);
     if (result == -ENOENT || (result == 0 && change == SHELF_ADDED))
-        result = crew_add(m->crew, name, script->text, script->len, script->tag);
+        result = crew_add(m->crew, name, script->text, script->len, script->tag,
+                          m->of_directory);
     if (result == 0 && change == SHELF_REMOVED)
         crew_remove(m->crew, name);
     if (change == SHELF_REFUSED)
@@ -224,7 +227,9 @@ static int add_path(struct moonwatch *m, const char *path, bool trusted)
 {
     const char *why = "";
     size_t len = strlen(path);
+    struct stat about;
     m->shelf_error = 0;
+    m->of_directory = stat(path, &about) == 0 && S_ISDIR(about.st_mode);
     int added = shelf_add(m->shelf, path, trusted, &why);
     if (added == -ENOENT && len && path[len - 1] == '/') /* may come later */
         added = shelf_expect(m->shelf, path, trusted) < 0 ? -ENOENT : 1;
@@ -296,12 +301,17 @@ static bool has_script(const struct moonwatch *m, const char *name)
     return false;
 }
 
-static void check_settings(const struct moonwatch *m)
+/* What is set for nobody would be found missing when it is too late. */
+static int check_settings(struct moonwatch *m)
 {
-    for (int i = 0; i < m->settings.len; i++)
-        if (!has_script(m, m->settings.all[i].script))
-            log_warn("--set %s.%s: no script is named %s.lua", m->settings.all[i].script,
-                     m->settings.all[i].name, m->settings.all[i].script);
+    m->settings.strict = true;
+    for (int i = 0; i < m->settings.len; i++) {
+        const struct host_setting *s = &m->settings.all[i];
+        if (!has_script(m, s->script))
+            return fail(m, -EINVAL, "--set %s.%s: no script is named %s.lua", s->script, s->name,
+                        s->script);
+    }
+    return 0;
 }
 
 /* --- events -------------------------------------------------------------------------------- */
@@ -658,7 +668,10 @@ static int start_in_one(struct moonwatch *m, struct collector_options *options)
     if (result < 0)
         return result;
     take_wants(m, options);
-    return open_collector(m, options);
+    result = open_collector(m, options);
+    if (result == 0)
+        crew_listen(m->crew, m->loop);
+    return result;
 }
 
 /* --- life ---------------------------------------------------------------------------------------
@@ -676,8 +689,10 @@ int moonwatch_start(struct moonwatch *m, struct ev_loop *loop)
     };
     m->loop = loop;
     m->began_ns = clock_mono_ns();
-    check_settings(m);
-    int result = m->options.worker ? start_with_workers(m, &options) : start_in_one(m, &options);
+    int result = check_settings(m);
+    if (result < 0)
+        return result;
+    result = m->options.worker ? start_with_workers(m, &options) : start_in_one(m, &options);
     if (result < 0)
         return result;
     collector_start(m->collector, loop);
@@ -723,9 +738,10 @@ int watch_wants(struct moonwatch *m, struct watch_wants *wants)
     *wants = (struct watch_wants){ 0 };
     m->options.output = nowhere;
     m->only_load = true;
-    check_settings(m);
     crew_only_load(m->crew, nowhere);
-    int result = load_only(m);
+    int result = check_settings(m);
+    if (result == 0)
+        result = load_only(m);
     if (result == 0 && m->host)
         crew_ask(m->crew, false, NULL, NULL);
     if (result == 0)
@@ -794,21 +810,30 @@ void moonwatch_stop(struct moonwatch *m)
     m->loop = NULL;
 }
 
+/* What stewards need. */
+static void free_means(struct moonwatch *m)
+{
+    vault_free(m->vault);
+    signals_free(m->signals);
+    keeper_free(m->keeper); /* after all who write: children see the end of their input */
+    if (m->proc.root >= 0)
+        procfs_close(&m->proc);
+}
+
 void moonwatch_free(struct moonwatch *m)
 {
     if (!m)
         return;
     moonwatch_stop(m);
-    crew_free(m->crew);
+    bool answered = crew_free(m->crew);
     shelf_free(m->shelf);
-    steward_free(m->steward);
+    steward_free(m->steward, 0); /* has no thread */
     host_free(m->host);
-    vault_free(m->vault);
-    signals_free(m->signals);
-    keeper_free(m->keeper); /* after all who write: children see the end of their input */
+    if (answered)
+        free_means(m);
+    else
+        log_warn("a question of a script is still being answered: what that needs is left behind");
     collector_free(m->collector);
-    if (m->proc.root >= 0)
-        procfs_close(&m->proc);
     while (m->settings.len)
         free_setting(&m->settings.all[--m->settings.len]);
     free(m->settings.all);

@@ -2,7 +2,9 @@
 #include "host/budget.h"
 
 #include <lauxlib.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define STARVE_NS INT64_C(50000000) /* after the hook was set */
 
@@ -52,6 +54,8 @@ static uint64_t marked(const struct budget *b, enum budget_mark word)
 void budget_begin(struct budget *b, uint32_t script)
 {
     mark(b, MARK_CALL, marked(b, MARK_CALL) + 1);
+    b->telling = false;
+    b->place[0] = '\0';
     atomic_store_explicit(&b->marks[MARK_SCRIPT], (uint64_t)script + 1, memory_order_release);
 }
 
@@ -64,6 +68,11 @@ bool budget_end(struct budget *b)
     lua_sethook(b->L, NULL, 0, 0);
     b->over = b->starved = 0;
     return true;
+}
+
+void budget_tell(struct budget *b, bool begins)
+{
+    b->telling = begins;
 }
 
 /* Nobody has it, and then its number: who dies between the two was at the record before. */
@@ -89,16 +98,35 @@ void budget_loading(struct budget *b, bool begins)
     mark(b, MARK_LOADING, begins);
 }
 
+#define LEVELS 8
+
+/* The line of the innermost function that is not our library's. */
+static void find_place(lua_State *L, lua_Debug *at, char *place, size_t cap)
+{
+    *place = '\0';
+    for (int level = 0; level < LEVELS && lua_getstack(L, level, at); level++) {
+        lua_getinfo(L, "Sl", at);
+        bool ours = strncmp(at->source, "@lua/moonwatch/", 15) == 0;
+        if (at->currentline > 0 && (!ours || !*place))
+            snprintf(place, cap, "%s:%d: ", at->short_src, at->currentline);
+        if (at->currentline > 0 && !ours)
+            return;
+    }
+}
+
 /* Throws in each instruction until the call has ended: also what is shielded by pcall ends. */
 static void throw_over(lua_State *L, lua_Debug *at)
 {
-    lua_getinfo(L, "Sl", at);
-    if (at->currentline > 0)
-        lua_pushfstring(L, "%s:%d: ", at->short_src, at->currentline);
-    else
-        lua_pushliteral(L, "");
-    lua_pushliteral(L, "over its budget of processor time for one call");
-    lua_concat(L, 2);
+    void *ud;
+    lua_getallocf(L, &ud);
+    struct budget *b = ud;
+    if (b->telling)
+        return;
+    char place[sizeof b->place];
+    find_place(L, at, place, sizeof place);
+    if (!*b->place)
+        memcpy(b->place, place, sizeof place);
+    lua_pushfstring(L, "%s" BUDGET_OVER, place);
     lua_error(L);
 }
 

@@ -37,6 +37,8 @@ struct budget {
     int64_t tick_since_ns;
     volatile sig_atomic_t over;    /* the hook is set */
     volatile sig_atomic_t starved; /* no more memory */
+    bool telling;                  /* the message is being made: the hook does not throw */
+    char place[128];               /* where it threw first, "file:line: "; "" when it did not yet */
 };
 
 /* `marks` NULL: nobody watches. */
@@ -56,6 +58,13 @@ void budget_served(struct budget *b, uint32_t script);
 /* Around the loading of a script: each call may take BUDGET_LOADING times as long. */
 #define BUDGET_LOADING 20
 void budget_loading(struct budget *b, bool begins);
+
+/* What is said of a call that is over its time: behind "file:line: ". */
+#define BUDGET_OVER "over its budget of processor time for one call"
+
+/* Around the making of an error's message, which the hook would otherwise end too. What is shielded
+ * goes on to be thrown out of after it. */
+void budget_tell(struct budget *b, bool begins);
 
 /* Around what makes the script wait for us. */
 void budget_pause(struct budget *b, bool paused);

@@ -85,6 +85,7 @@ static void show_source(lua_State *L, struct buf *scratch)
  * the traceback's own newlines stay newlines. */
 static int add_traceback(lua_State *L)
 {
+    budget_tell(&host_of(L)->budget, true);
     size_t len = 0;
     const char *text = lua_type(L, 1) == LUA_TSTRING ? lua_tolstring(L, 1, &len) : NULL;
     struct buf *harmless = &host_of(L)->scratch;
@@ -99,8 +100,11 @@ static int add_traceback(lua_State *L)
         text = lua_pushfstring(L, "(the error is a %s)", luaL_typename(L, 1));
     }
     lua_pushstring(L, text); /* its place in `harmless` is needed */
+    if (host_of(L)->current && host_of(L)->current->line)
+        return 1;
     show_source(L, harmless);
     luaL_traceback(L, L, lua_tostring(L, -1), 1);
+    budget_tell(&host_of(L)->budget, false);
     return 1;
 }
 
@@ -116,10 +120,24 @@ static int call(struct host *h, struct policy *policy, int args, int results, in
     policy->count->calls++;
     budget_begin(&h->budget, policy->id);
     int failed = lua_pcall(h->L, args, results, base);
-    budget_end(&h->budget);
+    h->late = budget_end(&h->budget);
     if (from)
         tally_add(&policy->times, clock_mono_ns() - from);
     return failed;
+}
+
+/* A call that was over its time may end by what came of it, such as no memory or no more stack. */
+static void set_call_error(struct host *h, bool late)
+{
+    const char *text = lua_tostring(h->L, -1);
+    if (!text)
+        text = "not enough memory for the message";
+    buf_clear(&h->error);
+    if (late && !strstr(text, BUDGET_OVER)) {
+        buf_puts(&h->error, h->budget.place);
+        buf_puts(&h->error, BUDGET_OVER ", which ended with: ");
+    }
+    buf_puts(&h->error, text);
 }
 
 bool host_call(struct host *h, struct policy *policy, int args, int results)
@@ -139,8 +157,8 @@ bool host_call(struct host *h, struct policy *policy, int args, int results)
     if (!failed)
         return true;
 
-    const char *text = lua_tostring(L, -1);
-    host_set_error(h, text ? text : "not enough memory for the message");
+    budget_tell(&h->budget, false); /* when the message could not be made */
+    set_call_error(h, !outer && h->late);
     lua_pop(L, 1);
     if (failed == LUA_ERRMEM)
         h->unsettled = true;
@@ -167,6 +185,11 @@ void host_off(struct host *h, struct policy *policy, const char *format, ...)
     va_end(args);
     policy->live = false;
     policy->off = h->unsettled = true;
+    if (policy->shadow) { /* the version that counts goes on */
+        h->comparing--;
+        log_error("the shadow of %s is off: %s", policy->name, policy->why);
+        return;
+    }
     log_error("%s is off until its file changes: %s", policy->name, policy->why);
     if (h->options.world.off)
         h->options.world.off(h->options.world.ctx, policy->id, policy->why);
@@ -280,7 +303,8 @@ void host_event(struct host *h, const struct event *ev)
     h->time_ns = event_int(ev, F_TIME, h->time_ns);
     h->mono_ns = event_int(ev, F_MONO, h->mono_ns);
     bool summed = h->storm && storm_on(h->storm) && sum_up(h, ev);
-    if (h->options.print_all && shown(ev) && !about_thread(ev))
+    bool told = h->resume_seq && event_int(ev, F_SEQ, -1) == h->resume_seq && h->resume_after;
+    if (h->options.print_all && !told && shown(ev) && !about_thread(ev))
         api_write_event(h, ev);
     if (h->unsettled)
         versions_settle(h);
@@ -432,7 +456,8 @@ void host_finish(struct host *h)
 
 int host_flush(struct host *h)
 {
-    if (h->unsettled || h->budget.memory > h->options.memory_bytes / 4 * 3)
+    if (h->unsettled ||
+        (h->options.memory_bytes && h->budget.memory > h->options.memory_bytes / 4 * 3))
         versions_settle(h);
     sinks_flush(h);
     return output_flush(&h->output);
@@ -557,6 +582,7 @@ static int open_state(lua_State *L)
     api_match_open(L);
     api_file_open(L);
     api_kin_open(L);
+    api_census_open(L);
     api_sink_open(L);
     sandbox_open(L, profile);
     lua_setfield(L, LUA_REGISTRYINDEX, "moonwatch"); /* lua/moonwatch/init.lua takes it from here */

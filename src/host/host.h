@@ -60,6 +60,7 @@ struct host_setting {
 struct host_settings {
     struct host_setting *all;
     int len;
+    bool strict; /* a name that the first version of its script does not ask for makes it wrong */
 };
 
 /* What is counted of a script, whatever its version. */
@@ -133,6 +134,9 @@ int host_compare(struct host *h, uint32_t id, struct buf *out);
 
 /* The shadow goes. */
 void host_drop_shadow(struct host *h, uint32_t id);
+
+/* In the marks, for host_eval. */
+#define HOST_EVAL_ID (UINT32_MAX - 1)
 
 /* Run a line of somebody's in an environment that is kept from line to line; what it returned goes,
  * as text, to `out`. 0, or -EINVAL with host_error(). */

@@ -61,6 +61,19 @@ static void set_fields(lua_State *L)
     lua_setfield(L, FACTS, "fields");
 }
 
+/* [-0, +0, m] */
+static void add_topic(lua_State *L, const struct topic_info *topic)
+{
+    lua_newtable(L);
+    lua_pushboolean(L, topic->rows);
+    lua_setfield(L, -2, "rows");
+    lua_newtable(L);
+    for (int c = 0; c < topic->columns_len; c++)
+        set_true(L, topic->columns[c].name);
+    lua_setfield(L, -2, "columns");
+    lua_setfield(L, -2, topic->name);
+}
+
 static void set_events(lua_State *L)
 {
     lua_newtable(L);
@@ -70,7 +83,7 @@ static void set_events(lua_State *L)
     lua_setfield(L, FACTS, "kinds");
     lua_newtable(L);
     for (int t = 0; t < TOPICS; t++)
-        set_true(L, topics[t].name);
+        add_topic(L, &topics[t]);
     lua_setfield(L, FACTS, "topics");
 }
 

@@ -134,7 +134,7 @@ static void take_settings(struct rehearsal *r, const struct rehearsal_text *scri
             r->setting[n++] = (struct host_setting){ stem, lua_tostring(L, -2), text };
         }
     lua_pop(L, 1);
-    r->settings = (struct host_settings){ r->setting, n };
+    r->settings = (struct host_settings){ .all = r->setting, .len = n };
     r->host->options.settings = &r->settings;
 }
 

@@ -15,11 +15,13 @@
 struct question {
     uint32_t kind;
     uint32_t len; /* bytes that follow */
+    uint32_t number;
 };
 
 struct reply {
     int32_t result;
     uint32_t len; /* bytes that follow; descriptors come with the reply itself */
+    uint32_t number; /* the question's */
 };
 
 /* Wait until there is something to read; false: hung up, or `patience_ms` (-1: none) are over. */
@@ -118,7 +120,7 @@ static int take_descriptors(struct msghdr *message, int *fds)
     return n;
 }
 
-static bool receive_reply(int fd, struct reply *reply, int *fds, int *n)
+static bool receive_reply(int fd, struct reply *reply, int *fds, int *n, int patience_ms)
 {
     union control control;
     struct iovec part = { reply, sizeof *reply };
@@ -126,7 +128,7 @@ static bool receive_reply(int fd, struct reply *reply, int *fds, int *n)
                               .msg_iovlen = 1,
                               .msg_control = control.bytes,
                               .msg_controllen = sizeof control.bytes };
-    if (!await(fd, PATIENCE_MS))
+    if (!await(fd, patience_ms))
         return false;
     ssize_t got;
     do
@@ -156,7 +158,9 @@ static bool serve_one(int fd, request_answer *answer, void *ctx, void *bytes, st
         n = 0;
         result = out->failed ? -ENOMEM : -E2BIG;
     }
-    struct reply reply = { .result = result, .len = result < 0 ? 0 : (uint32_t)out->len };
+    struct reply reply = {
+        .result = result, .len = result < 0 ? 0 : (uint32_t)out->len, .number = q.number
+    };
     bool sent = send_reply(fd, &reply, fds, n) && send_all(fd, out->data, reply.len);
     close_all(fds, n);
     return sent;
@@ -174,35 +178,68 @@ void request_serve(int fd, request_answer *answer, void *ctx)
 
 /* --- the asking side ----------------------------------------------------------------------- */
 
-/* After a late answer the stream is out of step: close it for good. */
-static int give_up(int fd, const int *fds, int n)
+/* What comes now would be in the middle of something: close it for good. */
+static int give_up(struct request_link *link, const int *fds, int n)
 {
     int error = errno ? errno : EPIPE;
     close_all(fds, n);
-    shutdown(fd, SHUT_RDWR);
+    shutdown(link->fd, SHUT_RDWR);
     return -error;
 }
 
-int request_ask(int fd, enum request_kind kind, const void *bytes, size_t len, struct buf *out,
-                int *fds)
+static bool skip(int fd, size_t len)
 {
-    struct question q = { .kind = kind, .len = (uint32_t)len };
-    struct reply reply = { 0 };
-    int got[REQUEST_FDS], n = 0;
+    char bytes[4096];
+    while (len) {
+        size_t piece = len < sizeof bytes ? len : sizeof bytes;
+        if (!read_all(fd, bytes, piece, PATIENCE_MS))
+            return false;
+        len -= piece;
+    }
+    return true;
+}
 
-    if (len > REQUEST_MAX)
-        return -E2BIG;
+/* Throw away answers that came too late, as far as they are there. 0; -EBUSY: one is still to come;
+ * or -errno for good. */
+static int catch_up(struct request_link *link)
+{
+    while (link->answered != link->asked) {
+        struct reply late;
+        int got[REQUEST_FDS], n = 0;
+        errno = 0;
+        if (!receive_reply(link->fd, &late, got, &n, 0))
+            return errno == ETIMEDOUT ? -EBUSY : give_up(link, got, n);
+        close_all(got, n);
+        if (!skip(link->fd, late.len))
+            return give_up(link, got, 0);
+        link->answered = late.number;
+    }
+    return 0;
+}
+
+int request_ask(struct request_link *link, enum request_kind kind, const void *bytes, size_t len,
+                struct buf *out, int *fds)
+{
+    struct reply reply = { 0 };
+    int got[REQUEST_FDS], n = 0, result = catch_up(link);
+
+    if (result < 0 || len > REQUEST_MAX)
+        return result < 0 ? result : -E2BIG;
+    struct question q = { .kind = kind, .len = (uint32_t)len, .number = link->asked + 1 };
     errno = 0;
-    if (!send_all(fd, &q, sizeof q) || !send_all(fd, bytes, len) ||
-        !receive_reply(fd, &reply, got, &n))
-        return give_up(fd, got, n);
+    if (!send_all(link->fd, &q, sizeof q) || !send_all(link->fd, bytes, len))
+        return give_up(link, got, n);
+    link->asked++;
+    if (!receive_reply(link->fd, &reply, got, &n, PATIENCE_MS))
+        return errno == ETIMEDOUT && !n ? -ETIMEDOUT : give_up(link, got, n);
+    link->answered = reply.number;
     char *to = buf_reserve(out, reply.len);
     if (!to && reply.len) {
         errno = ENOMEM;
-        return give_up(fd, got, n);
+        return give_up(link, got, n);
     }
-    if (!read_all(fd, to, reply.len, PATIENCE_MS))
-        return give_up(fd, got, n);
+    if (!read_all(link->fd, to, reply.len, PATIENCE_MS))
+        return give_up(link, got, n);
     out->len += reply.len;
     if (!fds || reply.result < 0) {
         close_all(got, n);

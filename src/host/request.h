@@ -24,6 +24,7 @@ enum request_kind {
     REQUEST_SINK_ADOPT, /* struct request_sink */
     REQUEST_SINK_TEND,
     REQUEST_SINK_CLOSE,
+    REQUEST_CENSUS, /* int32_t pids, CENSUS_MOST at most: a byte for each, and the pids in /proc */
     REQUESTS
 };
 
@@ -69,15 +70,32 @@ struct request_sink {
     uint32_t unused;
 };
 
+/* What is known of a pid that lives; of others only whether it is listed. */
+enum census_flag {
+    CENSUS_LISTED = 1, /* in the list of /proc */
+    CENSUS_OPEN = 2,   /* /proc/PID is there, and is about it */
+    CENSUS_LIVES = 4,  /* kill() reaches it */
+    CENSUS_THREAD = 8, /* of a process with another pid */
+};
+
+#define CENSUS_MOST 8192 /* pids in a question */
+
 #define REQUEST_MAX ((size_t)256 * 1024) /* bytes of a question */
 #define REQUEST_FDS 4                    /* descriptors of an answer */
 
-/* Ask on `fd` and wait, two seconds at most for each part. The answer is appended to `out`; its
- * descriptors go to `fds` (room for REQUEST_FDS; NULL: none is wanted). Returns how many came, or
- * what the answering side returned below 0; -ETIMEDOUT or -EPIPE when nobody answers, and ever
- * after. */
-int request_ask(int fd, enum request_kind kind, const void *bytes, size_t len, struct buf *out,
-                int *fds);
+/* The asking side's end; begun with { .fd = ... }. */
+struct request_link {
+    int fd;             /* borrowed */
+    uint32_t asked;     /* the number of the last question */
+    uint32_t answered;  /* that of the last answer that came */
+};
+
+/* Ask and wait, two seconds at most. The answer is appended to `out`; its descriptors go to `fds`
+ * (room for REQUEST_FDS; NULL: none is wanted). Returns how many came, or what the answering side
+ * returned below 0. -ETIMEDOUT: it takes longer; its answer will be thrown away when it comes, and
+ * until then nothing else is asked: -EBUSY. -EPIPE: nobody answers any more. */
+int request_ask(struct request_link *link, enum request_kind kind, const void *bytes, size_t len,
+                struct buf *out, int *fds);
 
 /* Answer one question: append bytes to `out`, put descriptors (sent and then closed) into `fds`.
  * Returns how many descriptors, or -errno. `bytes` is aligned for any type. */

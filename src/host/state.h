@@ -43,6 +43,7 @@ struct policy {
     uint32_t kinds; /* events that it subscribed to */
     bool threads; /* wants forks and exits of threads */
     bool storm;   /* in a storm it wants sums */
+    bool line;    /* made of one line: calls below it tell its author nothing */
     int env;      /* registry reference of its environment */
     struct source *sources; /* owned: the texts that it is made of */
     struct host_option *asked; /* owned */
@@ -80,6 +81,7 @@ struct host {
     uint32_t next_id; /* for who gives none */
     struct budget budget;
     bool unsettled;   /* somebody was switched off, or memory is short */
+    bool late;        /* the last outermost call was over its time */
     int comparing;    /* shadows that run */
     int64_t resume_seq; /* record that a predecessor died in, 0: none; and who had it last: id + 1 */
     uint64_t resume_after;
@@ -189,8 +191,9 @@ bool api_event_lacks(const struct event *ev);
 /* mw.option */
 int api_option(lua_State *L);
 
-/* Say what was set for this script and is no option of it: when it is loaded. */
-void api_option_check(const struct host *h, const struct policy *policy);
+/* What was set for this script and is no option of it, when it has been run: 0, it is said on the
+ * log at most; -EINVAL and the error of the host: with strict settings its first version is wrong. */
+int api_option_check(struct host *h, const struct policy *policy);
 void api_option_free(struct policy *policy);
 
 /* --- api/require.c ----------------------------------------------------------------------- */
@@ -228,6 +231,10 @@ void api_script_open(lua_State *L);
 
 /* Put persist, and kill, stop and cont, into the table on top of the stack.  [-0, +0, m] */
 void api_persist_open(lua_State *L);
+
+/* The script is unloaded: close its stores, and forget what is in them.  [-0, +0, -] */
+void api_persist_forget(lua_State *L, uint32_t script);
+
 void api_kill_open(lua_State *L);
 
 /* --- api/match.c ------------------------------------------------------------------------- */
@@ -245,11 +252,10 @@ void api_file_open(lua_State *L);
 /* Put _kin into the table of `mw` on top of the stack.  [-0, +0, m] */
 void api_kin_open(lua_State *L);
 
-/* --- api/persist.c, api/kill.c ------------------------------------------------------------ */
+/* --- api/census.c ------------------------------------------------------------------------ */
 
-/* Put persist, and kill, stop and cont, into the table on top of the stack.  [-0, +0, m] */
-void api_persist_open(lua_State *L);
-void api_kill_open(lua_State *L);
+/* Put census into the table of `mw` on top of the stack.  [-0, +0, m] */
+void api_census_open(lua_State *L);
 
 /* --- api/json.c -------------------------------------------------------------------------- */
 

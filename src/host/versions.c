@@ -19,7 +19,6 @@
 
 #define VERDICTS_MOST (256u << 10) /* bytes of what a version told while it is compared */
 #define WEIGH_MOST    2000000      /* things that are looked at */
-#define EVAL_ID       (UINT32_MAX - 1)
 
 /* --- going ---------------------------------------------------------------------------------- */
 
@@ -199,14 +198,25 @@ static bool registered(const struct host *h, const struct policy *policy)
     for (int id = 0; id < h->timers_len; id++)
         if (h->timers[id].function_ref != LUA_NOREF && h->timers[id].policy == policy)
             return true;
+    for (const struct handler *handler = h->at_exit; handler; handler = handler->next)
+        if (handler->policy == policy)
+            return true;
     return false;
+}
+
+static void set_idle_error(struct host *h)
+{
+    const char *name = h->loading.name ? h->loading.name + 1 : "-e";
+    buf_clear(&h->error);
+    buf_harmless(&h->error, name, strlen(name));
+    buf_puts(&h->error, ": it calls no mw.script { ... } and sets no timer: it would do nothing");
 }
 
 int version_begin(struct host *h, struct policy *policy)
 {
     struct policy *before = policy->shadow ? NULL : version_before(h, policy);
-    if (version_before(h, policy) && !registered(h, policy)) { /* a file that is half written */
-        host_set_error(h, "it calls no mw.script { ... } and sets no timer: it would do nothing");
+    if (!registered(h, policy)) { /* maybe a file that is half written */
+        set_idle_error(h);
         version_free(h, policy);
         return -EINVAL;
     }
@@ -233,7 +243,7 @@ int version_begin(struct host *h, struct policy *policy)
  */
 static int run_chunk(struct host *h, struct policy *policy, int args)
 {
-    if (host_call(h, policy, args, 0))
+    if (host_call(h, policy, args, 0) && api_option_check(h, policy) == 0)
         return version_begin(h, policy);
     version_free(h, policy);
     return -EINVAL;
@@ -270,8 +280,6 @@ static int load_file(struct host *h, struct policy *policy, const struct host_so
     h->loading = (struct host_chunk){ s->name, s->text, s->len };
     int result = run_chunk(h, policy, 0);
     h->loading = (struct host_chunk){ 0 };
-    if (result == 0)
-        api_option_check(h, policy);
     return result;
 }
 
@@ -286,6 +294,7 @@ static int push_oneliner(lua_State *L)
 
 static int load_line(struct host *h, struct policy *policy, const struct host_source *s)
 {
+    policy->line = true;
     lua_pushcfunction(h->L, push_oneliner);
     if (!host_call(h, policy, 0, 1)) {
         version_free(h, policy);
@@ -295,11 +304,7 @@ static int load_line(struct host *h, struct policy *policy, const struct host_so
     lua_pushstring(h->L, policy->name);
     lua_pushlstring(h->L, s->text, s->len);
     lua_rawgeti(h->L, LUA_REGISTRYINDEX, policy->env);
-    int result = run_chunk(h, policy, 3);
-    char *below = result < 0 ? memmem(h->error.data, h->error.len, "\nstack traceback", 16) : NULL;
-    if (below) /* a traceback through the library tells the author of a line nothing */
-        h->error.len = (size_t)(below - h->error.data);
-    return result;
+    return run_chunk(h, policy, 3);
 }
 
 int host_replace(struct host *h, const struct host_source *s)
@@ -339,6 +344,7 @@ void host_unload(struct host *h, uint32_t id)
         if (p->id == id)
             version_free(h, p);
     }
+    api_persist_forget(h->L, id);
 }
 
 /* --- shadows --------------------------------------------------------------------------------- */
@@ -354,8 +360,10 @@ static struct policy *shadow_of(const struct host *h, uint32_t id)
 void host_drop_shadow(struct host *h, uint32_t id)
 {
     struct policy *shadow = shadow_of(h, id), *live = shadow ? version_before(h, shadow) : NULL;
-    if (live)
+    if (live) {
         buf_free(&live->verdicts);
+        live->verdicts_lost = 0;
+    }
     if (shadow)
         version_free(h, shadow);
 }
@@ -538,10 +546,11 @@ void versions_settle(struct host *h)
 static struct policy *eval_policy(struct host *h)
 {
     for (struct policy *p = h->policies; p; p = p->next)
-        if (p->id == EVAL_ID)
+        if (p->id == HOST_EVAL_ID && !p->off)
             return p;
+    host_unload(h, HOST_EVAL_ID); /* one that filled the memory */
     uint32_t next = h->next_id;
-    struct policy *policy = version_new(h, EVAL_ID, "=repl");
+    struct policy *policy = version_new(h, HOST_EVAL_ID, "=repl");
     h->next_id = next;
     if (policy)
         policy->live = true;

@@ -39,6 +39,7 @@ struct worker {
     struct ev_loop *loop;
     struct host *host;
     struct world world;
+    struct request_link link;
     ev_io readable, parent;
     ev_timer storm; /* runs while a storm lasts */
     ev_idle more;   /* runs while the ring is not empty, so that timers get their turn */
@@ -102,7 +103,7 @@ static int request(void *ctx, enum request_kind kind, const void *bytes, size_t 
                    struct buf *out, int *fds)
 {
     (void)ctx;
-    return request_ask(worker.options->questions, kind, bytes, len, out, fds);
+    return request_ask(&worker.link, kind, bytes, len, out, fds);
 }
 
 static void figures(void *ctx, struct figures *out)
@@ -267,7 +268,8 @@ static void add_figures(struct worker_message *message)
     free(scripts);
 }
 
-static void say_loaded(const struct worker_order *order, int error, int64_t took_ns)
+static void say_loaded(const struct worker_order *order, int error, const char *why,
+                       int64_t took_ns)
 {
     struct worker_message message = {
         .say = WORKER_LOADED,
@@ -281,13 +283,17 @@ static void say_loaded(const struct worker_order *order, int error, int64_t took
         .needs = host_needs(worker.host),
     };
     if (error)
-        snprintf(message.text, sizeof message.text, "%s", host_error(worker.host));
+        snprintf(message.text, sizeof message.text, "%s", why);
     add_figures(&message);
     say(&message);
 }
 
 static void load(const struct worker_order *order, const char *text)
 {
+    if (order->len && !text) {
+        say_loaded(order, -ENOMEM, "its text did not arrive", 0);
+        return;
+    }
     struct host_source source = { .id = order->id,
                                   .generation = order->generation,
                                   .name = *order->name ? order->name : NULL,
@@ -296,7 +302,7 @@ static void load(const struct worker_order *order, const char *text)
                                   .shadow = order->shadow };
     int64_t from = clock_mono_ns();
     int error = host_replace(worker.host, &source);
-    say_loaded(order, error, clock_mono_ns() - from);
+    say_loaded(order, error, host_error(worker.host), clock_mono_ns() - from);
 }
 
 static void say_unloaded(uint32_t id)
@@ -497,6 +503,7 @@ int worker_run(const struct worker_options *options)
     char why[256];
     uint32_t wrong = 0;
     worker.options = options;
+    worker.link.fd = options->questions;
 
     /* the terminal's Ctrl-C goes to the whole group; the parent says when to end */
     signal(SIGINT, SIG_IGN);
@@ -556,6 +563,7 @@ int worker_run(const struct worker_options *options)
     if (!options->only_load)
         host_finish(worker.host);
     report();
+    signal(SIGALRM, SIG_IGN); /* it looks into the host */
     host_free(worker.host);
     ev_loop_destroy(worker.loop);
     return 0;

@@ -86,7 +86,8 @@ void output_alert(struct output *o, const struct json_alert *alert, const struct
 void output_text(struct output *o, const char *text, size_t len)
 {
     const char *end = text + len;
-    while (o->terminal && text < end) { /* what is between newlines and tabs is made safe */
+    bool shown = o->terminal || !o->json;
+    while (shown && text < end) { /* what is between newlines and tabs is made safe */
         size_t safe = 0;
         while (text + safe < end && text[safe] != '\n' && text[safe] != '\t')
             safe++;
@@ -95,7 +96,7 @@ void output_text(struct output *o, const char *text, size_t len)
         if (text < end)
             buf_putc(&o->lines, *text++);
     }
-    if (!o->terminal)
+    if (!shown)
         buf_add(&o->lines, text, len);
     buf_putc(&o->lines, '\n');
     added(o);

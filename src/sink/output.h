@@ -57,7 +57,8 @@ void output_event(struct output *o, const struct event *ev, const struct output_
 void output_alert(struct output *o, const struct json_alert *alert, const struct event *ev,
                   const struct output_context *context);
 
-/* A script's own line: made safe when it goes to a terminal. The newline is added. */
+/* A script's own text: made safe, but for its newlines and tabs, unless it goes between lines of JSON. A
+ * newline is added. */
 void output_text(struct output *o, const char *text, size_t len);
 
 /* A ready line of JSON; the newline is added. */

@@ -135,6 +135,24 @@ def wrong_script():
         check(not SUMMARY.search(errors), "nothing was watched")
 
 
+@test("status 3: --set names a script or an option that there is not; a later version without it only warns")
+def wrong_setting():
+    path = scratch_file("set.lua", """local mw = require "moonwatch"
+print("most", mw.option("most", 5), mw.option("least", 1))
+""")
+    for words, wanted in ((["--set", "other.most=3"], "--set other.most: no script is named other.lua"),
+                          (["--set", "set.mots=3"], "--set set.mots: the script has no such option; it has least, most")):
+        for command in (["run", "-q", "--for", "5s"], ["run", "-q", "--single", "--for", "5s"], ["plan"]):
+            code, out, errors = run(*command, *words, path)
+            equal((code, errors), (3, f"moonwatch: {wanted}\n"), [*command, *words])
+    with Watch("-q", "--set", "set.most=3", scripts=[path]) as w:
+        w.wait_line(lambda l: l == b"most\t3\t1\n", "what was set")
+        os.rename(scratch_file("set.next", 'print("next")\n'), path)
+        w.wait_line(lambda l: l == b"next\n", "the next version")
+        w.stop()
+        check("--set set.most: the script has no such option; it has none" in "".join(map(str, w.errors)), w.errors)
+
+
 @test("status 4: where the connector cannot be had, a sentence names the reason")
 def refused():
     def without_network():
@@ -244,7 +262,7 @@ def oneliner_selects():
 def oneliner_acts():
     with Watch("--json", lines=['exec: args[1] == "mine" => print("one", pid, uid, parent.pid)',
                                 'exit: args[1] == "mine" => mw.emit { code = code, id = id }',
-                                'exec: nothing.at.all']) as w:
+                                'exec: comm.at.all']) as w:
         p = subprocess.Popen(["mine", "exit:9"], executable=helper("act"))
         p.wait()
         line = w.wait_line(lambda l: l.startswith(b"one"), "the printed line")
@@ -805,7 +823,7 @@ def hostile_log():
 def hostile_script():
     name = b"evil\x1b[31m\x07\r.lua"
     path = scratch_file(name, b"x = = 1\n")
-    quiet = scratch_file(b"quiet-" + name, b"local x = 1\n")
+    quiet = scratch_file(b"quiet-" + name, b"require('moonwatch').at_exit(function() end)\n")
     wrong = {}
     for words, status in (([path], 3), ([path + b".not"], 3), ([b"--for", b"0.05s", quiet], 0), ([b"--for", name], 2)):
         done = subprocess.run([MOONWATCH.encode(), b"run", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE)

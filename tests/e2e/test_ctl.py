@@ -35,6 +35,21 @@ def status():
         check(max(map(len, out.splitlines())) <= 100, out)
 
 
+@test("status shows names of scripts whole, up to 40 columns: they can be typed; the columns stay in line")
+def long_names():
+    long = "a-name-of-the-policy-of-40-columns-oOOOo"
+    with Controlled("-q", scripts=[script(long, "x", "print(1)"), script("short", "x", "print(1)"),
+                                   script("b" * 60, "x", "print(1)")]) as w:
+        code, out, errors = w.ctl("status")
+        equal((len(long), code, errors), (40, 0, ""), "status")
+        for name in (long, "short" + 35 * " ", "b" * 40, "SCRIPT" + 34 * " "):
+            check(re.search("^" + name + r" (STATE|on) ", out, re.M), out)
+        t = Terminal("ctl", "--control", w.socket, "status")
+        t.wait(long.encode() + b" on [^\n]*\r\n", "the name whole, on a terminal of 80 columns too")
+        equal(t.status(), 0, "status on a terminal")
+        check(all(len(l) <= 80 for l in t.seen.decode().splitlines()[:-1] if "\x1b" not in l), t.seen)
+
+
 @test("a script that is disabled gets no event until it is enabled")
 def disable():
     tag, other = unique("off"), unique("on")
@@ -74,6 +89,32 @@ def refusals():
         equal((code, out), (5, ""), command)
         check("no watch answers at " + gone in errors, errors)
     equal(run("ctl", "--help")[0], 0, "help")
+
+
+@test("a refusal says which: no such script and who there is, no such file, no shadow, on or off already")
+def refusals_differ():
+    many = [script(f"many-{n:02}", "x", "print(1)") for n in range(11)]
+    twins = [scratch_file(f"{place}/twin.lua", SCRIPT.format(name=place, tag="x", body="print(1)")) for place in "ab"]
+    stranger = scratch_file("next/other.lua", SCRIPT.format(name="other", tag="x", body="print(1)"))
+    with Controlled("-q", scripts=[script("good", "x", "print(1)"), script("web", "x", "print(1)")]) as w:
+        for words, wanted in ((["disable", "nope"], "no script is named 'nope'; there are: -e, good, web"),
+                              (["diff", "nope"], "no script is named 'nope'; there are: -e, good, web"),
+                              (["diff", "good"], "'good' has no shadow"),
+                              (["promote", "good"], "'good' has no shadow"),
+                              (["drop", "good"], "'good' has no shadow"),
+                              (["enable", "good"], "'good' is on already"),
+                              (["shadow", stranger], "no running script has the file name other.lua; "
+                                                     "there are: good.lua, web.lua")):
+            equal(w.ctl(*words), (1, "", f"moonwatch: {wanted}\n"), words)
+        equal(w.ctl("disable", "good")[0], 0, "disable")
+        equal(w.ctl("disable", "good"), (1, "", "moonwatch: 'good' is off already\n"), "disabled twice")
+    with Controlled("-q", scripts=many) as w:
+        errors = w.ctl("disable", "nope")[2]
+        check(errors.endswith(", many-08 and 2 more\n") and "many-09" not in errors, errors)
+    with Controlled("-q", scripts=twins) as w:
+        errors = w.ctl("disable", "twin")[2]
+        check("more than one script has the file name twin: give the path of one" in errors, errors)
+        equal(w.ctl("disable", twins[1]), (0, "", ""), "by its path")
 
 
 # --- a version beside the other -----------------------------------------------------------------------

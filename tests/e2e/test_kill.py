@@ -4,7 +4,7 @@ import os
 import signal
 import time
 
-from mwtest import Act, Skip, Watch, check, equal, main, proc_stat, test, unique
+from mwtest import Act, LeaderFirst, Skip, Watch, check, equal, main, proc_stat, test, unique
 
 MARK = str(os.getpid())  # others may run the same tests, and theirs are not ours to kill
 
@@ -106,6 +106,27 @@ def identity():
             check("gone" in event["why"], f"{event}")
             heir.go()
             equal(heir.end(), 7, "status of the heir")
+        equal(w.stop(), 0, "status")
+
+
+@test("a process whose main thread has ended is hit while others of it live")
+def leader_first():
+    acts = """
+local mw, meant = require "moonwatch"
+return mw.script { name = "acts", on = { exec = function(ev)
+  if ev.args and ev.args[3] == "7-MARK" then meant = ev mw.emit { did = "remember" } end
+  if ev.args and ev.args[2] == "hit/MARK" then
+    local ok, why = mw.kill(meant, "KILL")
+    mw.emit { did = "hit", ok = ok or false, why = why }
+  end
+end } }
+""".replace("MARK", MARK)
+    with Watch("--json", "--allow-kill", scripts=[acts]) as w, LeaderFirst("7-" + MARK) as left:
+        did(w, "remember")
+        left.end_main_thread()
+        quick("hit")
+        equal(did(w, "hit"), {"did": "hit", "ok": True}, "hit")
+        equal(left.process.wait(15), -signal.SIGKILL, "how it ended")
         equal(w.stop(), 0, "status")
 
 

@@ -70,6 +70,41 @@ def known_fields():
     equal(remarks(BEFORE + 'for p in mw.processes() do print(p.comm, p.parent) end'), [], "processes")
 
 
+def asking(body):
+    """Asks of one program alone, and so without a hint."""
+    return handler("if ev.comm == 'x' then\n" + body + "\nend")
+
+
+@test("a field that no answer has is named, where the text shows whose answer it is")
+def answers():
+    for body, word, *parts in (
+            ("print(ev:stat().rsss)", "rsss", "stat() gives no field 'rsss': did you mean rss?"),
+            ("local s = ev:stat() or {} print(s and s.rsss)", "rsss", "did you mean rss?"),
+            ("local s, why = ev.parent:status() print(why, s.secomp)", "secomp", "did you mean seccomp?"),
+            ("print(ev:sockets()[1].remote_prt)", "remote_prt", "did you mean remote_port?"),
+            ("for _, s in ipairs(ev:sockets() or {}) do print(s.remote_prt) end", "remote_prt"),
+            ("local list = ev:fds() for i, s in pairs(list or {}) do print(i, s.pth) end", "pth", "did you mean path?"),
+            ("print(ev:sockets().remote_ip)", "remote_ip", "sockets() gives a list: 'remote_ip' is a field of each"),
+            ("for p in ev:ancestors() do print(p:memory().rss) end", "rss", "memory() gives no field 'rss'")):
+        one(asking(body), 3, body.index("." + word) + 2, "warning", "field", *parts)
+
+
+@test("fields that answers have, that a script put there, or of what may be another's answer are left alone")
+def known_answers():
+    for body in ("local s = ev:stat() print(s.rss, s.utime)",
+                 "for _, s in ipairs(ev:sockets() or {}) do print(s.remote_ip, s.local_port) end",
+                 "local s = ev:stat() s.mine = 1 print(s.mine)",
+                 "local s = ev:stat() or ev:status() print(s.euid)",
+                 "local s = ev:stat() if ev.uid == 0 then s = ev:status() end print(s.euid)",
+                 "local s = ev:stat() for _ = 1, 2 do print(s.euid) s = ev:status() end",
+                 "local s = ev:stat() or { euid = 1 } print(s.euid)",
+                 "local function f(s) return s.euid end print(f(ev:stat()), f(ev:status()))",
+                 "for _, s in ipairs(ev:fds()) do s = { x = 1 } print(s.x) end",
+                 "local n = #(ev:fds() or {}) print(n, ev:fds()[1].fd)",
+                 "ev.stat = function() return { x = 1 } end print(ev:stat().x)"):
+        equal(remarks(asking(body)), [], body)
+
+
 @test("a field that the events of a handler never have is said, across functions too")
 def never():
     one(handler("print(ev.code)"), 2, 10, "warning", "never", "only exit has it", "called for exec")
@@ -89,9 +124,9 @@ def never():
 @test("events, options of mw.script and mw.alert, and functions that do not exist are named")
 def other_names():
     one(BEFORE + 'mw.script { name = "t", on = { exce = print } }', 2, 32, "error", "event", "did you mean exec?")
-    one(BEFORE + 'mw.script { name = "t", tag = {} }', 2, 25, "warning", "key", "did you mean tags?")
+    one(BEFORE + 'mw.script { name = "t", tag = {} }', 2, 25, "error", "key", "did you mean tags?")
     one(BEFORE + 'mw.alert { severity = "hgih" }', 2, 23, "error", "severity", "low, medium, high or critical")
-    one(BEFORE + 'mw.alert { evnt = 1 }', 2, 12, "warning", "key", "did you mean event?")
+    one(BEFORE + 'mw.alert { evnt = 1 }', 2, 12, "error", "key", "did you mean event?")
     one(BEFORE + 'mw.alrt { }', 2, 4, "warning", "member", "there is no mw.alrt: did you mean mw.alert?")
     one(BEFORE + 'mw.log(prnt)', 2, 8, "warning", "global", "did you mean print?")
     one(BEFORE + 'mw.log(mw)\ncount = 1', 3, 1, "warning", "global", "without `local`")
@@ -156,6 +191,17 @@ def files():
     equal(status, 1, "status")
     equal([(os.path.basename(r["path"]), r["code"]) for r in found], [("a.lua", "field"), ("such.lua", "read")], "remarks")
     equal(remarks(handler("print(ev.cmdlin) -- lint: ignore (made elsewhere)")), [], "silenced")
+
+
+@test("the name of a directory is no pattern, and what is hidden in it is no script")
+def names():
+    for name in ("b.lua", "B.lua", "a.lua", ".#a.lua", "a.lua~", ".lua"):
+        path = scratch_file("g[1]*/" + name, "local x = 1")
+    directory = os.path.dirname(path)
+    scratch_file("g1/never.lua", "local x = 1")
+    _, found = lint(directory)
+    equal([os.path.basename(r["path"]) for r in found], ["B.lua", "a.lua", "b.lua"], "files, in the order of bytes")
+    equal({os.path.dirname(r["path"]) for r in found}, {directory}, "where they are")
 
 
 @test("what ships is clean, but for what is said to need trust")

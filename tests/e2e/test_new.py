@@ -136,7 +136,7 @@ return {
 
 @test("test: options of a test are what mw.option gives")
 def options():
-    status, out, errors = results('print(mw.option("max", 3) + 1, mw.option("on", true), mw.option("name", "x"))', """
+    status, out, errors = results('mw.at_exit(print) print(mw.option("max", 3) + 1, mw.option("on", true), mw.option("name", "x"))', """
 return {
   { name = "set", options = { max = 7.5, on = false, name = "a b" }, events = {}, output = "8.5\\tfalse\\ta b" },
   { name = "not set", events = {}, output = "4\\ttrue\\tx" },
@@ -163,6 +163,40 @@ return {
     for text in ("this is a number", "a `name`, a string", "has `events`", "it checks nothing", "no field 'cmdlin'",
                  "no event 'exce'", "holds a string", "soon"):
         check(text in out, f"{text!r} in {out}")
+
+
+@test("test: a key that nobody knows and a value of another type are no test that passes")
+def misspelled_tests():
+    wrong = (("alert = 1", "a test has no 'alert': did you mean alerts?"), ("alerts = 'one'", "`alerts` is a whole number"),
+             ("alerts = -1", "`alerts` is a whole number"), ("errors = true", "`errors` is a whole number"),
+             ("errors = 0.5", "`errors` is a whole number"), ("output = 7", "`output` is a text or a list of texts, not 7"),
+             ("output = { 'a', 7 }", "`output` is a text"), ("output = { text = 'a' }", "`output` is a text"),
+             ("alerts = 0, options = 'x'", "`options` is a table"))
+    events = (("{ type = 'exec' }", "`events`, a list"), ("{ { pid = 'nine' } }", "`pid` is a whole number, not 'nine'"),
+              ("{ { parent = 1 } }", "`parent` is a table"), ("{ { parent = { pid = {} } } }", "not a table"),
+              ("{ { type = 'exce' } }", "did you mean exec?"), ("{ { cmdlin = 'x' } }", "did you mean cmdline?"))
+    cases = [(f"{{ name = 'x', events = {{}}, {keys} }}", text) for keys, text in wrong]
+    cases += [(f"{{ name = 'x', events = {list_}, alerts = 0 }}", text) for list_, text in events]
+    status, out, errors = results(ECHO, "return { " + ",\n".join(case for case, _ in cases) + "}")
+    equal((status, errors), (1, ""), out)
+    told = re.findall(r"^not ok \d+ .*\n#   (.*)$", out, re.M)
+    equal(len(told), len(cases), out)
+    for (case, text), line in zip(cases, told):
+        check(text in line, f"{case}: {text!r} in {line!r}")
+
+
+@test("test: a test without its script has failed, and the others of the directory are run")
+def orphan():
+    where = folder("orphans")
+    for name in ("a", "c"):
+        scratch_file(f"orphans/{name}.lua", BEFORE + ECHO)
+        scratch_file(f"orphans/{name}_test.lua", "return { { name = 'one', events = {}, alerts = 0 } }")
+    scratch_file("orphans/b_test.lua", "return { { name = 'one', events = {}, alerts = 0 } }")
+    status, out, errors = run("test", where)
+    equal((status, errors), (1, ""), out)
+    equal([l for l in lines(out)], ["ok 1 - a.lua: one", "not ok 2 - b_test.lua: the script that it tests",
+                                    "ok 3 - c.lua: one", "1..3"], out)
+    check("b.lua: No such file or directory" in out, out)
 
 
 @test("test: what lies beside the script is there: modules and lists; nothing else is")

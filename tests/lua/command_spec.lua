@@ -80,12 +80,45 @@ describe("a shell's text", function()
     assert.same({ "echo", "id" }, words "echo $(id)")
     assert.is_true(command.parse("a | b")[2].piped)
     assert.is_nil(command.parse("a || b")[2].piped)
+    assert.is_true(command.parse("(a) | b")[2].piped)
+    assert.is_true(command.parse("a |\n b")[2].piped)
   end)
   it("that is broken or hostile ends", function()
     for _, text in ipairs { "'", '"', "\\", "$(", "a >", "<", "((((", '"\\', "`", "\0\255" } do
       command.parse(text)
     end
   end)
+end)
+
+describe("padding", function()
+  local paddings = { (" "):rep(60000), ("\n"):rep(60000), ("; \n"):rep(20000), ": " .. ("x"):rep(60000) .. ";" }
+  it("hides nothing of what a shell was told", function()
+    for _, padding in ipairs(paddings) do
+      local ev = process { "sh", "-c", padding .. " id > /x" }
+      assert.same({ "/x" }, command.writes(ev))
+      assert.is_truthy(command.text(ev):find(" id > /x", 1, true))
+    end
+  end)
+  it("of more words than are read leaves the end", function()
+    local list = command.parse(("a;"):rep(30000) .. "id > /x")
+    assert.same({ "/x" }, list[#list].writes)
+    assert.is_true(#list < 10000)
+  end)
+  it("is one blank in a flat text", function()
+    assert.equal("a b c ", command.flat "a\t\n b   c\n")
+    assert.equal(" x", command.flat((" "):rep(60000) .. "x"))
+    assert.is_nil(command.flat(nil))
+  end)
+end)
+
+it("two parts of a text are found in their order, however often the first is there", function()
+  assert.is_true(command.after("a=1 b=2", "a=", "b="))
+  assert.is_false(command.after("b=2 a=1", "a=", "b="))
+  assert.is_false(command.after("a", "a", "a"))
+  assert.is_false(command.after(nil, "a", "b"))
+  local from = os.clock()
+  assert.is_false(command.after(("ab"):rep(30000), "a", "c"))
+  assert.is_true(os.clock() - from < 0.5)
 end)
 
 describe("the files that a command writes", function()
@@ -108,6 +141,25 @@ describe("the files that a command writes", function()
     assert.same({}, writes("cp", "/x"))
     assert.same({}, command.writes(process(nil)))
   end)
+end)
+
+-- What is remembered of an event is for all scripts; what one does to what it was given is its own affair.
+it("an answer that is emptied is whole for the next one who asks", function()
+  local ev = process({ "sh", "-c", "A=1 echo x y > /w" }, { type = "exec" })
+  local function empty(value)
+    for key, one in pairs(value) do
+      if type(one) == "table" then
+        empty(one)
+      end
+      value[key] = nil
+    end
+  end
+  empty(command.writes(ev))
+  empty(command.commands(ev))
+  assert.same({ "/w" }, command.writes(ev))
+  assert.same({ "echo", "x", "y" }, command.commands(ev)[1].words)
+  assert.same({ "A=1" }, command.commands(ev)[1].assigns)
+  assert.equal("/w", command.writes_to(ev, function() return true end))
 end)
 
 describe("options", function()

@@ -8,7 +8,9 @@ local function fresh()
     _methods = methods,
     _aliases = { ["process.name"] = "comm", Image = "exe", ["proc.name"] = "comm", comm = "comm",
       ["moonwatch.was.uid"] = "was.uid", ["process.executable"] = "exe" },
-    _fields = { pid = true, comm = true, cmdline = true, uid = true, exe = true, code = true, type = true },
+    _fields = { pid = true, comm = true, cmdline = true, uid = true, exe = true, code = true, type = true,
+      duration = true, children = true },
+    where = function(tests) return tests end,
     _subscribe = function(name, on, threads) subscribed = { name = name, on = on, threads = threads } end,
     _needs = function(fields) needed = fields end,
     _owner = function() return 2 end,
@@ -24,7 +26,7 @@ local function fresh()
     pids = function() return { 1, 2, 3 } end,
     proc = function(pid) return pid ~= 2 and { pid = pid } or nil end,
   }
-  package.loaded.moonwatch, package.loaded["moonwatch.oneliner"] = nil, nil
+  package.loaded.moonwatch, package.loaded["moonwatch.oneliner"], package.loaded["moonwatch.options"] = nil, nil, nil
   local mw = require "moonwatch"
   return mw, methods, require "moonwatch.oneliner"
 end
@@ -101,6 +103,38 @@ describe("scripts", function()
     mw.script { name = "x", on = {}, threads = true }
     assert.is_true(subscribed.threads)
     assert.is_nil(needed)
+  end)
+  it("and alerts take no key that nobody knows", function()
+    local mw = fresh()
+    local function blamed(f)
+      local _, message = pcall(f)
+      assert.truthy(message:find "library_spec.lua:%d+: ", message)
+      return message:gsub("^.-:%d+: ", "")
+    end
+    assert.equal("mw.script: no option is named 'thread': did you mean threads?",
+      (blamed(function() mw.script { name = "x", thread = true } end)))
+    assert.equal("mw.alert: no option is named 'severty': did you mean severity?",
+      (blamed(function() mw.alert { severty = "high" } end)))
+    assert.equal("mw.alert: no option is named 'x'; there are dedup, event, key, severity, sink, tags, text",
+      (blamed(function() mw.alert { x = 1 } end)))
+    assert.equal(0, #told)
+    mw.script { name = "x", description = "what it is for", author = "me", references = { "https://example.org" } }
+  end)
+  it("subscribe to events that there are, by fields that there are", function()
+    local mw = fresh()
+    local function blamed(f)
+      local _, message = pcall(f)
+      assert.truthy(message:find "library_spec.lua:%d+: ", message)
+      return (message:gsub("^.-:%d+: ", ""))
+    end
+    assert.equal("on.exce: no event is named so: did you mean exec?",
+      blamed(function() mw.script { name = "x", on = { exce = print } } end))
+    assert.truthy(blamed(function() mw.script { name = "x", on = { print } } end):find "^on.1: .*; there are fork exec")
+    assert.equal("mw.where: no field is named 'com': did you mean comm?", blamed(function() mw.where { com = "x" } end))
+    assert.truthy(blamed(function() mw.where { xyzzy = 1 } end):find "'xyzzy'; `moonwatch fields` lists them")
+    assert.same({ comm = "x" }, mw.where { comm = "x" })
+    debug.getregistry().moonwatch._subscribe = function() error("on.exec must be a function", 0) end
+    assert.equal("on.exec must be a function", blamed(function() mw.script { name = "x", on = { exec = 1 } } end))
   end)
   it("say which fields they need besides those that they mention", function()
     local mw = fresh()
@@ -181,7 +215,12 @@ end)
 describe("a one-liner", function()
   local function line(text)
     local _, _, oneliner = fresh()
-    oneliner("-e", text, setmetatable({}, { __index = _G }))
+    local env = {}
+    for name, value in pairs(_G) do
+      env[name] = value
+    end
+    env.io = nil
+    oneliner("-e", text, env)
     return subscribed.on
   end
   it("names its events", function()
@@ -207,6 +246,9 @@ describe("a one-liner", function()
     assert.is_nil(needed)
   end)
   it("without an event is about any", function()
+    assert.is_function(line("uid == 0 or uid").any)
+    assert.is_function(line("uid and comm == 'x'").any)
+    assert.is_function(line("comm").any)
     assert.is_function(line('comm:find("x")').any)
     assert.is_function(line("=> local x = pid").any)
   end)
@@ -230,9 +272,35 @@ describe("a one-liner", function()
     on = line 'exec: comm:nonsense()'
     assert.has_error(function() on.exec { comm = "x" } end)
   end)
+  it("has no name that is no field and that nothing gives a value", function()
+    for text, wanted in pairs { ['exec: com == "true"'] = "-e: no event has 'com': did you mean comm?",
+      ["exit: durtion > 1"] = "no event has 'durtion': did you mean duration?",
+      ["exec: => prnt(pid)"] = "did you mean print?",
+      ["exec: xyzzy"] = "no event has 'xyzzy'", ["exec: => local a = { b = zzyzx }"] = "no event has 'zzyzx'",
+      ["exec: pid == 1 and parnt.pid"] = "did you mean parent?" } do
+      local ok, message = pcall(line, text)
+      assert.is_false(ok, text)
+      assert.is_truthy(message:find(wanted, 1, true), message)
+    end
+    for _, text in ipairs { "exec: => out = out or {} out[pid] = comm", "exec: (n or 0) < 5 => n = (n or 0) + 1",
+      "exec: => for i, v in ipairs(ev.args) do print(i, v) end", "exec: => local function f(x) return x end f(pid)",
+      "exec: => function g(...) return ... end g(1)", "exec: => io.open 'x'",
+      "exec: => print(({ nothing = 1 }).nothing, ev.whatever, mw.now())",
+      "exec: parent and parent.comm == 'sh' and was == nil",
+      "exec: type == 'exec' => print(_G, tostring(uid)) -- words",
+      "exec: 'com' == comm => goto done ::done::" } do
+      assert.has_no_error(function() line(text) end)
+    end
+  end)
   it("is refused with what is wrong", function()
-    for text, wanted in pairs { ["exec: comm =="] = "condition is not Lua", ["exec: => ("] = "action is not Lua",
-      ["exce: pid"] = "'exce' is no event" } do
+    for text, wanted in pairs { ["exec: comm =="] = "condition is not Lua: it ends too early",
+      ['exec: comm = "true"'] = "near '='; == compares", ["exec: (pid == 1"] = "ends too early",
+      ["exec: pid == 1 end"] = "'<eof>' expected near 'end'", ["exec: => if pid then print(pid)"] = "ends too early",
+      ['exec comm == "x"'] = "a ':' is missing behind the event: 'exec: ", ["exec"] = "':' is missing",
+      ["exec => print(pid)"] = "':' is missing", ["uid uid == 0"] = "':' is missing behind the event: 'uid: ",
+      ["exec, exit => print(pid)"] = "':' is missing",
+      ["exec: => ("] = "action is not Lua",
+      ["exce: pid"] = "'exce' is no event: did you mean exec?", ["x: pid"] = "is no event; there are fork exec" } do
       local ok, message = pcall(line, text)
       assert.is_false(ok)
       assert.is_truthy(message:find(wanted, 1, true), message)

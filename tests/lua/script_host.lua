@@ -70,8 +70,8 @@ end
 local function core_of(host)
   return {
     _methods = host.methods,
-    _fields = {},
-    _subscribe = function(name, on) host.name, host.on = name, on end,
+    _fields = setmetatable({}, { __index = function() return true end }),
+    _subscribe = function(name, on, _, script) host.name, host.on, host.tags = name, on, script.tags end,
     _needs = function(fields) host.needs = fields end,
     _owner = function() return 2 end,
     _need_all = function() host.needs = "all" end,
@@ -79,7 +79,7 @@ local function core_of(host)
     _undecided = function() end,
     _alert = function(severity, text, event, tags, key, held)
       host.alerts[#host.alerts + 1] =
-        { severity = severity, text = text, event = event, tags = tags, key = key, held = held }
+        { severity = severity, text = text, event = event, tags = tags or host.tags, key = key, held = held }
     end,
     where = function(where)
       return function(handler) return { where = where, handler = handler } end
@@ -96,6 +96,7 @@ local function core_of(host)
       return host.alive[pid]
     end,
     pids = function() return host:pids() end,
+    census = function(pids) return host:census(pids) end,
     stats = function() return host.figures end,
     json = tostring,
     _kin = function(process)
@@ -134,8 +135,8 @@ end
 ---@return table host
 function script_host.new()
   local host = setmetatable({ time = 1000000, alerts = {}, lines = {}, logged = {}, emitted = {}, timers = {},
-    endings = {}, alive = {}, asked = {}, options = {}, on = {}, figures = { processes = 100 }, next_pid = 1000,
-    methods = { _aliases = {} } }, Host)
+    endings = {}, alive = {}, census_of = {}, asked = {}, options = {}, on = {}, figures = { processes = 100 },
+    next_pid = 1000, methods = { _aliases = {} } }, Host)
   for _, question in ipairs(questions) do
     host.methods[question] = function(process)
       assert(type(process.pid) == "number", "only a process with a pid can be asked: " .. question)
@@ -278,6 +279,27 @@ function Host:pids()
   end
   table.sort(pids)
   return pids
+end
+
+---What /proc and kill say: of a living process all is well, unless host.census_of[pid] has other flags.
+function Host:census(pids)
+  if self.census_fails then
+    return nil, self.census_fails
+  end
+  local function flags_of(pid)
+    return self.census_of[pid] or (self.alive[pid] and { listed = true, open = true, lives = true, thread = false })
+  end
+  local answer, listed = {}, {}
+  for _, pid in ipairs(pids) do
+    answer[pid] = flags_of(pid)
+  end
+  for pid in pairs(self.alive) do
+    if flags_of(pid).listed then
+      listed[#listed + 1] = pid
+    end
+  end
+  table.sort(listed)
+  return answer, listed
 end
 
 -- --- time -------------------------------------------------------------------------------------------

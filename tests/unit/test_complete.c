@@ -414,6 +414,8 @@ static void what_belongs_to_one_image_is_not_kept_over_an_exec(void **state)
     assert_why(ev, F_COMM, WHY_GONE);
     assert_is(ev, F_CWD, "/home/u", WHY_KEPT);
     assert_is(ev, F_CGROUP, "/user.slice", WHY_KEPT);
+    assert_why(ev, F_CONTAINER, WHY_ABSENT); /* that it had none is known as well */
+    assert_why(ev, F_TTY, WHY_ABSENT);
     assert_number(ev, F_SID, 50, WHY_KEPT);
     assert_number(ev, F_LOGINUID, 1000, WHY_KEPT);
     assert_is(ev, F_WAS_COMM, "sh", WHY_KEPT);

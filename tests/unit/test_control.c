@@ -10,6 +10,7 @@
 #include "cli/value.c"
 
 #include <poll.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 static struct ev_loop *loop;
@@ -278,6 +279,27 @@ static void more_than_a_few_clients_are_turned_away(void **state)
     close(fd);
 }
 
+static void without_a_descriptor_it_rests_and_goes_on(void **state)
+{
+    struct rlimit had, none;
+    (void)state;
+    int fd = connect_to(path);
+    getrlimit(RLIMIT_NOFILE, &had);
+    none = had;
+    none.rlim_cur = (rlim_t)fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    close((int)none.rlim_cur);
+    setrlimit(RLIMIT_NOFILE, &none);
+    turn();
+    assert_false(ev_is_active(&control->listening)); /* it would be called again and again */
+    setrlimit(RLIMIT_NOFILE, &had);
+    while (!control->clients_len)
+        ev_run(loop, EVRUN_ONCE);
+    say(fd, "[\"status\"]\n");
+    assert_non_null(strstr(hear(fd), "plain"));
+    close(fd);
+    turn();
+}
+
 /* --- the place ---------------------------------------------------------------------------------------- */
 
 static void the_socket_is_its_owners_alone(void **state)
@@ -404,6 +426,7 @@ int main(void)
         TEST(who_goes_before_the_answer_is_forgotten),
         TEST(an_answer_after_the_end_goes_to_nobody),
         TEST(more_than_a_few_clients_are_turned_away),
+        TEST(without_a_descriptor_it_rests_and_goes_on),
         TEST(the_socket_is_its_owners_alone),
         TEST(another_user_is_not_heard),
         TEST(a_living_watch_keeps_its_place),

@@ -256,10 +256,25 @@ static void an_alert_is_an_event_with_a_rule(void **state)
     assert_int_equal(figures(0).alerts, 1);
 }
 
+static void an_alert_has_the_tags_of_its_script_unless_it_has_its_own(void **state)
+{
+    (void)state;
+    load("local mw = require 'moonwatch' return mw.script { name = 'rule', tags = { 'a', 'b' }, "
+         "on = { exec = function(ev) mw.alert { event = ev } mw.alert { event = ev, tags = { 'c' } } "
+         "mw.alert { event = ev, tags = {} } end } }");
+    tell(EVENT_EXEC, 10, 1, "ls", "ls", 3);
+    const char *line = written();
+    assert_non_null(strstr(line, "\"rule\":{\"name\":\"rule\",\"tags\":[\"a\",\"b\"]}"));
+    line = strchr(line, '\n') + 1;
+    assert_non_null(strstr(line, "\"rule\":{\"name\":\"rule\",\"tags\":[\"c\"]}"));
+    line = strchr(line, '\n') + 1;
+    assert_null(strstr(line, "\"tags\""));
+}
+
 static void any_table_becomes_one_line_of_json(void **state)
 {
     (void)state;
-    load("local mw = require 'moonwatch' local loop = {} loop[1] = loop "
+    load("local mw = require 'moonwatch' mw.at_exit(print) local loop = {} loop[1] = loop "
          "mw.emit { b = 1, a = { 1, 2, 'x' }, c = { [1] = 1, [3] = 3 }, d = 0/0, e = {}, f = print "
          "} "
          "mw.emit { loop = loop }");
@@ -327,6 +342,29 @@ static void wrong_subscriptions_are_refused_by_name(void **state)
         assert_int_equal(host_load(host, "@bad.lua", text, strlen(text)), -22);
         assert_non_null(strstr(host_error(host), bad[i][1]));
     }
+}
+
+static void print_writes_one_line_whatever_it_is_given(void **state)
+{
+    (void)state;
+    load("local mw = require 'moonwatch' mw.at_exit(function() end) print('a\\nb', 'c\\td', '\\27[2J') "
+         "print() print(nil, 5) mw.log('x\\ny', 7, nil)");
+    assert_string_equal(written(), "a\\x0ab\tc\\x09d\t\\x1b[2J\n\nnil\t5\n");
+    assert_string_equal(logged, "test: x\\x0ay 7 nil\n");
+}
+
+static void an_error_of_a_line_shows_no_calls_of_ours(void **state)
+{
+    (void)state;
+    assert_int_equal(host_load_line(host, "exec: comm.x.y == 1"), 0);
+    assert_int_equal(host_load_line(host, "exec: => error('on purpose')"), 0);
+    tell(EVENT_EXEC, 10, 1, "ls", "ls", 3);
+    assert_non_null(strstr(logged, "-e:1: attempt to index"));
+    assert_non_null(strstr(logged, "-e:1: on purpose"));
+    assert_null(strstr(logged, "oneliner.lua"));
+    assert_null(strstr(logged, "traceback"));
+    assert_int_equal(host_load_line(host, "exec: comm = 'ls'"), -22);
+    assert_string_equal(host_error(host), "-e: the condition is not Lua: '<eof>' expected near '='; == compares");
 }
 
 /* --- what the scripts look at ---------------------------------------------------------------- */
@@ -404,7 +442,7 @@ static void a_module_that_is_required_counts(void **state)
     fputs("return function(ev) return ev.cgroup end", file);
     fclose(file);
     snprintf(text, sizeof text,
-             "package.path = '%s/?.lua' local looks = require 'looks' require 'moonwatch' "
+             "package.path = '%s/?.lua' local looks = require 'looks' require 'moonwatch'.at_exit(print) "
              "assert(not pcall(require, 'no such one')) assert(looks {} == nil)",
              dir);
     load(text);
@@ -559,7 +597,7 @@ static void a_worker_says_what_its_scripts_need(void **state)
 static void stats_are_a_fresh_table_of_the_figures(void **state)
 {
     (void)state;
-    load("local mw = require 'moonwatch' local s = mw.stats() print(s.events, s.lost, s.execs, "
+    load("local mw = require 'moonwatch' mw.at_exit(print) local s = mw.stats() print(s.events, s.lost, s.execs, "
          "s.processes, s.missed, s.buffer_fill, s.backlog, s.named.exe, s.named.args, "
          "s.named.comm, s.storm, s.summed) s.events = 0 assert(mw.stats().events == 7)");
     assert_string_equal(written(), "7\t1\t4\t99\t5\t0.25\t0.5\t1\t0.75\t0\tfalse\t0\n");
@@ -733,11 +771,14 @@ int main(void)
         TEST(where_decides_before_a_table_is_made),
         TEST(what_a_script_changed_is_what_it_emits),
         TEST(an_alert_is_an_event_with_a_rule),
+        TEST(an_alert_has_the_tags_of_its_script_unless_it_has_its_own),
         TEST(any_table_becomes_one_line_of_json),
         TEST(an_error_costs_one_event_and_is_shown_once),
         TEST(errors_of_any_type_are_errors),
         TEST(a_script_that_fails_to_load_leaves_nothing),
         TEST(wrong_subscriptions_are_refused_by_name),
+        TEST(an_error_of_a_line_shows_no_calls_of_ours),
+        TEST(print_writes_one_line_whatever_it_is_given),
         TEST(needs_are_those_of_all_scripts),
         TEST(a_script_may_declare_what_it_needs),
         TRUSTED(a_module_that_is_required_counts),

@@ -94,8 +94,11 @@ static int end(void **state)
     return 0;
 }
 
-static void load(const char *text)
+/* What it does, it does when it is loaded; a script has to wait for something besides. */
+static void load(const char *body)
 {
+    char text[4096];
+    snprintf(text, sizeof text, "require('moonwatch').at_exit(function() end) %s", body);
     if (host_load(host, "@/etc/moonwatch/x.lua", text, strlen(text)) < 0)
         fail_msg("%s", host_error(host));
 }

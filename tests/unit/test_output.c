@@ -86,14 +86,23 @@ static void a_large_batch_is_written_in_between(void **state)
     assert_int_equal(output_flush(&o), 0);
 }
 
-static void text_goes_to_a_pipe_as_it_is(void **state)
+static void text_between_lines_of_json_goes_to_a_pipe_as_it_is(void **state)
 {
     (void)state;
-    output_init(&o, ends[1], false);
+    output_init(&o, ends[1], true);
     TEXT(&o, "a\033[2J\tb\nc\x9b");
     TEXT(&o, "");
     output_flush(&o);
     assert_string_equal(arrived(ends[0]), "a\033[2J\tb\nc\x9b\n\n");
+}
+
+static void text_between_lines_for_people_is_made_safe(void **state)
+{
+    (void)state;
+    output_init(&o, ends[1], false);
+    TEXT(&o, "a\033[2J\tb\nc\x9b");
+    output_flush(&o);
+    assert_string_equal(arrived(ends[0]), "a\\x1b[2J\tb\nc\\x9b\n");
 }
 
 static void json_and_text_are_two_views_of_one_event(void **state)
@@ -319,7 +328,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(nothing_is_written_before_the_flush),
         TEST(a_large_batch_is_written_in_between),
-        TEST(text_goes_to_a_pipe_as_it_is),
+        TEST(text_between_lines_of_json_goes_to_a_pipe_as_it_is),
+        TEST(text_between_lines_for_people_is_made_safe),
         TEST(json_and_text_are_two_views_of_one_event),
         TEST(an_alert_needs_no_event),
         TEST(what_scripts_print_cannot_steer_a_terminal),

@@ -16,7 +16,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,6 +27,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 static char path[64], state_dir[80], logged[8192];
@@ -76,7 +79,7 @@ static void stop_worker(void)
 {
     host_free(host);
     host = NULL;
-    steward_free(steward);
+    steward_free(steward, INT64_MAX / 2);
     steward = NULL;
 }
 
@@ -209,12 +212,60 @@ static void the_file_is_the_owners_alone(void **state)
     assert_int_equal(about.st_mode & 07777, 0700);
 }
 
-static int synced; /* in front of libc's */
+/* --- the disk: in front of libc's ---------------------------------------------------------------- */
+
+static int synced;
+static atomic_int files_synced;
+static ino_t inodes[64];
+static atomic_bool busy; /* whatever is synced is written again at once, and time runs fast */
+
+static void note(int fd)
+{
+    struct stat about;
+    int i = 0;
+    fstat(fd, &about);
+    while (i < files_synced && inodes[i] != about.st_ino)
+        i++;
+    inodes[i] = about.st_ino;
+    if (i == files_synced)
+        files_synced++;
+}
 
 int fdatasync(int fd)
 {
     synced++;
+    if (busy) {
+        note(fd);
+        assert_int_equal(write(fd, "x", 1), 1);
+    }
     return (int)syscall(SYS_fdatasync, fd);
+}
+
+int pthread_cond_timedwait(pthread_cond_t *cond, pthread_mutex_t *mutex, const struct timespec *until)
+{
+    struct timespec soon = *until;
+    if (busy) {
+        clock_gettime(CLOCK_MONOTONIC, &soon);
+        soon.tv_sec += soon.tv_nsec >= 999000000;
+        soon.tv_nsec = (soon.tv_nsec + 1000000) % 1000000000;
+    }
+    return pthread_cond_clockwait(cond, mutex, CLOCK_MONOTONIC, &soon);
+}
+
+/* --- claims, continued ------------------------------------------------------------------------------ */
+
+static void what_is_written_all_the_time_keeps_nobody_from_the_disk(void **state)
+{
+    (void)state;
+    files_synced = 0;
+    run(1, "for i = 1, 20 do mw.persist { name = 'n' .. i }:set(1, 1) end p:set(1, 1)");
+    busy = true;
+    vault_forget(vault, state, 1); /* nothing, but it wakes who waits for five seconds */
+    for (int ms = 0; files_synced < 21 && ms < 5000; ms++)
+        usleep(1000);
+    int all = files_synced;
+    busy = false;
+    assert_int_equal(all, 21);
 }
 
 static void at_the_end_it_is_on_the_disk(void **state)
@@ -332,6 +383,80 @@ static void a_worker_takes_over_from_one_that_is_gone(void **state)
     buf_free(&why);
 }
 
+static int open_numbered(const struct vault_holder *holder, int number, struct buf *why)
+{
+    char name[16];
+    snprintf(name, sizeof name, "n%d", number);
+    int fd = vault_open(vault, holder, name, why);
+    if (fd >= 0)
+        close(fd);
+    return fd < 0 ? fd : 0;
+}
+
+static void a_script_has_only_so_many_stores(void **state)
+{
+    struct buf why = { 0 };
+    struct vault_holder one = { .worker = &one, .script = 1, .name = "one" };
+    struct vault_holder two = { .worker = &two, .script = 2, .name = "two" };
+    (void)state;
+    for (int i = 0; i < VAULT_SCRIPT_MOST; i++)
+        assert_int_equal(open_numbered(&one, i, &why), 0);
+    int before = count_fds();
+    for (int i = 100; i < 200; i++)
+        assert_int_equal(open_numbered(&one, i, &why), -EMFILE);
+    assert_int_equal(count_fds(), before);
+    assert_non_null(strstr(buf_str(&why), "the script has 32 stores open, and no script may have more"));
+    assert_int_equal(open_numbered(&one, 0, &why), 0);   /* that it has */
+    assert_int_equal(open_numbered(&two, 100, &why), 0); /* another's bound */
+    buf_free(&why);
+}
+
+static void all_scripts_have_only_so_many_stores(void **state)
+{
+    struct rlimit had, few;
+    struct buf why = { 0 };
+    struct vault_holder holder = { .worker = &holder, .name = "one" };
+    (void)state;
+    stop_worker();
+    vault_free(vault);
+    getrlimit(RLIMIT_NOFILE, &had);
+    few = (struct rlimit){ 150, had.rlim_max };
+    setrlimit(RLIMIT_NOFILE, &few);
+    assert_int_equal(vault_new(&vault, state_dir), 0);
+    setrlimit(RLIMIT_NOFILE, &had);
+    int opened = 0;
+    while (open_numbered(&holder, opened % VAULT_SCRIPT_MOST, &why) == 0 && opened < 500)
+        if (++opened % VAULT_SCRIPT_MOST == 0) {
+            holder.script++;
+            holder.name = holder.script == 1 ? "two" : holder.script == 2 ? "three" : "four";
+        }
+    assert_int_equal(opened, 75);
+    assert_non_null(strstr(buf_str(&why), "75 stores are open, and there may not be more in all"));
+    buf_free(&why);
+    start_worker();
+}
+
+static void what_a_script_held_is_closed_when_it_is_unloaded(void **state)
+{
+    (void)state;
+    int before = count_fds();
+    run(1, "for i = 1, 9 do mw.persist { name = 'n' .. i } end p:set(1, 7)");
+    assert_int_equal(count_fds(), before + 2 * 10 + 1); /* and the directory */
+    host_unload(host, 1);
+    assert_int_equal(count_fds(), before + 10 + 1);
+    vault_forget(vault, &before, 1); /* another worker's */
+    vault_forget(vault, steward, 2);
+    steward_forget(steward, 1);
+    while (count_fds() > before + 1)
+        usleep(1000);
+    expect("print(p:get(1), p:durable())", "7\ttrue\n");
+    host_unload(host, 1);
+    steward_forget(steward, 1);
+    run(1, "p:set(1, 8)"); /* at once: whatever of it is closed already */
+    restart_worker();
+    expect("print(p:get(1), p:durable())", "8\ttrue\n");
+}
+
 static void a_bound_is_told_and_kept(void **state)
 {
     (void)state;
@@ -407,7 +532,7 @@ static void a_shadow_sees_a_copy_and_changes_nothing(void **state)
 static void without_a_privileged_side_it_says_so(void **state)
 {
     (void)state;
-    steward_free(steward);
+    steward_free(steward, INT64_MAX / 2);
     steward = NULL;
     expect("print(p:durable()) print(p:set('n', 1), p:get 'n')", "false\tnothing is kept here\ntrue\t1\n");
     expect("print(p:get 'n')", "1\n");
@@ -490,12 +615,12 @@ static void any_name_has_a_store(void **state)
 
 /* --- what a worker may say --------------------------------------------------------------------- */
 
-static int asking; /* we ask here; at the other end is the steward's thread */
+static struct request_link asking; /* we ask here; at the other end is the steward's thread */
 
 static int ask(const void *bytes, size_t len, int *fds)
 {
     struct buf answer = { 0 };
-    int result = request_ask(asking, REQUEST_STORE_OPEN, bytes, len, &answer, fds);
+    int result = request_ask(&asking, REQUEST_STORE_OPEN, bytes, len, &answer, fds);
     buf_free(&answer);
     return result;
 }
@@ -510,7 +635,7 @@ static void a_worker_that_lies_gets_what_is_its_own(void **state)
     stop_worker();
     assert_int_equal(steward_new(&steward, &means), 0);
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
-    asking = ends[0];
+    asking = (struct request_link){ .fd = ends[0] };
     assert_int_equal(steward_script(steward, 1, "@/etc/moonwatch/zero.lua"), 0);
     assert_int_equal(steward_script(steward, 1, "@/etc/moonwatch/one.lua"), 0);
     assert_int_equal(steward_start(steward, ends[1]), 0);
@@ -527,10 +652,10 @@ static void a_worker_that_lies_gets_what_is_its_own(void **state)
     struct request_signal q = { .pid = 1, .starttime = 1, .signal = 15, .script = 1 };
     struct buf answer = { 0 };
     for (size_t len = 0; len <= sizeof q; len++)
-        assert_int_equal(request_ask(asking, REQUEST_SIGNAL, &q, len, &answer, fds), -EINVAL);
+        assert_int_equal(request_ask(&asking, REQUEST_SIGNAL, &q, len, &answer, fds), -EINVAL);
     buf_free(&answer);
-    steward_free(steward);
-    close(asking);
+    steward_free(steward, INT64_MAX / 2);
+    close(asking.fd);
     start_worker();
 }
 
@@ -541,12 +666,16 @@ int main(void)
         CLAIM(values_survive_reload_worker_and_program),
         CLAIM(the_file_is_the_owners_alone),
         CLAIM(at_the_end_it_is_on_the_disk),
+        CLAIM(what_is_written_all_the_time_keeps_nobody_from_the_disk),
         CLAIM(what_get_gives_is_a_copy),
         CLAIM(a_value_that_is_there_already_is_not_written),
         CLAIM(a_loop_over_all_may_change_them),
         CLAIM(scripts_do_not_reach_each_other),
         CLAIM(a_store_is_held_by_one_watch),
         CLAIM(a_worker_takes_over_from_one_that_is_gone),
+        CLAIM(a_script_has_only_so_many_stores),
+        CLAIM(all_scripts_have_only_so_many_stores),
+        CLAIM(what_a_script_held_is_closed_when_it_is_unloaded),
         CLAIM(a_bound_is_told_and_kept),
         CLAIM(a_file_is_compacted_while_it_is_written),
         CLAIM(a_full_disk_is_told_and_mended),

@@ -25,13 +25,13 @@
 
 /* As it goes over the socket. */
 struct question {
-    uint32_t kind, len;
+    uint32_t kind, len, number;
     struct request_probe probe;
-};
+} __attribute__((packed));
 
 struct reply {
     int32_t result;
-    uint32_t len;
+    uint32_t len, number;
 };
 
 static struct procfs fs;
@@ -39,8 +39,11 @@ static struct steward *steward;
 static struct buf answer, direct;
 static int ends[2]; /* we ask on ends[0]; ends[1] is the steward's */
 
+static struct request_link asking;
+
 static int start(void)
 {
+    asking = (struct request_link){ .fd = ends[0] };
     struct steward_means means = { .proc = &fs };
     int result = steward_new(&steward, &means);
     return result ? result : steward_start(steward, ends[1]);
@@ -58,7 +61,7 @@ static int begin(void **state)
 static int end(void **state)
 {
     (void)state;
-    steward_free(steward);
+    steward_free(steward, INT64_MAX / 2);
     steward = NULL;
     close(ends[0]);
     procfs_close(&fs);
@@ -67,16 +70,17 @@ static int end(void **state)
     return 0;
 }
 
-static int probe(int fd, int pid, int64_t starttime, enum topic topic)
+static int probe(struct request_link *link, int pid, int64_t starttime, enum topic topic)
 {
     struct request_probe q = { starttime, pid, topic };
-    return request_ask(fd, REQUEST_PROBE, &q, sizeof q, &answer, NULL);
+    return request_ask(link, REQUEST_PROBE, &q, sizeof q, &answer, NULL);
 }
 
 static int ask(int pid, int64_t starttime, enum topic topic)
 {
     buf_clear(&answer);
-    return probe(ends[0], pid, starttime, topic);
+    asking.fd = ends[0];
+    return probe(&asking, pid, starttime, topic);
 }
 
 static void an_answer_crosses_the_socket_as_it_is(void **state)
@@ -99,7 +103,7 @@ static void an_answer_is_appended(void **state)
     (void)state;
     buf_clear(&answer);
     buf_puts(&answer, "before");
-    assert_int_equal(probe(ends[0], getpid(), -1, TOPIC_NS), 0);
+    assert_int_equal(probe(&asking, getpid(), -1, TOPIC_NS), 0);
     assert_memory_equal(answer.data, "before", 6);
     assert_true(answer.len > 6);
 }
@@ -154,7 +158,7 @@ static void garbage_is_refused_and_does_not_stop_the_steward(void **state)
 {
     (void)state;
     for (uint32_t i = 1; i <= 2000; i++) {
-        struct question q = { i % 2 ? REQUEST_PROBE : REQUESTS + i, sizeof q.probe,
+        struct question q = { i % 2 ? REQUEST_PROBE : REQUESTS + i, sizeof q.probe, i,
                               { (int64_t)(i * UINT64_C(0x9e3779b97f4a7c15)),
                                 (int32_t)(i * 2654435761u), TOPICS + i } };
         struct reply reply = { 0 };
@@ -195,15 +199,17 @@ static void *serve_pipes(void *arg)
 static void descriptors_come_with_an_answer(void **state)
 {
     pthread_t thread;
+    struct request_link to_us = { 0 };
     int fds[REQUEST_FDS], before = dup(0);
     char back[8];
     (void)state;
 
     close(before);
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, given), 0);
+    to_us.fd = given[0];
     assert_int_equal(pthread_create(&thread, NULL, serve_pipes, NULL), 0);
     buf_clear(&answer);
-    assert_int_equal(request_ask(given[0], REQUEST_PROBE, "hello", 5, &answer, fds), 2);
+    assert_int_equal(request_ask(&to_us, REQUEST_PROBE, "hello", 5, &answer, fds), 2);
     assert_string_equal(buf_str(&answer), "a pipe");
     assert_int_equal(read(fds[0], back, sizeof back), 5);
     assert_memory_equal(back, "hello", 5);
@@ -211,8 +217,8 @@ static void descriptors_come_with_an_answer(void **state)
     close(fds[0]);
     close(fds[1]);
 
-    assert_int_equal(request_ask(given[0], REQUEST_PROBE, "x", 1, &answer, NULL), 0);
-    assert_int_equal(request_ask(given[0], REQUESTS - 1, "x", 1, &answer, fds), -EPERM);
+    assert_int_equal(request_ask(&to_us, REQUEST_PROBE, "x", 1, &answer, NULL), 0);
+    assert_int_equal(request_ask(&to_us, REQUESTS - 1, "x", 1, &answer, fds), -EPERM);
     close(given[0]);
     pthread_join(thread, NULL);
     close(given[1]);
@@ -223,20 +229,20 @@ static void descriptors_come_with_an_answer(void **state)
 
 static void a_question_that_is_too_large_is_refused(void **state)
 {
-    struct question q = { REQUEST_PROBE, REQUEST_MAX + 1, { 0 } };
+    struct question q = { REQUEST_PROBE, REQUEST_MAX + 1, 1, { 0 } };
     char byte;
     (void)state;
-    assert_int_equal(request_ask(ends[0], REQUEST_PROBE, &q, REQUEST_MAX + 1, &answer, NULL), -E2BIG);
+    assert_int_equal(request_ask(&asking, REQUEST_PROBE, &q, REQUEST_MAX + 1, &answer, NULL), -E2BIG);
     assert_int_equal(ask(getpid(), -1, TOPIC_STAT), 0); /* nothing was sent */
-    assert_int_equal(send(ends[0], &q, 8, 0), 8);
-    steward_free(steward); /* does not wait for the rest */
+    assert_int_equal(send(ends[0], &q, 12, 0), 12);
+    steward_free(steward, INT64_MAX / 2); /* does not wait for the rest */
     steward = NULL;
     assert_int_equal(recv(ends[0], &byte, 1, 0), 0);
 }
 
 static void half_a_question_waits_for_its_other_half(void **state)
 {
-    struct question q = { REQUEST_PROBE, sizeof q.probe, { -1, getpid(), TOPIC_LIMITS } };
+    struct question q = { REQUEST_PROBE, sizeof q.probe, 7, { -1, getpid(), TOPIC_LIMITS } };
     struct reply reply = { 0 };
     struct pollfd p = { .fd = ends[0], .events = POLLIN };
     (void)state;
@@ -251,17 +257,17 @@ static void half_a_question_waits_for_its_other_half(void **state)
 
 static void the_asker_may_hang_up_at_any_time(void **state)
 {
-    struct question q = { REQUEST_PROBE, sizeof q.probe, { -1, getpid(), TOPIC_MAPS } };
+    struct question q = { REQUEST_PROBE, sizeof q.probe, 1, { -1, getpid(), TOPIC_MAPS } };
     (void)state;
 
     for (size_t sent = 0; sent <= sizeof q; sent += 4) {
-        steward_free(steward);
+        steward_free(steward, INT64_MAX / 2);
         close(ends[0]);
         assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
         assert_int_equal(start(), 0);
         assert_int_equal(send(ends[0], &q, sent, 0), (ssize_t)sent);
         close(ends[0]); /* the answer finds nobody */
-        steward_free(steward);
+        steward_free(steward, INT64_MAX / 2);
         assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
         assert_int_equal(start(), 0);
     }
@@ -271,12 +277,12 @@ static void the_asker_may_hang_up_at_any_time(void **state)
 static void stopping_hangs_up_on_the_asker(void **state)
 {
     (void)state;
-    steward_free(steward);
+    steward_free(steward, INT64_MAX / 2);
     steward = NULL;
     assert_int_equal(ask(getpid(), -1, TOPIC_STAT), -EPIPE);
     assert_int_equal(ask(getpid(), -1, TOPIC_STAT), -EPIPE);
     assert_int_equal(answer.len, 0);
-    steward_free(NULL);
+    assert_true(steward_free(NULL, 0));
 }
 
 static void nobody_is_waited_for_for_ever(void **state)
@@ -286,17 +292,27 @@ static void nobody_is_waited_for_for_ever(void **state)
 
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, mute), 0);
     int64_t from = clock_mono_ns();
-    assert_int_equal(probe(mute[0], getpid(), -1, TOPIC_STAT), -ETIMEDOUT);
+    struct request_link late = { .fd = mute[0] };
+    assert_int_equal(probe(&late, getpid(), -1, TOPIC_STAT), -ETIMEDOUT);
     int64_t took = clock_mono_ns() - from;
     assert_true(took > NS_PER_SECOND && took < 10 * NS_PER_SECOND);
-    /* a late answer must not be taken for that to the next question */
-    struct reply late = { 0, 0 };
-    assert_true(send(mute[1], &late, sizeof late, MSG_NOSIGNAL) < 0);
-    from = clock_mono_ns();
-    assert_true(probe(mute[0], getpid(), -1, TOPIC_STAT) < 0);
+    from = clock_mono_ns(); /* while that is being answered nothing else is asked */
+    assert_int_equal(probe(&late, getpid(), -1, TOPIC_STAT), -EBUSY);
     assert_true(clock_mono_ns() - from < NS_PER_SECOND);
-    close(mute[0]);
+
+    /* a late answer is not taken for that to the next question */
+    struct {
+        struct reply head;
+        char bytes[5];
+    } __attribute__((packed)) first = { { 0, 5, 1 }, "late" }, second = { { 0, 5, 2 }, "next" };
+    assert_int_equal(send(mute[1], &first, sizeof first, MSG_NOSIGNAL), sizeof first);
+    assert_int_equal(send(mute[1], &second, sizeof second, MSG_NOSIGNAL), sizeof second);
+    buf_clear(&answer);
+    assert_int_equal(probe(&late, getpid(), -1, TOPIC_STAT), 0);
+    assert_string_equal(buf_str(&answer), "next");
     close(mute[1]);
+    assert_int_equal(probe(&late, getpid(), -1, TOPIC_STAT), -EPIPE);
+    close(mute[0]);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)

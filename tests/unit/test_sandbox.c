@@ -140,8 +140,11 @@ static const char *written(void)
     return text;
 }
 
-static void load_as(const char *name, const char *text)
+/* What it does, it does when it is loaded; a script has to wait for something besides. */
+static void load_as(const char *name, const char *body)
 {
+    static char text[65536];
+    snprintf(text, sizeof text, "require('moonwatch').at_exit(function() end) %s", body);
     if (host_load(host, name, text, strlen(text)) < 0)
         fail_msg("%s", host_error(host));
 }

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <linux/sched.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -224,6 +225,50 @@ static void who_waits_for_its_parent_is_gone(void **state)
     waitpid(pid, NULL, 0);
 }
 
+static void *outlive(void *life)
+{
+    char byte;
+    _exit(read(*(int *)life, &byte, 1) == 0 ? 0 : 1);
+}
+
+static void be_parent_of_threads(int life, int told)
+{
+    pthread_t thread;
+    pid_t pid = fork();
+    if (pid == 0) {
+        pthread_create(&thread, NULL, outlive, &life);
+        syscall(SYS_exit, 0); /* of the main thread alone */
+    }
+    int status = 0;
+    if (write(told, &pid, sizeof pid) == sizeof pid)
+        waitpid(pid, &status, 0);
+    _exit(status != 0);
+}
+
+static void threads_that_outlive_the_main_one_are_hit(void **state)
+{
+    int life[2], told[2], status;
+    pid_t pid;
+    (void)state;
+    assert_int_equal(pipe(life) || pipe(told), 0);
+    pid_t parent = fork();
+    if (parent == 0) {
+        close(life[1]);
+        be_parent_of_threads(life[0], told[1]);
+    }
+    assert_int_equal(read(told[0], &pid, sizeof pid), sizeof pid);
+    while (state_of(pid, NULL) != 'Z')
+        usleep(1000);
+    int result = send_signal(pid, start_of(pid), SIGKILL);
+    for (int i = 0; i < 2; i++) {
+        close(life[i]);
+        close(told[i]);
+    }
+    waitpid(parent, &status, 0);
+    assert_int_equal(result, 0);
+    assert_int_equal(WEXITSTATUS(status), 1); /* by the signal */
+}
+
 static void some_are_never_hit(void **state)
 {
     (void)state;
@@ -320,6 +365,7 @@ int main(void)
         CLAIM(a_start_may_be_a_tick_off_and_no_more),
         CLAIM(the_next_owner_of_a_pid_is_never_hit),
         CLAIM(who_waits_for_its_parent_is_gone),
+        CLAIM(threads_that_outlive_the_main_one_are_hit),
         CLAIM(some_are_never_hit),
         CLAIM(threads_of_the_kernel_are_never_hit),
         CLAIM(only_some_signals_are_sent),

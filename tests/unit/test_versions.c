@@ -361,7 +361,7 @@ static void a_call_over_its_time_ends_and_its_neighbours_go_on(void **state)
         "local s = string.rep('x', 1000000) while true do s:gsub('.', '%0%0') end",
     };
     (void)state;
-    load(1, "local ok, jit = pcall(require, 'jit') if ok then jit.off() jit.flush() end");
+    load(1, "require('moonwatch').script { name = 'jit' } local ok, jit = pcall(require, 'jit') if ok then jit.off() jit.flush() end");
     start_ticking();
     for (uint32_t i = 0; i < sizeof endless / sizeof *endless; i++) {
         char text[512];
@@ -380,6 +380,51 @@ static void a_call_over_its_time_ends_and_its_neighbours_go_on(void **state)
         if (!strstr(host_error(host), "over its budget") &&
             !strstr(host_error(host), "not enough memory"))
             fail_msg("%s: %s", endless[i], host_error(host));
+        host_unload(host, 2);
+    }
+}
+
+/* The hook goes on throwing until the outermost call has ended: none of that is in the message. */
+static void who_is_over_its_time_is_told_so_with_the_line(void **state)
+{
+    static const char *const endless[] = {
+        "while true do end",
+        "while true do pcall(function() while true do end end) end",
+        "while true do pcall(error) end",
+        "while true do pcall(pcall, error) end",
+        "while true do xpcall(error, function(e) return e .. e end, 'x') end",
+        "while true do xpcall(function() while true do end end, tostring) end",
+        "local function f() return pcall(f) end while true do f() end",
+        "local function f() return 1 + f() end while true do pcall(f) end",
+        "local function f(n) if n > 0 then return 1 + f(n - 1) end while true do end end f(5000)",
+        "local function f(n) if n > 0 then return 1 + f(n - 1) end while true do end end "
+        "while true do pcall(f, 60000) end",
+        "local t = setmetatable({}, { __index = function(t, k) return t[k + 1] end }) "
+        "while true do pcall(function() return t[1] end) end",
+        "local s = '' while true do s = (s .. 'x'):sub(1, 100) end",
+        "local s = '' while true do s = s .. 'x' if #s > 100000 then s = '' end end",
+        "while true do local s = ('x'):rep(1000000) end",
+        "while true do pcall(string.rep, 'x', 1000000) end",
+        "local t = {} while true do t[#t % 100 + 1] = tostring(#t) end",
+        "while true do pcall(error, setmetatable({}, { __tostring = function() while true do end "
+        "end })) end",
+        "local co = coroutine.wrap(function() while true do end end) co()",
+        "while true do local co = coroutine.create(function() while true do end end) "
+        "coroutine.resume(co) end",
+        "table.sort({ 3, 1, 2, 5, 4, 9, 8, 7 }, function() while true do end end)",
+    };
+    (void)state;
+    start_ticking();
+    for (uint32_t i = 0; i < 3 * sizeof endless / sizeof *endless; i++) {
+        const char *body = endless[i / 3];
+        char text[512];
+        snprintf(text, sizeof text, SCRIPT("runaway", "on = { exec = function()\n%s\nend }"), body);
+        load(2, text);
+        tell((int)i + 1);
+        const char *said = host_error(host), *end = strchr(said, '\n');
+        const char *over = strstr(said, "over its budget of processor time for one call");
+        if (!over || (end && end < over) || strncmp(said, "s2.lua:2: ", 10) != 0)
+            fail_msg("%s: %s", body, said);
         host_unload(host, 2);
     }
 }
@@ -431,7 +476,7 @@ static void a_call_that_wants_it_all_at_once_gets_an_error(void **state)
         "local s = 'x' while true do s = s .. s end",
     };
     (void)state;
-    load(1, "local ok, jit = pcall(require, 'jit') if ok then jit.off() jit.flush() end");
+    load(1, "require('moonwatch').script { name = 'jit' } local ok, jit = pcall(require, 'jit') if ok then jit.off() jit.flush() end");
     start_ticking();
     for (uint32_t i = 0; i < sizeof greedy / sizeof *greedy; i++) {
         char text[512];
@@ -510,12 +555,30 @@ static void lines_are_evaluated_in_an_environment_of_their_own(void **state)
     buf_free(&result);
 }
 
+static void a_script_that_would_do_nothing_is_refused(void **state)
+{
+    static const char *const idle[] = { "", "local mw = require 'moonwatch'",
+                                        "local mw = require 'moonwatch' mw.cancel(mw.every(5, print))" };
+    static const char *const busy[] = { "require 'moonwatch'.script { name = 'x' }",
+                                        "require 'moonwatch'.after(5, print)",
+                                        "require 'moonwatch'.at_exit(print)" };
+    (void)state;
+    for (size_t i = 0; i < sizeof idle / sizeof *idle; i++) {
+        assert_int_equal(host_load(host, "@/etc/idle.lua", idle[i], strlen(idle[i])), -22);
+        assert_string_equal(host_error(host), "/etc/idle.lua: it calls no mw.script { ... } and sets "
+                                              "no timer: it would do nothing");
+    }
+    for (size_t i = 0; i < sizeof busy / sizeof *busy; i++)
+        assert_int_equal(host_load(host, "@/etc/busy.lua", busy[i], strlen(busy[i])), 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(the_next_version_takes_the_place_of_the_one_before),
+        TEST(a_script_that_would_do_nothing_is_refused),
         TEST(a_version_that_cannot_be_loaded_leaves_the_old_one),
         TEST(state_is_handed_over),
         TEST(the_state_is_that_of_the_script_table_too),
@@ -526,6 +589,7 @@ int main(void)
         TEST(a_shadow_is_compared_and_tells_nothing),
         TEST(what_a_shadow_tells_is_bounded),
         TEST(a_call_over_its_time_ends_and_its_neighbours_go_on),
+        TEST(who_is_over_its_time_is_told_so_with_the_line),
         TEST(errors_without_end_switch_a_script_off),
         TEST(who_fills_the_memory_is_named_and_goes),
         TEST(a_call_that_wants_it_all_at_once_gets_an_error),

@@ -139,22 +139,36 @@ int api_option(lua_State *L)
 
 /* --- what is of no use --------------------------------------------------------------------- */
 
-void api_option_check(const struct host *h, const struct policy *policy)
+/* "--set web.maxx: the script has no such option; it has max, min" */
+static void describe(struct buf *to, const struct host_setting *s, const struct policy *policy)
+{
+    bool first = true;
+    buf_printf(to, "--set %s.%s: the script has no such option; it has ", s->script, s->name);
+    for (const struct host_option *o = policy->asked; o; o = o->next, first = false) {
+        buf_puts(to, first ? "" : ", ");
+        buf_harmless(to, o->name, strlen(o->name));
+    }
+    buf_puts(to, first ? "none" : "");
+}
+
+int api_option_check(struct host *h, const struct policy *policy)
 {
     const struct host_settings *settings = h->options.settings;
-    for (int i = 0; settings && i < settings->len; i++) {
+    bool wrong = false;
+    for (int i = 0; settings && i < settings->len && !wrong; i++) {
         const struct host_setting *s = &settings->all[i];
         if (!is_for(s, policy) || is_known(policy->asked, s->name))
             continue;
-        struct buf has = { 0 };
-        for (const struct host_option *o = policy->asked; o; o = o->next) {
-            buf_puts(&has, has.len ? ", " : "");
-            buf_harmless(&has, o->name, strlen(o->name));
-        }
-        log_warn("--set %s.%s: the script has no such option; it has %s", s->script, s->name,
-                 has.len ? buf_str(&has) : "none");
-        buf_free(&has);
+        struct buf text = { 0 };
+        describe(&text, s, policy);
+        wrong = settings->strict && policy->generation == 1;
+        if (wrong)
+            host_set_error(h, buf_str(&text));
+        else
+            log_warn("%s", buf_str(&text));
+        buf_free(&text);
     }
+    return wrong ? -EINVAL : 0;
 }
 
 void api_option_free(struct policy *policy)

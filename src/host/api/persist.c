@@ -333,12 +333,16 @@ static int keep_durable(lua_State *L)
     return 2;
 }
 
-static int keep_close(lua_State *L)
+static void close_file(struct keep *k)
 {
-    struct keep *k = keep_of(L);
     if (k->store.fd >= 0)
         close(k->store.fd);
     k->store.fd = -1;
+}
+
+static int keep_close(lua_State *L)
+{
+    close_file(keep_of(L));
     return 0;
 }
 
@@ -380,6 +384,25 @@ static void push_stores(lua_State *L, uint32_t script)
         lua_rawset(L, -4);
     }
     lua_remove(L, -2);
+}
+
+void api_persist_forget(lua_State *L, uint32_t script)
+{
+    lua_pushlightuserdata(L, (void *)&stores_key);
+    lua_rawget(L, LUA_REGISTRYINDEX);
+    lua_pushnumber(L, script);
+    lua_rawget(L, -2);
+    if (lua_istable(L, -1)) {
+        for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
+            struct keep *k = lua_touserdata(L, -1);
+            close_file(k);
+            strcpy(k->why, "the script is unloaded");
+        }
+        lua_pushnumber(L, script);
+        lua_pushnil(L);
+        lua_rawset(L, -4);
+    }
+    lua_pop(L, 2);
 }
 
 /* [-0, +1, m] */

@@ -402,7 +402,19 @@ static int collect_tags(lua_State *L, int index, const char **tags)
     return n;
 }
 
-/* _alert(severity, text, event, tags, key, held, sink or list of sinks) */
+/* Push the tags that mw.script{} was given, nil when there are none.  [-0, +1, -] */
+static void push_script_tags(lua_State *L, const struct policy *policy)
+{
+    lua_rawgeti(L, LUA_REGISTRYINDEX, policy->script_ref);
+    if (!lua_istable(L, -1))
+        return;
+    lua_pushliteral(L, "tags");
+    lua_rawget(L, -2);
+    lua_remove(L, -2);
+}
+
+/* _alert(severity, text, event, tags, key, held, sink or list of sinks): without tags of its own it
+ * has those of the script */
 static int script_alert(lua_State *L)
 {
     struct host *h = host_of(L);
@@ -410,6 +422,11 @@ static int script_alert(lua_State *L)
     const char *tags[TAGS_MAX];
     struct json_alert alert = { .severity = luaL_checkstring(L, 1), .script = policy->name };
     alert.text = luaL_optlstring(L, 2, NULL, &alert.text_len);
+    lua_settop(L, 7);
+    if (lua_isnil(L, 4)) {
+        push_script_tags(L, policy);
+        lua_replace(L, 4);
+    }
     alert.tags_len = collect_tags(L, 4, tags);
     alert.tags = tags;
     alert.key = luaL_optlstring(L, 5, NULL, &alert.key_len);
@@ -457,8 +474,9 @@ static int script_verdict(lua_State *L)
     return 0;
 }
 
-/* tostring() of each argument, with tabs between, in h->scratch.  [-0, +0, e] */
-static struct buf *join_arguments(lua_State *L)
+/* tostring() of each argument, with this between, in h->scratch. An argument may be a process's: it
+ * cannot end the line, nor look like two.  [-0, +0, e] */
+static struct buf *join_arguments(lua_State *L, char between)
 {
     struct buf *line = &host_of(L)->scratch;
     int n = lua_gettop(L);
@@ -472,17 +490,17 @@ static struct buf *join_arguments(lua_State *L)
         if (!text)
             luaL_error(L, "'tostring' must return a string");
         if (i > 1)
-            buf_putc(line, '\t');
-        buf_add(line, text, len);
+            buf_putc(line, between);
+        buf_harmless(line, text, len);
         lua_pop(L, 1);
     }
     return line;
 }
 
-/* print(...): a line of the output */
+/* print(...): one line of the output */
 static int script_print(lua_State *L)
 {
-    struct buf *line = join_arguments(L);
+    struct buf *line = join_arguments(L, '\t');
     if (in_shadow(host_of(L)))
         return 0;
     output_text(&host_of(L)->output, buf_str(line), line->len);
@@ -493,12 +511,10 @@ static int script_print(lua_State *L)
 static int script_log(lua_State *L)
 {
     struct host *h = host_of(L);
-    struct buf *line = join_arguments(L), *safe = &h->answer;
+    struct buf *line = join_arguments(L, ' ');
     if (in_shadow(h))
         return 0;
-    buf_clear(safe); /* the text may be a process's: it cannot look like a line of ours */
-    buf_harmless(safe, line->data ? line->data : "", line->len);
-    log_warn("%s: %s", h->current ? h->current->name : "script", buf_str(safe));
+    log_warn("%s: %s", h->current ? h->current->name : "script", buf_str(line));
     return 0;
 }
 

@@ -62,6 +62,10 @@ static const char *failure_text(int error)
         return "nobody to ask: the events are not live";
     case -ETIMEDOUT:
         return "no answer in time";
+    case -EBUSY:
+        return "the answer before is still being made";
+    case -EFBIG:
+        return "larger than 512 MiB";
     default:
         return strerror(-error);
     }
