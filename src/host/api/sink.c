@@ -154,14 +154,12 @@ static void fill_spec(lua_State *L, enum sink_kind kind, struct sink_spec *spec)
 /* mw.sink.KIND { ... } -> sink */
 static int sink_new(lua_State *L)
 {
-    static const char *const names[SINK_KINDS] = { "stdout", "file",     "unix",
-                                                   "syslog", "journald", "exec" };
     struct host *h = host_of(L);
     enum sink_kind kind = (enum sink_kind)lua_tointeger(L, lua_upvalueindex(1));
     struct sink_spec spec;
     char why[PLACE_WHY_MAX];
     if (!h->current)
-        return luaL_error(L, "mw.sink.%s: no script is running", names[kind]);
+        return luaL_error(L, "mw.sink.%s: no script is running", spec_kind_name(kind));
     if (lua_isnoneornil(L, 1)) {
         lua_settop(L, 0);
         lua_newtable(L);
@@ -177,7 +175,7 @@ static int sink_new(lua_State *L)
     if (!h->current->shadow)
         handle->id = sinks_open(h, h->current, &spec, why);
     if (handle->id < 0)
-        return luaL_error(L, "mw.sink.%s: %s", names[kind], why);
+        return luaL_error(L, "mw.sink.%s: %s", spec_kind_name(kind), why);
     return 1;
 }
 
@@ -292,8 +290,6 @@ static int sink_gc(lua_State *L)
 
 void api_sink_open(lua_State *L)
 {
-    static const char *const names[SINK_KINDS] = { "stdout", "file",     "unix",
-                                                   "syslog", "journald", "exec" };
     frame_begin();
     luaL_newmetatable(L, METATABLE);
     lua_pushliteral(L, "a sink's insides are its own");
@@ -312,7 +308,7 @@ void api_sink_open(lua_State *L)
     for (int kind = 0; kind < SINK_KINDS; kind++) {
         lua_pushinteger(L, kind);
         lua_pushcclosure(L, sink_new, 1);
-        lua_setfield(L, -2, names[kind]);
+        lua_setfield(L, -2, spec_kind_name((enum sink_kind)kind));
     }
     lua_setfield(L, -2, "sink");
 }
