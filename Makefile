@@ -3,7 +3,7 @@
 #   make run        install what is missing, build, watch with the default view
 #   make test       install what is missing, then every check and every test
 #   make            build/moonwatch, build/libmoonwatch.a, build/libmoonwatch.so
-#   make install    to PREFIX (/usr/local), below DESTDIR
+#   make install    to PREFIX (/usr/local), below DESTDIR; make uninstall
 #   make bench      figures beside forkstat, extrace and bpftrace, in one run
 #   make help       all targets and variables
 
@@ -183,7 +183,7 @@ install_missing = @missing=""; \
 	  echo "no dpkg here: these must be installed by hand, as their Debian names say: $(1)"; \
 	fi
 
-.PHONY: run test bench install generate rooms clean help deps
+.PHONY: run test bench install uninstall generate rooms clean help deps
 deps:
 	$(call install_missing,$(PKGS_BUILD))
 
@@ -211,6 +211,13 @@ install: all
 	install -D -m 644 $(BUILD)/moonwatch.pc $(LIBDIR)/pkgconfig/moonwatch.pc
 	for f in lua/meta/*.lua; do install -D -m 644 $$f $(DESTDIR)$(PREFIX)/share/moonwatch/meta/$${f##*/}; done
 	for f in examples/*.lua scripts/*.lua; do install -D -m 644 $$f $(DESTDIR)$(PREFIX)/share/moonwatch/$${f%/*}/$${f##*/}; done
+	for f in README.md scripts/README.md; do install -D -m 644 $$f $(DESTDIR)$(PREFIX)/share/doc/moonwatch/$$f; done
+
+# What install puts there, and the directories that were ours alone.
+uninstall:
+	rm -f $(DESTDIR)$(PREFIX)/bin/moonwatch $(DESTDIR)$(PREFIX)/include/moonwatch.h
+	rm -f $(LIBDIR)/libmoonwatch.a $(LIBDIR)/libmoonwatch.so $(LIBDIR)/libmoonwatch.so.0 $(LIBDIR)/pkgconfig/moonwatch.pc
+	rm -rf $(DESTDIR)$(PREFIX)/share/moonwatch $(DESTDIR)$(PREFIX)/share/doc/moonwatch
 
 # What is written from the field list: the definitions for editors, the README's table.
 generate: $(BUILD)/moonwatch
@@ -228,13 +235,15 @@ clean:
 
 help:
 	@sed -n '3,8s/^# *//p' Makefile
-	@echo 'make generate    write lua/meta/event.lua and the README table anew from the field list'
+	@echo 'make generate    write lua/meta/event.lua and the table of README.md anew'
 	@echo 'make rooms       which room of src/ includes which'
 	@echo 'make clean       remove build/'
 	@echo
 	@echo 'CC=clang  CFLAGS="-O3"  PREFIX=/usr  DESTDIR=/tmp/x  LDFLAGS=...  as ever'
-	@echo 'SAN=1     AddressSanitizer and UBSan, below build/san     WERROR=1  warnings are errors'
+	@echo 'SAN=1     AddressSanitizer and UBSan, below build/san'
+	@echo 'WERROR=1  warnings are errors'
 	@echo 'BENCH_FLAGS=--quick or --publish (write tests/bench/figures.svg) for make bench'
-	@echo 'FUZZ=1    instrumented for libFuzzer, below build/fuzz    FUZZ_SECONDS=5  per fuzzer in make test'
+	@echo 'FUZZ=1    instrumented for libFuzzer, below build/fuzz'
+	@echo 'FUZZ_SECONDS=5  for each fuzzer in make test'
 
 -include $(LIB_OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(UNIT:=.d)

@@ -291,12 +291,15 @@ end
 -- --- lines -------------------------------------------------------------------------------------------
 
 local function compile(text, env)
-  local chunk = load("return " .. text, "=repl", "t", env)
+  local chunk, unfinished = load("return " .. text, "=repl", "t", env)
   if chunk then
     return chunk
   end
   local message
   chunk, message = load(text, "=repl", "t", env)
+  if not chunk and unfinished:find "near '<eof>'$" then -- "1 +" is no statement, but may become an expression
+    message = unfinished
+  end
   return chunk, message
 end
 
@@ -327,7 +330,7 @@ return function(text, env)
   end
   local chunk, message = compile(text, env)
   if not chunk then
-    if message:find "<eof>" then
+    if message:find "near '<eof>'$" then
       return "."
     end
     error(message, 0)

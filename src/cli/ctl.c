@@ -66,19 +66,50 @@ static void print_status(const struct value *status)
     screen_status(&screen, status, NULL, 0);
 }
 
-static void print_list(const struct value *list, char mark)
+struct alert {
+    char mark; /* '-' only of the old one, '+' only of the new one */
+    const char *text;
+    long long event; /* "high event 17 pid 4 sh: text" -> 17 */
+};
+
+static int compare_alerts(const void *a, const void *b)
 {
-    for (const struct value *text = list ? list->first : NULL; text; text = text->next) {
-        printf("%c ", mark);
-        cli_put(stdout, text->text ? text->text : "?");
+    const struct alert *left = a, *right = b;
+    if (left->event != right->event)
+        return left->event < right->event ? -1 : 1;
+    return left->mark != right->mark ? right->mark - left->mark : strcmp(left->text, right->text);
+}
+
+static int take_alerts(struct alert *to, const struct value *list, char mark)
+{
+    int n = 0;
+    for (const struct value *one = list ? list->first : NULL; one; one = one->next, n++) {
+        const char *text = one->text ? one->text : "?", *event = strstr(text, " event ");
+        to[n] = (struct alert){ mark, text, event ? strtoll(event + 7, NULL, 10) : 0 };
+    }
+    return n;
+}
+
+/* In the order of their events: what of the two belongs together stands together. */
+static void print_alerts(const struct value *old, const struct value *fresh)
+{
+    struct alert *all = calloc((size_t)(value_count(old) + value_count(fresh)) + 1, sizeof *all);
+    if (!all)
+        return;
+    int n = take_alerts(all, old, '-');
+    n += take_alerts(all + n, fresh, '+');
+    qsort(all, (size_t)n, sizeof *all, compare_alerts);
+    for (int i = 0; i < n; i++) {
+        printf("%c ", all[i].mark);
+        cli_put(stdout, all[i].text);
         putchar('\n');
     }
+    free(all);
 }
 
 static void print_difference(const struct value *diff)
 {
-    print_list(value_get(diff, "only_old"), '-');
-    print_list(value_get(diff, "only_new"), '+');
+    print_alerts(value_get(diff, "only_old"), value_get(diff, "only_new"));
     printf("alerts of both %.0f, only of the old one %d, only of the new one %d", value_number(diff, "both"),
            value_count(value_get(diff, "only_old")), value_count(value_get(diff, "only_new")));
     if (value_number(diff, "lost") > 0)
@@ -91,7 +122,8 @@ static int print_reload(const struct value *result)
 {
     const struct value *refused = value_get(result, "refused");
     if (value_get(result, "changed"))
-        printf("%.0f scripts changed\n", value_number(result, "changed"));
+        printf("%.0f script%s changed\n", value_number(result, "changed"),
+               value_number(result, "changed") == 1 ? "" : "s");
     for (const struct value *text = refused ? refused->first : NULL; text; text = text->next)
         cli_say("%s", text->text ? text->text : "?");
     return value_count(refused) ? EXIT_FAILED : EXIT_OK;

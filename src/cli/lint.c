@@ -58,7 +58,8 @@ static int finish(const struct report *report)
 {
     const int *n = report->counts;
     if (!report->json && n[0] + n[1] + n[2])
-        printf("%d errors, %d warnings, %d hints\n", n[0], n[1], n[2]);
+        printf("%d error%s, %d warning%s, %d hint%s\n", n[0], n[0] == 1 ? "" : "s", n[1],
+               n[1] == 1 ? "" : "s", n[2], n[2] == 1 ? "" : "s");
     if (fflush(stdout) || ferror(stdout)) {
         cli_say("cannot write the output: %s", strerror(errno));
         return EXIT_FAILED;

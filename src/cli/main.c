@@ -223,9 +223,21 @@ static void trust_who_typed_sudo(void)
         moonwatch_trust_owner((unsigned)owner);
 }
 
+static int command(int argc, char **argv)
+{
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
+        if (!strcmp(argv[0], commands[i].name))
+            return commands[i].run(argc, argv);
+    return cli_usage("", "there is no command '%s'", argv[0]);
+}
+
 int main(int argc, char **argv)
 {
     trust_who_typed_sudo();
+    if (argc > 2 && !strcmp(argv[1], "help")) {
+        char *words[] = { argv[2], "--help", NULL };
+        return command(2, words);
+    }
     if (argc > 1 &&
         (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")))
         return help(stdout);
@@ -233,10 +245,5 @@ int main(int argc, char **argv)
         printf("moonwatch %s\n", moonwatch_version());
         return EXIT_OK;
     }
-    for (size_t i = 0; argc > 1 && i < sizeof commands / sizeof *commands; i++)
-        if (!strcmp(argv[1], commands[i].name))
-            return commands[i].run(argc - 1, argv + 1);
-    if (argc > 1 && argv[1][0] != '-')
-        return cli_usage("", "there is no command '%s'", argv[1]);
-    return cli_watch(argc, argv);
+    return argc > 1 && argv[1][0] != '-' ? command(argc - 1, argv + 1) : cli_watch(argc, argv);
 }

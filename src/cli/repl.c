@@ -28,8 +28,9 @@ static const char usage[] =
     "      --user NAME     run as this user (nobody)\n"
     "  -h, --help          this text\n"
     "\n"
-    "Exit status: 0; 1 the watch broke off; 2 wrong command line; 4 the kernel does not let us watch\n"
-    "here; 5 no watch answers there.\n";
+    "Exit status: 0; 1 the watch broke off, or a line was wrong and the input is no\n"
+    "terminal (the others run all the same); 2 wrong command line; 4 the kernel does\n"
+    "not let us watch here; 5 no watch answers there.\n";
 
 static const char help[] =
     "  EXPRESSION                       shows its value\n"
@@ -55,6 +56,7 @@ struct repl {
     struct client_link link;
     struct line *line;
     bool begun, ended, readable, answered;
+    bool wrong; /* a line was */
     int status;
     char *answer; /* owned: "=..." or "." or an error */
     int result;   /* of it */
@@ -319,12 +321,14 @@ static bool run_text(struct repl *r, const char *text)
     int result = ask(r, text);
     if (r->ended || !r->answer)
         return false;
-    if (result < 0)
+    if (result < 0) {
         print_error(r, r->answer);
-    else if (*r->answer == '.')
+        r->wrong = true;
+        return false;
+    }
+    if (*r->answer == '.')
         return true;
-    else
-        print_lines(r, r->answer + 1);
+    print_lines(r, r->answer + 1);
     return false;
 }
 
@@ -486,6 +490,8 @@ static int run(struct repl *r)
     read_lines(r);
     if (!line_edits(r->line))
         linger(r);
+    if (r->wrong && !line_edits(r->line) && r->status == EXIT_OK)
+        r->status = EXIT_FAILED;
     return r->status;
 }
 

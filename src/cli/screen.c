@@ -194,6 +194,7 @@ static void print_workers(struct frame *f, const struct value *workers)
 
 #define NAME_LEAST 18
 #define NAME_MOST 40
+#define LABEL_MOST 512
 
 static int width_of(const char *text)
 {
@@ -204,26 +205,69 @@ static int width_of(const char *text)
     return wide;
 }
 
+static const char *file_of(const struct value *script)
+{
+    const char *path = value_text(script, "path"), *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+/* Where two have one name, their files tell them apart, and are typed instead. */
+static const char *label(const struct value *scripts, const struct value *script, char *to, size_t cap)
+{
+    int same = 0;
+    for (const struct value *s = scripts->first; s; s = s->next)
+        same += !strcmp(value_text(s, "name"), value_text(script, "name"));
+    bool clashes = same > 1 && *file_of(script);
+    if (clashes)
+        snprintf(to, cap, "%s (%s)", file_of(script), value_text(script, "name"));
+    else
+        snprintf(to, cap, "%s", value_text(script, "name"));
+    return to;
+}
+
 /* A name is there to be typed after `ctl disable`: the column is as wide as the longest. */
 static int name_width(const struct value *scripts)
 {
+    char text[LABEL_MOST];
     int wide = NAME_LEAST;
     for (const struct value *s = scripts ? scripts->first : NULL; s; s = s->next) {
-        int width = width_of(value_text(s, "name"));
+        int width = width_of(label(scripts, s, text, sizeof text));
         wide = width > wide ? width : wide;
     }
     return wide < NAME_MOST ? wide : NAME_MOST;
 }
 
-static void print_script(struct frame *f, const struct value *s, int name_wide, const struct value *before,
-                         double seconds)
+static bool has_state(const struct value *s, const char *state)
+{
+    return !strcmp(value_text(s, "state"), state);
+}
+
+/* A shadow runs beside what is on. */
+static const char *state_of(const struct value *s)
+{
+    return has_state(s, "shadow") ? "on +shadow" : value_text(s, "state");
+}
+
+static int state_width(const struct value *scripts)
+{
+    for (const struct value *s = scripts ? scripts->first : NULL; s; s = s->next)
+        if (has_state(s, "shadow"))
+            return 10;
+    return 6;
+}
+
+struct columns {
+    int name, state;
+};
+
+static void print_script(struct frame *f, const char *name, const struct value *s, struct columns wide,
+                         const struct value *before, double seconds)
 {
     char texts[6][32];
-    const char *state = value_text(s, "state");
-    bool off = !strcmp(state, "off");
-    put_cell(f->line, value_text(s, "name"), name_wide);
+    bool off = has_state(s, "off");
+    put_cell(f->line, name, wide.name);
     fputc(' ', f->line);
-    put_cell(f->line, state, 6);
+    put_cell(f->line, state_of(s), wide.state);
     fprintf(f->line, " %3.0f %7s %6s %6s %6s %6s %5s ", value_number(s, "generation"),
             short_count(rate(s, before, "calls", seconds), texts[0], sizeof texts[0]),
             short_time(value_number(s, "p50_us"), texts[1], sizeof texts[1]),
@@ -242,9 +286,11 @@ static void print_script(struct frame *f, const struct value *s, int name_wide, 
 
 static void print_scripts(struct frame *f, const struct value *scripts, const struct value *before, double seconds)
 {
-    int left = value_count(scripts), name_wide = name_width(scripts);
+    char name[LABEL_MOST];
+    int left = value_count(scripts);
+    struct columns wide = { name_width(scripts), state_width(scripts) };
     end_line(f, "");
-    fprintf(f->line, "%-*s %-6s %3s %7s %6s %6s %6s %6s %5s %s", name_wide, "SCRIPT", "STATE", "GEN", "CALLS/S", "P50",
+    fprintf(f->line, "%-*s %-*s %3s %7s %6s %6s %6s %6s %5s %s", wide.name, "SCRIPT", wide.state, "STATE", "GEN", "CALLS/S", "P50",
             "P99", "ERRORS", "ALERTS", "MEM", "EVENTS");
     end_line(f, "\x1b[1m");
     for (const struct value *s = scripts ? scripts->first : NULL; s; s = s->next, left--) {
@@ -254,7 +300,7 @@ static void print_scripts(struct frame *f, const struct value *scripts, const st
             return;
         }
         const struct value *same = before ? same_script(before, s) : NULL;
-        print_script(f, s, name_wide, before && !same ? s : same, seconds); /* of a new one nothing is known yet */
+        print_script(f, label(scripts, s, name, sizeof name), s, wide, before && !same ? s : same, seconds); /* of a new one nothing is known yet */
     }
 }
 

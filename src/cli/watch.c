@@ -394,19 +394,19 @@ static void summarize_watch(struct moonwatch *m, double seconds)
 {
     struct moonwatch_summary s;
     moonwatch_summarize(m, &s);
-    fprintf(stderr, "moonwatch: %s events in %.1f s, %s lost (proved)", grouped(s.events), seconds,
-            grouped(s.lost));
+    fprintf(stderr, "moonwatch: %s events in %.1f s, %s lost (proved)\n", grouped(s.events),
+            seconds, grouped(s.lost));
     if (s.inferred)
-        fprintf(stderr, "; %s inferred from /proc", grouped(s.inferred));
+        fprintf(stderr, "moonwatch: %s inferred from /proc\n", grouped(s.inferred));
     if (s.unheard)
-        fprintf(stderr, "; %s records of other sources lost, costing names", grouped(s.unheard));
+        fprintf(stderr, "moonwatch: %s records of other sources lost, costing names\n", grouped(s.unheard));
     if (s.missed)
-        fprintf(stderr, "; %s missed by slow scripts", grouped(s.missed));
+        fprintf(stderr, "moonwatch: %s missed by slow scripts\n", grouped(s.missed));
     if (s.forged)
-        fprintf(stderr, "; %s forged, rejected", grouped(s.forged));
+        fprintf(stderr, "moonwatch: %s forged, rejected\n", grouped(s.forged));
     if (s.evicted)
-        fprintf(stderr, "; %s dropped from the full table", grouped(s.evicted));
-    fprintf(stderr, "; sources %s; priority %s", s.sources, s.priority);
+        fprintf(stderr, "moonwatch: %s dropped from the full table\n", grouped(s.evicted));
+    fprintf(stderr, "moonwatch: sources %s; priority %s", s.sources, s.priority);
     if (s.yields)
         fprintf(stderr, ", given up %s times for taking too much", grouped(s.yields));
     fputc('\n', stderr);
@@ -514,9 +514,13 @@ static int listen_for_orders(struct watch *w)
         listen_as_usual(w);
         return EXIT_OK;
     }
-    if (control_open(&w->control, w->loop, w->control_path, give_order, w, why, sizeof why) == 0)
+    int result =
+        control_open(&w->control, w->loop, w->control_path, give_order, w, why, sizeof why);
+    if (result == 0)
         return EXIT_OK;
-    cli_say("%s", why);
+    cli_say("%s: %s", why,
+            result == -ENOENT ? "make its directory, or give --control none or another path"
+                              : "give --control none, or another path");
     return EXIT_FAILED;
 }
 

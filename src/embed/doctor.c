@@ -10,6 +10,7 @@
 #include "embed/trial.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <lauxlib.h>
 #include <luajit.h>
 #include <lualib.h>
@@ -140,6 +141,48 @@ static void examine_taskstats(struct exam *e)
 
 /* --- /proc ----------------------------------------------------------------------------------- */
 
+/* A child that is another user's, until the end of the pipe; -1: we may not make one. */
+static pid_t begin_other(const int until[2])
+{
+    const struct passwd *nobody = getpwnam("nobody");
+    uid_t uid = nobody ? nobody->pw_uid : 65534;
+    char byte;
+    int ready[2];
+    if (pipe2(ready, O_CLOEXEC) < 0)
+        return -1;
+    pid_t child = fork();
+    if (child == 0) {
+        close(until[1]);
+        bool other = uid != geteuid() && setresgid(uid, uid, uid) == 0 && setresuid(uid, uid, uid) == 0;
+        if (other && write(ready[1], "", 1) == 1)
+            (void)!read(until[0], &byte, 1);
+        _exit(0);
+    }
+    close(ready[1]);
+    bool is_other = child > 0 && read(ready[0], &byte, 1) == 1;
+    close(ready[0]);
+    if (child > 0 && !is_other)
+        waitpid(child, NULL, 0);
+    return is_other ? child : -1;
+}
+
+/* Why the program of a process of another user has no path, or WHY_ABSENT: it has. Pid 1 is nobody's
+ * measure: where it is another namespace's, root may be refused too. */
+static enum event_why look_at_other(struct procfs *fs, struct event_box *box)
+{
+    int until[2];
+    if (pipe2(until, O_CLOEXEC) < 0)
+        return WHY_ABSENT;
+    pid_t child = begin_other(until);
+    event_begin(box, EVENT_SNAPSHOT);
+    procfs_fill(fs, child > 0 ? child : 1, -1, PROCFS_FIELDS, box);
+    close(until[0]);
+    close(until[1]);
+    if (child > 0)
+        waitpid(child, NULL, 0);
+    return event_has(&box->ev, F_EXE) ? WHY_ABSENT : (enum event_why)box->ev.why[F_EXE];
+}
+
 static void examine_proc(struct exam *e)
 {
     struct procfs fs;
@@ -151,15 +194,19 @@ static void examine_proc(struct exam *e)
         free(box);
         return;
     }
+    enum event_why refused = look_at_other(&fs, box);
     event_begin(box, EVENT_SNAPSHOT);
     procfs_fill(&fs, 1, -1, PROCFS_FIELDS, box);
     if (fs.hidden)
         found(e, "/proc", MOONWATCH_LIMITED, "give CAP_SYS_PTRACE, or mount it without hidepid",
               "is mounted with hidepid: processes of "
               "others look as if they were gone");
-    else if (!event_has(&box->ev, F_EXE))
+    else if (refused)
         found(e, "/proc", MOONWATCH_LIMITED, "give CAP_SYS_PTRACE (root has it)",
-              "programs of other users have no path (exe of pid 1: %s)",
+              "programs of other users have no path (exe of one %s)", event_why_text(refused));
+    else if (!event_has(&box->ev, F_EXE))
+        found(e, "/proc", MOONWATCH_GOOD, "",
+              "all fields of other users' processes can be read, but not of pid 1 (exe %s)",
               event_why_text((enum event_why)box->ev.why[F_EXE]));
     else
         found(e, "/proc", MOONWATCH_GOOD, "", "all fields of other users' processes can be read");

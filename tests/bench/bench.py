@@ -123,7 +123,7 @@ class Bench(Figures):
         done = subprocess.run(self.run_words([*options, "--for", "100ms"], "args.lua"),
                               stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
                               timeout=PATIENCE_S)
-        found = re.search(r"; sources (.*?); priority (.*)", done.stderr)
+        found = re.search(r"sources (.*?); priority (.*)", done.stderr)
         if not found:
             self.absent[name] = "status %d: %s" % (done.returncode, done.stderr.strip()[-300:])
             return

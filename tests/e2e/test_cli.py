@@ -17,7 +17,7 @@ import termios
 import time
 import unicodedata
 
-from mwtest import (DEADLINE, MARKER, MOONWATCH, Act, Failed, Watch, args_of, at, check, environment, equal,
+from mwtest import (ROOT, DEADLINE, MARKER, MOONWATCH, Act, Failed, Watch, args_of, at, check, environment, equal,
                     helper, kind, main, note, of, pid_of, proc_read, proc_stat, proc_status, run, scratch,
                     scratch_file, short, test, unique)
 
@@ -49,6 +49,8 @@ def for_ends():
     equal(status, 0, "status")
     check(time.monotonic() - began >= 0.2, "it watches for as long as was asked")
     check(SUMMARY.search(errors), f"a summary: {errors}")
+    check(re.search(r"^moonwatch: sources .+; priority .+$", errors, re.M), errors)
+    check(max(map(len, errors.splitlines())) <= 80, errors)
     status, _, errors = run("-q", "--json", "--for", "0.1s")
     equal((status, errors), (0, ""), "status and errors with -q")
 
@@ -924,11 +926,20 @@ def doctor():
     check(re.search(r"^good +process connector ", out, re.M), out)
     check(re.search(r"^(good|limited) +tap ", out, re.M) and re.search(r"^(good|limited) +taskstats ", out, re.M), out)
     check(not re.search(r"^broken", out, re.M), out)
+    check(re.search(r"^good +/proc ", out, re.M) and "CAP_SYS_PTRACE" not in out, "root can read all: " + out)
+    check(max(map(len, out.splitlines())) <= 80, out)
+
+    def without_ptrace():
+        ctypes.CDLL(None).prctl(24, 19, 0, 0, 0)
+    status, out, _ = run("doctor", preexec_fn=without_ptrace)
+    check(re.search(r"^limited +/proc +programs of other users have no path .*\n( {28}\w.*\n)* +-> give CAP_SYS_PTRACE", out, re.M), out)
+    check(max(map(len, out.splitlines())) <= 80, out)
+
     def without_network():
         ctypes.CDLL(None).unshare(0x40000000)
     status, out, _ = run("doctor", preexec_fn=without_network)
     equal(status, 4, "status without the host's network namespace")
-    check(re.search(r"^broken +process connector .*\n +-> ", out, re.M), out)
+    check(re.search(r"^broken +process connector .*\n( {28}\w.*\n)* +-> ", out, re.M), out)
 
 
 @test("help and version go to stdout with status 0, for each command")
@@ -942,13 +953,37 @@ def help_texts():
               f"text of {words}")
 
 
+@test("`help COMMAND` is the command's --help; of one that there is not it says so, with status 2")
+def help_of():
+    for command in ("run", "ps", "doctor", "repl"):
+        equal(run("help", command), run(command, "--help"), command)
+    code, _, errors = run("help", "nope")
+    equal(code, 2, "status")
+    check("there is no command 'nope'" in errors, errors)
+
+
+@test("make install brings the documents along, make uninstall leaves nothing of it, and make help fits 80 columns")
+def install():
+    def make(*words):
+        done = subprocess.run(["make", "-s", "-C", ROOT, *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        equal(done.returncode, 0, done.stdout)
+        return done.stdout
+    to = os.path.join(scratch(), "installed")
+    make("install", "DESTDIR=" + to, "PREFIX=/usr")
+    for name in ("bin/moonwatch", "share/doc/moonwatch/README.md", "share/doc/moonwatch/scripts/README.md"):
+        check(os.path.isfile(os.path.join(to, "usr", name)), name)
+    make("uninstall", "DESTDIR=" + to, "PREFIX=/usr")
+    equal([file for _, _, files in os.walk(to) for file in files], [], "left behind")
+    check(max(map(len, make("help").splitlines())) <= 80, "make help")
+
+
 @test("doctor starts short processes and says how many it could name")
 def doctor_names():
     status, out, _ = run("doctor")
     equal(status, 0, "status")
-    line = re.search(r"^(good|limited) +short processes +(.*)$", out, re.M)
+    line = re.search(r"^(good|limited) +short processes +(.*(?:\n {28}\w.*)*)$", out, re.M)
     check(line, out)
-    found = re.fullmatch(r"exe ([\d.]+) %, args ([\d.]+) %, comm ([\d.]+) % of 200 that ended at once", line[2])
+    found = re.fullmatch(r"exe ([\d.]+) %, args ([\d.]+) %, comm ([\d.]+) % of 200 that ended at once", re.sub(r"\s+", " ", line[2]))
     check(found, f"not all were seen: {line[0]}")
     check(all(50 < float(percent) <= 100 for percent in found.groups()), line[0])
     equal(line[1], "good" if found.groups() == ("100",) * 3 else "limited", "verdict")

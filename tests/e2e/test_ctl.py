@@ -50,6 +50,15 @@ def long_names():
         check(all(len(l) <= 80 for l in t.seen.decode().splitlines()[:-1] if "\x1b" not in l), t.seen)
 
 
+@test("where two scripts have one name, status shows their files too")
+def same_names():
+    twins = [scratch_file(f"same/{file}.lua", SCRIPT.format(name="same", tag="x", body="print(1)")) for file in "ab"]
+    with Controlled("-q", scripts=[*twins, script("other", "x", "print(1)")]) as w:
+        out = w.ctl("status")[1]
+        for name in (r"a\.lua \(same\)", r"b\.lua \(same\)", "other"):
+            check(re.search(f"^{name} +on ", out, re.M), out)
+
+
 @test("a script that is disabled gets no event until it is enabled")
 def disable():
     tag, other = unique("off"), unique("on")
@@ -134,15 +143,20 @@ def shadow():
                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         first = client.stdout.readline()
         check(first.startswith(new) and "2 s" in first, first)
-        for _ in range(3):
+        for _ in range(12):
             w.act(tag)
         out, errors = client.communicate(timeout=DEADLINE)
         equal((client.returncode, errors), (1, ""), out)
-        check(out.count("- ") == 3 and out.count("+ ") == 3 and "old" in out and "new" in out, out)
-        check("alerts of both 3, only of the old one 3, only of the new one 3" in out, out)
+        check(out.count("- ") == 12 and out.count("+ ") == 12 and "old" in out and "new" in out, out)
+        check("alerts of both 12, only of the old one 12, only of the new one 12" in out, out)
+        told = re.findall(r"^([-+]) .* event (\d+) ", out, re.M)
+        equal([int(number) for _, number in told], sorted(int(number) for _, number in told), "order of events")
+        equal([mark for mark, _ in told], ["-", "+"] * 12, "what belongs together stands together")
         check("moonwatch ctl promote 'policy'" in out, out)
         check(not any(b"policy: new" in l for l in w.lines), "the shadow tells nobody")
         equal(w.script("policy")["state"], "shadow", "state")
+        table = w.ctl("status")[1]
+        check(re.search(r"^policy +on \+shadow +1 ", table, re.M), table)
         equal(w.ctl("promote", "policy"), (0, "", ""), "promote")
         for _ in range(50):
             w.act(tag)
@@ -181,7 +195,7 @@ def the_socket():
         check(stat.S_ISSOCK(mode.st_mode) and stat.S_IMODE(mode.st_mode) == 0o600, oct(mode.st_mode))
         code, _, errors = run("run", "-q", "--for", "5s", "--control", w.socket, "-e", "exec: false")
         equal(code, 1, "status of a second one")
-        check("another watch listens at" in errors, errors)
+        equal(errors, f"moonwatch: another watch listens at {w.socket}: give --control none, or another path\n", "mend")
         w.status()
         w.process.send_signal(signal.SIGKILL)
         w.process.wait()
@@ -200,7 +214,11 @@ def nowhere():
     path = scratch_file("in-the-way", "mine")
     code, _, errors = run("run", "-q", "--for", "5s", "--control", path, "-e", "exec: false")
     equal(code, 1, "status")
-    check("is there and is no socket" in errors, errors)
+    check("is there and is no socket: give --control none, or another path\n" in errors, errors)
+    path = os.path.join(scratch(), "not-there/x.sock")
+    code, _, errors = run("run", "-q", "--for", "5s", "--control", path, "-e", "exec: false")
+    equal((code, errors), (1, f"moonwatch: cannot listen at {path}: No such file or directory: "
+                              "make its directory, or give --control none or another path\n"), "no directory")
 
 
 @test("clients that hang, chatter or send rubbish hold neither the watch nor each other")

@@ -244,7 +244,7 @@ def for_people():
     status, out, _ = run("lint", "--no-luacheck", path)
     equal(status, 1, "status")
     check("     2 |     if x = 2 then end\n       |          ^\n" in out, out)
-    check("1 errors, 0 warnings, 0 hints" in out, out)
+    check("1 error, 0 warnings, 0 hints" in out, out)
     main_end, end = pty.openpty()
     subprocess.run([MOONWATCH, "lint", "--no-luacheck", path], stdout=end, env=dict(os.environ, NO_COLOR=""))
     os.close(end)

@@ -152,6 +152,11 @@ def plan_measures():
     for source in p["sources"]:
         check(0 < source["us"] < 1000, source)
     check(0 < p["exec_us"] < p["all_us"] < 1000, p)
+    whole = scratch_file("whole.lua", """local mw = require "moonwatch"
+return mw.script { name = "whole", needs = "all", on = { exec = function() end } }
+""")
+    p = plan(whole)
+    equal(p["exec_us"], p["all_us"], "who needs all pays for all")
     if SOURCE == "tap" and os.geteuid() == 0:
         check(0 < p["tap_us"] < 1000 and "no_tap" not in p, p)
     else:

@@ -49,8 +49,10 @@ error {}
 1 1
 nosuch.field
 mw.seconds "soon"
+1 +
+2
 """)
-    equal((status, errors), (0, ""), out)
+    equal((status, errors), (1, ""), "a line was wrong: " + out)
     equal(out.splitlines(), [
         "2",
         r'"a\n\27[2Jb"    nil    true    {}',
@@ -60,14 +62,14 @@ mw.seconds "soon"
         "(the error is a table)",
         "repl:1: unexpected symbol near '1'",
         "repl:1: attempt to index global 'nosuch' (a nil value)",
-        out.splitlines()[9]], out)
+        out.splitlines()[9], "3"], out)
     check("soon" in out.splitlines()[9] or "span" in out.splitlines()[9], out)
 
 
 @test("a line that never ends is interrupted, and the next one is taken")
 def endless():
     status, out, errors = lines("while true do end\n7 * 6\n")
-    equal((status, errors), (0, ""), out)
+    equal((status, errors), (1, ""), out)
     check("over its budget" in out.splitlines()[0] and out.splitlines()[1] == "42", out)
 
 
