@@ -705,7 +705,7 @@ function List:values() end
 ---@field name string
 ---@field learn? string|number nothing is new within this span from the first question on, "7d" when not given
 ---@field max? integer keys, 100,000 when not given
----@field size? string of the store, as with mw.persist; "8M" when not given
+---@field size? string|integer of the store, as with mw.persist; "8M" when not given
 
 ---@class moonwatch.Baseline
 ---@field name string

@@ -20,7 +20,7 @@ local function new(given)
     name = { "text" },
     learn = { "span", 7 * 86400 },
     max = { "count", 100000 },
-    size = { "text", "8M" },
+    size = { "size", "8M" },
   })
   local self = setmetatable({
     name = o.name,

@@ -35,6 +35,11 @@ function sorts.text(value)
   return type(value) == "string" and value ~= "" and value or nil, "a string"
 end
 
+function sorts.size(value)
+  local fits = (type(value) == "number" and value >= 0) or type(value) == "string" and value:find "^%d+%.?%d*[kKmMgG]?$"
+  return fits and value or nil, "a number of bytes, or one with k, M or G behind it, such as '10M'"
+end
+
 function sorts.boolean(value)
   return value == true, "true or false"
 end

@@ -256,81 +256,90 @@ static int answer_census(struct steward *s, const void *bytes, size_t len, struc
 
 /* --- sinks --------------------------------------------------------------------------------------- */
 
-/* What all four have in common: who asks, and what. False: it is no question. */
-static bool take_sink_question(struct steward *s, const void *bytes, size_t len,
-                               struct keeper_asker *asker, struct request_sink *q)
-{
-    if (len < sizeof *q)
-        return false;
-    memcpy(q, bytes, sizeof *q);
-    *asker = (struct keeper_asker){ s->means.owner, q->life };
-    return true;
-}
+/* What it was asked, and where the answer goes. */
+struct sink_question {
+    struct keeper *keeper;
+    struct keeper_asker asker;
+    struct request_sink q;
+    const void *rest; /* after it */
+    size_t rest_len;
+    struct keeper_answer answer;
+    struct sink_spec spec; /* answer.spec_len bytes of it follow the answer */
+};
+
+/* Returns how many descriptors. */
+typedef int sink_function(struct sink_question *question, int *fds);
 
 /* Without a keeper the answer is empty: nothing was opened, and nothing is wrong. */
+static int answer_sink(struct steward *s, const void *bytes, size_t len, struct buf *out, int *fds,
+                       sink_function *function)
+{
+    struct sink_question question = { .keeper = s->means.keeper };
+    int n = 0;
+    if (len < sizeof question.q)
+        return -EINVAL;
+    memcpy(&question.q, bytes, sizeof question.q);
+    question.asker = (struct keeper_asker){ s->means.owner, question.q.life };
+    question.rest = (const char *)bytes + sizeof question.q;
+    question.rest_len = len - sizeof question.q;
+    if (question.keeper)
+        n = function(&question, fds);
+    buf_add(out, &question.answer, sizeof question.answer);
+    buf_add(out, &question.spec, question.answer.spec_len);
+    return n;
+}
+
+static int open_sink(struct sink_question *a, int *fds)
+{
+    return keeper_open(a->keeper, a->asker, a->q.script, a->rest, a->rest_len, &a->answer, fds);
+}
+
+static int adopt_sink(struct sink_question *a, int *fds)
+{
+    return keeper_adopt(a->keeper, a->asker, &a->spec, &a->answer, fds);
+}
+
+static int tend_sink(struct sink_question *a, int *fds)
+{
+    enum keeper_what what = (enum keeper_what)a->q.what;
+    return keeper_tend(a->keeper, a->asker, a->q.id, what, &a->answer, fds);
+}
+
+static int close_sink(struct sink_question *a, int *fds)
+{
+    (void)fds;
+    keeper_close(a->keeper, a->asker, a->q.id);
+    return 0;
+}
+
 static int answer_sink_open(struct steward *s, const void *bytes, size_t len, struct buf *out,
                             int *fds)
 {
-    struct keeper_answer answer = { 0 };
-    struct keeper_asker asker;
     struct request_sink q;
     char name[256];
-    int n = 0;
-    if (!take_sink_question(s, bytes, len, &asker, &q))
+    if (len < sizeof q)
         return -EINVAL;
+    memcpy(&q, bytes, sizeof q);
     int result = name_of_script(s, q.script, "", name, sizeof name);
-    if (result < 0)
-        return result;
-    if (s->means.keeper)
-        n = keeper_open(s->means.keeper, asker, q.script, (const char *)bytes + sizeof q, len - sizeof q,
-                        &answer, fds);
-    buf_add(out, &answer, sizeof answer);
-    return n;
+    return result < 0 ? result : answer_sink(s, bytes, len, out, fds, open_sink);
 }
 
 static int answer_sink_adopt(struct steward *s, const void *bytes, size_t len, struct buf *out,
                              int *fds)
 {
-    struct keeper_answer answer = { 0 };
-    struct sink_spec spec;
-    struct keeper_asker asker;
-    struct request_sink q;
-    int n = 0;
-    if (!take_sink_question(s, bytes, len, &asker, &q))
-        return -EINVAL;
-    if (s->means.keeper)
-        n = keeper_adopt(s->means.keeper, asker, &spec, &answer, fds);
-    buf_add(out, &answer, sizeof answer);
-    buf_add(out, &spec, answer.spec_len);
-    return n;
+    return answer_sink(s, bytes, len, out, fds, adopt_sink);
 }
 
 static int answer_sink_tend(struct steward *s, const void *bytes, size_t len, struct buf *out,
                             int *fds)
 {
-    struct keeper_answer answer = { 0 };
-    struct keeper_asker asker;
-    struct request_sink q;
-    int n = 0;
-    if (!take_sink_question(s, bytes, len, &asker, &q))
-        return -EINVAL;
-    if (s->means.keeper)
-        n = keeper_tend(s->means.keeper, asker, q.id, (enum keeper_what)q.what, &answer, fds);
-    buf_add(out, &answer, sizeof answer);
-    return n;
+    return answer_sink(s, bytes, len, out, fds, tend_sink);
 }
 
 static int answer_sink_close(struct steward *s, const void *bytes, size_t len, struct buf *out,
                              int *fds)
 {
-    struct keeper_asker asker;
-    struct request_sink q;
-    (void)out, (void)fds;
-    if (!take_sink_question(s, bytes, len, &asker, &q))
-        return -EINVAL;
-    if (s->means.keeper)
-        keeper_close(s->means.keeper, asker, q.id);
-    return 0;
+    return answer_sink(s, bytes, len, out, fds, close_sink);
 }
 
 typedef int steward_function(struct steward *s, const void *bytes, size_t len, struct buf *out,

@@ -206,6 +206,13 @@ void api_require_open(lua_State *L);
 /* Put ev:fds() and the like into the table of methods on top of the stack.  [-0, +0, m] */
 void api_topics_open(lua_State *L);
 
+/* --- api/size.c -------------------------------------------------------------------------- */
+
+#define API_SIZE "a number of bytes, or one with k, M or G behind it, such as \"10M\""
+
+/* Bytes: 4096, "64k", "1M", "2g"; -1: it is no size.  [-0, +0, -] */
+double api_size(lua_State *L, int index);
+
 /* --- api/sink.c -------------------------------------------------------------------------- */
 
 /* Put `sink` into the table on top of the stack.  [-0, +0, m] */

@@ -25,37 +25,39 @@ static const char *const environment[] = {
 
 struct child {
     const char *argv[SPEC_ARGS_MAX + 1];
-    uid_t uid;
-    gid_t gid;
-    bool becomes; /* uid and gid are set */
+    struct place_user user;
     int input, null;
     int told; /* closed by the exec; else the errno of what went wrong */
 };
 
-static int find_user(const char *name, struct child *child, char *why)
+#define ENTRY_MOST ((size_t)1 << 20) /* bytes: a directory of users may have long ones */
+
+struct place_user place_find_user(const struct place_rules *rules)
 {
+    struct place_user user = { 0 };
     struct passwd entry, *found = NULL;
-    char text[4096];
-    if (!name || geteuid() != 0)
-        return 0;
-    getpwnam_r(name, &entry, text, sizeof text, &found);
-    if (!found) {
-        snprintf(why, PLACE_WHY_MAX, "there is no user '%s'", name);
-        return -ENOENT;
+    if (!rules->allow_exec || !rules->user || geteuid() != 0)
+        return user;
+    user.error = ERANGE;
+    for (size_t size = 16 << 10; user.error == ERANGE && size <= ENTRY_MOST; size *= 4) {
+        char *text = malloc(size);
+        user.error = text ? getpwnam_r(rules->user, &entry, text, size, &found) : ENOMEM;
+        if (found)
+            user = (struct place_user){ found->pw_uid, found->pw_gid, true, 0 };
+        free(text);
     }
-    child->uid = found->pw_uid;
-    child->gid = found->pw_gid;
-    child->becomes = true;
-    return 0;
+    if (!found && !user.error)
+        user.error = ENOENT;
+    return user;
 }
 
 /* The kernel's own calls: those of the C library would first stop the threads that it believes to
  * be there. */
 static bool give_up(const struct child *child)
 {
-    if (child->becomes && (syscall(SYS_setgroups, 0, NULL) ||
-                           syscall(SYS_setresgid, child->gid, child->gid, child->gid) ||
-                           syscall(SYS_setresuid, child->uid, child->uid, child->uid)))
+    if (child->user.becomes && (syscall(SYS_setgroups, 0, NULL) ||
+                           syscall(SYS_setresgid, child->user.gid, child->user.gid, child->user.gid) ||
+                           syscall(SYS_setresuid, child->user.uid, child->user.uid, child->user.uid)))
         return false;
     prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
     return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0;
@@ -134,19 +136,21 @@ static pid_t start(struct child *child, char *why)
     return -error;
 }
 
-pid_t place_start(const struct place_rules *rules, const struct sink_spec *spec, int input,
-                  char *why)
+pid_t place_start(const struct place_rules *rules, const struct place_user *user,
+                  const struct sink_spec *spec, int input, char *why)
 {
-    struct child child = { .input = input };
+    struct child child = { .input = input, .user = *user };
     *why = '\0';
     if (!rules->allow_exec) {
         snprintf(why, PLACE_WHY_MAX, "not allowed: start with --allow-exec");
         return -EACCES;
     }
     spec_argv(spec, child.argv);
-    int result = find_user(rules->user, &child, why);
-    if (result < 0)
-        return result;
+    if (user->error) {
+        snprintf(why, PLACE_WHY_MAX, "cannot run %s as user '%s': %s", child.argv[0], rules->user,
+                 user->error == ENOENT ? "there is none" : strerror(user->error));
+        return -user->error;
+    }
     child.null = open("/dev/null", O_WRONLY | O_CLOEXEC);
     if (child.null < 0)
         return -errno;

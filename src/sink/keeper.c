@@ -29,7 +29,11 @@
 #define GOOD_LIFE_NS     (10 * NS_PER_SECOND)
 
 #define LEFT_PATIENCE_NS  NS_PER_SECOND /* for what is in queues at the end */
-#define CHILD_PATIENCE_MS 2000          /* from the end of its input to its own end */
+#define CHILD_PATIENCE_NS (2 * NS_PER_SECOND) /* at the end, for all children together */
+
+/* From the end of a child's input to what it is told, while the watch goes on. */
+#define TERM_AFTER_NS (60 * NS_PER_SECOND)
+#define KILL_AFTER_NS (70 * NS_PER_SECOND)
 
 struct kept {
     struct kept *next;
@@ -44,10 +48,13 @@ struct kept {
                 */
     pid_t child; /* 0: none */
     int64_t started_ns, restart_ns, pause_ns;
+    int64_t closed_ns; /* its input has ended; 0: not yet */
+    bool told_to_end;
 };
 
 struct keeper {
     const struct place_rules *rules;
+    struct place_user user; /* of children */
     struct kept *kept;   /* owned list */
     struct kept *ending; /* owned list: closed ones whose child has not ended yet */
     uint32_t last_id;
@@ -98,7 +105,7 @@ static void say_ended(const struct kept *s, int status)
 
 static int start_child(struct keeper *k, struct kept *s, char *why)
 {
-    pid_t pid = place_start(k->rules, &s->spec, s->input, why);
+    pid_t pid = place_start(k->rules, &k->user, &s->spec, s->input, why);
     if (pid < 0)
         return pid;
     s->child = pid;
@@ -140,24 +147,26 @@ static int open_exec(struct keeper *k, struct kept *s, char *why)
     return start_child(k, s, why);
 }
 
-/* Its input has ended: it may finish. */
-static void end_child(struct kept *s)
+/* The child leads a group of its own: those that it started hear of it too. */
+static void kill_child(struct kept *s)
 {
-    int status;
-    for (int ms = 0; s->child && ms < CHILD_PATIENCE_MS; ms++) {
-        if (has_ended(s->child, &status))
-            s->child = 0;
-        else
-            usleep(1000);
-    }
-    if (!s->child)
-        return;
     char name[SPEC_NAME_MAX];
     spec_name(&s->spec, name);
     log_warn("sink %s: it did not end with its input: killed", name);
-    kill(s->child, SIGKILL);
-    waitpid(s->child, &status, 0);
-    s->child = 0;
+    kill(-s->child, SIGKILL);
+    s->told_to_end = true;
+    s->closed_ns = INT64_MAX / 2; /* nothing more to be said */
+}
+
+/* Its input has ended: it may finish, but not for ever. */
+static void press_child(struct kept *s, int64_t now)
+{
+    if (now - s->closed_ns > KILL_AFTER_NS) {
+        kill_child(s);
+    } else if (now - s->closed_ns > TERM_AFTER_NS && !s->told_to_end) {
+        kill(-s->child, SIGTERM);
+        s->told_to_end = true;
+    }
 }
 
 /* --- what is kept -------------------------------------------------------------------------------
@@ -198,10 +207,12 @@ static void free_kept(struct kept *s)
 /* Nobody waits for those that are about to end. */
 static void bury_ended(struct keeper *k)
 {
+    int64_t now = clock_mono_ns();
     int status;
     for (struct kept **at = &k->ending; *at;) {
         struct kept *s = *at;
         if (s->child && !has_ended(s->child, &status)) {
+            press_child(s, now);
             at = &s->next;
             continue;
         }
@@ -247,6 +258,8 @@ static const char *excess(const struct keeper *k, uint32_t script, const struct 
         own_bytes += s->script == script ? s->spec.queue : 0;
         own += s->script == script;
     }
+    for (const struct kept *s = k->ending; s; s = s->next, n++)
+        own += s->script == script; /* their programs are still there */
     if (n >= KEPT_MAX || own >= 2 * KEEPER_A_SCRIPT)
         return n >= KEPT_MAX ? "too many outputs are open" : "the script has too many outputs open";
     return bytes > QUEUES_MAX           ? "the queues take too much memory"
@@ -478,6 +491,14 @@ static void take_out(struct kept **list, struct kept *s)
     *list = s->next;
 }
 
+static void let_end(struct keeper *k, struct kept *s)
+{
+    close_kept(s);
+    s->closed_ns = clock_mono_ns();
+    s->next = k->ending;
+    k->ending = s;
+}
+
 void keeper_tidy(struct keeper *k)
 {
     if (pthread_mutex_trylock(&k->lock))
@@ -493,9 +514,7 @@ void keeper_close(struct keeper *k, struct keeper_asker asker, uint32_t id)
     struct kept *s = find(k, asker, id);
     if (s) {
         take_out(&k->kept, s);
-        close_kept(s);
-        s->next = k->ending;
-        k->ending = s;
+        let_end(k, s);
         bury_ended(k);
     }
     pthread_mutex_unlock(&k->lock);
@@ -563,9 +582,27 @@ int keeper_new(struct keeper **out, const struct place_rules *rules)
     if (!k)
         return -ENOMEM;
     k->rules = rules;
+    k->user = place_find_user(rules);
     pthread_mutex_init(&k->lock, NULL);
     *out = k;
     return 0;
+}
+
+/* All have heard that it is over: they have one time together, then they are killed. */
+static void end_children(struct keeper *k)
+{
+    int64_t until_ns = clock_mono_ns() + CHILD_PATIENCE_NS;
+    int status;
+    for (bury_ended(k); k->ending && clock_mono_ns() < until_ns; bury_ended(k))
+        usleep(1000);
+    for (struct kept *s = k->ending; s; s = s->next)
+        kill_child(s);
+    while (k->ending) {
+        struct kept *s = k->ending;
+        k->ending = s->next;
+        waitpid(s->child, &status, 0);
+        free_kept(s);
+    }
 }
 
 void keeper_free(struct keeper *k)
@@ -578,16 +615,9 @@ void keeper_free(struct keeper *k)
     while (k->kept) {
         struct kept *s = k->kept;
         k->kept = s->next;
-        close_kept(s);
-        s->next = k->ending;
-        k->ending = s;
+        let_end(k, s);
     }
-    while (k->ending) { /* all have heard that it is over: now wait for each */
-        struct kept *s = k->ending;
-        k->ending = s->next;
-        end_child(s);
-        free_kept(s);
-    }
+    end_children(k);
     pthread_mutex_destroy(&k->lock);
     free(k);
 }

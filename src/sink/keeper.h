@@ -45,7 +45,8 @@ struct keeper_answer {
 /* 0, or -ENOMEM. The rules are borrowed and must outlive the keeper. */
 int keeper_new(struct keeper **out, const struct place_rules *rules);
 
-/* Write what nobody came to write, for a second at most; close everything, and say what is left.
+/* Write what nobody came to write, for a second at most; close everything, give the programs two
+ * seconds to end, and say what is left.
  * NULL is fine. */
 void keeper_free(struct keeper *k);
 
@@ -62,7 +63,8 @@ int keeper_tend(struct keeper *k, struct keeper_asker asker, uint32_t id, enum k
 int keeper_adopt(struct keeper *k, struct keeper_asker asker, struct sink_spec *spec,
                  struct keeper_answer *answer, int *fds);
 
-/* Bury programs that ended after their sinks. To be called now and then; never waits. */
+/* Bury programs that ended after their sinks, and end those that will not: SIGTERM after a minute,
+ * SIGKILL ten seconds later, to all of their group. To be called now and then; never waits. */
 void keeper_tidy(struct keeper *k);
 
 /* Nobody wants it any more. */

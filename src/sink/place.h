@@ -22,6 +22,17 @@ struct place_rules {
     int output;       /* standard output */
 };
 
+/* Whom children become; zeroed: they stay what we are. */
+struct place_user {
+    uid_t uid;
+    gid_t gid;
+    bool becomes; /* uid and gid are set */
+    int error;    /* 0, or an errno: there is none, and nothing is started */
+};
+
+/* Look the rules' user up: once, as that may ask the network and wait. */
+struct place_user place_find_user(const struct place_rules *rules);
+
 /* How a descriptor is written to. */
 enum place_target {
     PLACE_NONE,     /* there is none now */
@@ -52,9 +63,9 @@ int place_rotate(const struct place_rules *rules, const struct sink_spec *spec, 
 int place_spool(const struct place_rules *rules, char *why);
 
 /* Start the program of an exec with `input` on its standard input: in a session of its own, as the
- * rules' user, without privileges, open files, changed signals or priority. Its pid, or -errno with
+ * user, without privileges, open files, changed signals or priority. Its pid, or -errno with
  * a sentence. */
-pid_t place_start(const struct place_rules *rules, const struct sink_spec *spec, int input,
-                  char *why);
+pid_t place_start(const struct place_rules *rules, const struct place_user *user,
+                  const struct sink_spec *spec, int input, char *why);
 
 #endif

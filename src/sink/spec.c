@@ -129,12 +129,17 @@ int spec_take(struct sink_spec *spec, const void *bytes, size_t len)
     return 0;
 }
 
-void spec_name(const struct sink_spec *spec, char *to)
+const char *spec_kind_name(enum sink_kind kind)
 {
     static const char *const names[SINK_KINDS] = { "stdout", "file",     "unix",
                                                    "syslog", "journald", "exec" };
+    return names[kind];
+}
+
+void spec_name(const struct sink_spec *spec, char *to)
+{
     struct buf name = { 0 };
-    buf_puts(&name, names[spec->kind]);
+    buf_puts(&name, spec_kind_name((enum sink_kind)spec->kind));
     if (spec->text_len) {
         buf_putc(&name, ' ');
         buf_harmless(&name, spec->text, strnlen(spec->text, spec->text_len));

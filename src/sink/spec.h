@@ -57,6 +57,9 @@ int spec_take(struct sink_spec *spec, const void *bytes, size_t len);
 /* The smallest power of two that a queue may have and that is no less than `bytes`. */
 uint64_t spec_queue(uint64_t bytes);
 
+/* "stdout", "file" and so on, as scripts call them. */
+const char *spec_kind_name(enum sink_kind kind);
+
 /* "file alerts.jsonl", "exec logger", "syslog": for people, made harmless. */
 #define SPEC_NAME_MAX 96
 void spec_name(const struct sink_spec *spec, char *to);

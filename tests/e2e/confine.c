@@ -162,7 +162,8 @@ static int run_lua(void)
     struct host_options options = { .fd = shared_fd, .table_bytes = 1 << 20 };
     struct host *h;
     static const char text[] = "local t = {} for i = 1, 1e5 do t[i] = { i } end "
-                               "assert(os.date('*t').year > 2000) assert(not pcall(error))";
+                               "assert(os.date('*t').year > 2000) assert(not pcall(error)) "
+                               "require 'moonwatch'.script { name = 'x' }";
     int result = host_new(&h, &options);
     return result ? result : host_load(h, "=x", text, sizeof text - 1);
 }

@@ -140,6 +140,7 @@ def wrong_script():
 @test("status 3: --set names a script or an option that there is not; a later version without it only warns")
 def wrong_setting():
     path = scratch_file("set.lua", """local mw = require "moonwatch"
+mw.at_exit(function() end)
 print("most", mw.option("most", 5), mw.option("least", 1))
 mw.script { name = "set", on = { exec = function() end } }
 """)

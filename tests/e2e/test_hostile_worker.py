@@ -9,8 +9,8 @@ long send(int fd, const void *bytes, size_t len, int flags);
 unsigned sleep(unsigned seconds);
 ]]
 local DONTWAIT_NOSIGNAL = 0x4040
-return mw.script { name = "hostile", on = { exec = function(ev) mw.emit(ev) end },
-  mw.after(1, function() %s end) }
+mw.after(1, function() %s end)
+return mw.script { name = "hostile", on = { exec = function(ev) mw.emit(ev) end } }
 """
 
 SHORT = 'for fd = 3, 60 do ffi.C.send(fd, "ab", 2, DONTWAIT_NOSIGNAL) end while true do ffi.C.sleep(1000) end'

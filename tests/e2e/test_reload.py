@@ -98,8 +98,8 @@ def broken():
     path = place.file("a")
     wrong = [("return mw.script {", f"{path}:1: unexpected symbol"),
              ("\n\nlocal x = nil + 1\n", f"{path}:3: attempt to perform arithmetic"),
-             ("return 1", "it calls no mw.script"),
-             ("", "it calls no mw.script")]
+             ("return 1", f"{path}: it calls no mw.script"),
+             ("", f"{path}: it calls no mw.script")]
     with Watch("--json", scripts=[place.path]) as w:
         for number, (text, message) in enumerate(wrong):
             before = len(w.errors)

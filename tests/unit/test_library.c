@@ -398,11 +398,35 @@ static void a_script_is_its_own_owner_through_all_versions(void **state)
     assert_int_equal(held, 1);
 }
 
+static void a_size_is_said_the_same_way_everywhere(void **state)
+{
+    static const char *const sizes[] = { "1048576", "'1048576'", "'1024k'", "'1024K'", "'1m'", "'1M'", "'1.5m'" };
+    static const char *const wrong[] = { "''", "'k'", "'1kb'", "'-1k'", "'1T'", "'1 M'",
+                                        "'nan'", "0/0", "-1", "{}", "true" };
+    char text[256];
+    (void)state;
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        snprintf(text, sizeof text, "require('moonwatch').persist { name = 's', max = %s }", sizes[i]);
+        load(text);
+        snprintf(text, sizeof text, "require('moonwatch').sink.stdout { queue = %s }", sizes[i]);
+        refuse(text, "nobody can open it");
+    }
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        snprintf(text, sizeof text, "require('moonwatch').persist { name = 's', max = %s }", wrong[i]);
+        refuse(text, "`max` is a size from 4k to 16M: a number of bytes, or one with k, M or G behind it");
+        snprintf(text, sizeof text, "require('moonwatch').sink.stdout { queue = %s }", wrong[i]);
+        refuse(text, "`queue` is a size: a number of bytes, or one with k, M or G behind it");
+        snprintf(text, sizeof text, "require('moonwatch').baseline { name = 's', size = %s }", wrong[i]);
+        refuse(text, "`size` must be a number of bytes, or one with k, M or G behind it");
+    }
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST(a_size_is_said_the_same_way_everywhere),
         TEST(a_pattern_is_a_predicate),
         TEST(patterns_as_in_the_documentation),
         TEST(what_has_no_value_and_what_takes_too_long_is_undecided),

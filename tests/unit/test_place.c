@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -454,10 +455,14 @@ static pid_t scribble(int memory, size_t record)
     char *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, memory, 4096);
     assert_true(at != MAP_FAILED);
     pid_t pid = fork();
-    for (uint32_t good = (uint32_t)record, bad = 0x7fffff00; pid == 0;)
-        for (size_t i = 0; i + 4 < bytes / 2; i += 4 + record) {
-            memcpy(at + i, &bad, sizeof bad);
-            memcpy(at + i, &good, sizeof good);
+    if (pid == 0)
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+    while (pid == 0) /* one after another, each long for a moment */
+        for (size_t i = 0, step = 4 + record; i + step < 1500 * step; i += step) {
+            *(volatile uint8_t *)(at + i + 3) = 0x7f;
+            for (volatile int pause = 0; pause < 50; pause++)
+                ;
+            *(volatile uint8_t *)(at + i + 3) = 0;
         }
     munmap(at, bytes);
     return pid;
@@ -622,6 +627,22 @@ static void a_program_that_is_not_there_is_told(void **state)
     keeper_free(keeper);
 }
 
+static void the_user_is_looked_up_once(void **state)
+{
+    struct sink_spec spec = shell("true");
+    (void)state;
+    if (geteuid())
+        skip();
+    rules.allow_exec = true;
+    rules.user = "no-such-user";
+    assert_int_equal(keeper_new(&keeper, &rules), 0);
+    rules.user = "nobody"; /* too late */
+    assert_int_equal(keep(0, 1, &spec), 0);
+    assert_int_equal(answer.error, ENOENT);
+    assert_string_equal(answer.why, "cannot run sh as user 'nobody': there is none");
+    keeper_free(keeper);
+}
+
 static void a_child_has_nothing_of_ours(void **state)
 {
     char path[128], command[512], text[512] = "";
@@ -725,6 +746,7 @@ int main(void)
         TEST(there_is_a_bound_on_what_is_kept),
         TEST(a_child_is_started_only_if_the_operator_allows),
         TEST(a_program_that_is_not_there_is_told),
+        TEST(the_user_is_looked_up_once),
         TEST(a_child_has_nothing_of_ours),
         TEST(what_a_child_left_unread_is_for_the_next_one),
         TEST(a_child_that_does_not_end_is_killed),

@@ -12,7 +12,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <unistd.h>
 
 #define MOST_DEFAULT ((size_t)1 << 20)
@@ -349,24 +348,15 @@ static int keep_close(lua_State *L)
 /* --- mw.persist ---------------------------------------------------------------------------------
  */
 
-/* "1M", "64k", 4096  [-0, +0, e] */
+/* [-0, +0, e] */
 static size_t check_most(lua_State *L, int index)
 {
-    static const struct {
-        const char *name;
-        double factor;
-    } units[] = { { "", 1 }, { "k", 1024 }, { "M", 1024 * 1024 } };
-    char *end = "";
     if (lua_isnil(L, index))
         return MOST_DEFAULT;
-    double number = lua_type(L, index) == LUA_TSTRING ? strtod(lua_tostring(L, index), &end)
-                                                      : lua_tonumber(L, index);
-    for (size_t i = 0; i < sizeof units / sizeof *units; i++)
-        if (!strcasecmp(end, units[i].name) && number * units[i].factor >= (double)STORE_LEAST &&
-            number * units[i].factor <= (double)STORE_MOST)
-            return (size_t)(number * units[i].factor);
-    luaL_error(L, "mw.persist: `max` is a size from 4k to 16M, such as \"1M\"");
-    return 0;
+    double bytes = api_size(L, index);
+    if (!(bytes >= (double)STORE_LEAST && bytes <= (double)STORE_MOST))
+        luaL_error(L, "mw.persist: `max` is a size from 4k to 16M: " API_SIZE);
+    return (size_t)bytes;
 }
 
 /* The table of this script's stores, by name.  [-0, +1, m] */

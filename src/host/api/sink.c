@@ -21,24 +21,15 @@ struct handle {
 /* --- options
  * -------------------------------------------------------------------------------------- */
 
-/* "10M", "64k", or a number of bytes.  [-0, +0, e] */
+/* [-0, +0, e] */
 static uint64_t size_option(lua_State *L, const char *name, uint64_t otherwise)
 {
     lua_getfield(L, 1, name);
-    uint64_t bytes = otherwise;
-    if (!lua_isnil(L, -1)) {
-        char *end = NULL;
-        const char *text = lua_tostring(L, -1);
-        double number = text ? strtod(text, &end) : -1;
-        size_t unit = text && *end ? strcspn("kMG", (char[]){ *end, '\0' }) : 0;
-        bool has_unit = text && *end;
-        if (!text || number < 0 || number > 1e12 || end == text ||
-            (has_unit && (unit > 2 || end[1])))
-            luaL_error(L, "mw.sink: `%s` is a size such as \"10M\" or a number of bytes", name);
-        bytes = (uint64_t)(number * (has_unit ? (double)(UINT64_C(1) << (10 * (unit + 1))) : 1));
-    }
+    double bytes = lua_isnil(L, -1) ? (double)otherwise : api_size(L, -1);
+    if (!(bytes >= 0 && bytes <= 1e15))
+        luaL_error(L, "mw.sink: `%s` is a size: " API_SIZE, name);
     lua_pop(L, 1);
-    return bytes;
+    return (uint64_t)bytes;
 }
 
 static void set_text(lua_State *L, struct sink_spec *spec, const char *text, size_t len)
@@ -163,14 +154,12 @@ static void fill_spec(lua_State *L, enum sink_kind kind, struct sink_spec *spec)
 /* mw.sink.KIND { ... } -> sink */
 static int sink_new(lua_State *L)
 {
-    static const char *const names[SINK_KINDS] = { "stdout", "file",     "unix",
-                                                   "syslog", "journald", "exec" };
     struct host *h = host_of(L);
     enum sink_kind kind = (enum sink_kind)lua_tointeger(L, lua_upvalueindex(1));
     struct sink_spec spec;
     char why[PLACE_WHY_MAX];
     if (!h->current)
-        return luaL_error(L, "mw.sink.%s: no script is running", names[kind]);
+        return luaL_error(L, "mw.sink.%s: no script is running", spec_kind_name(kind));
     if (lua_isnoneornil(L, 1)) {
         lua_settop(L, 0);
         lua_newtable(L);
@@ -186,7 +175,7 @@ static int sink_new(lua_State *L)
     if (!h->current->shadow)
         handle->id = sinks_open(h, h->current, &spec, why);
     if (handle->id < 0)
-        return luaL_error(L, "mw.sink.%s: %s", names[kind], why);
+        return luaL_error(L, "mw.sink.%s: %s", spec_kind_name(kind), why);
     return 1;
 }
 
@@ -301,8 +290,6 @@ static int sink_gc(lua_State *L)
 
 void api_sink_open(lua_State *L)
 {
-    static const char *const names[SINK_KINDS] = { "stdout", "file",     "unix",
-                                                   "syslog", "journald", "exec" };
     frame_begin();
     luaL_newmetatable(L, METATABLE);
     lua_pushliteral(L, "a sink's insides are its own");
@@ -321,7 +308,7 @@ void api_sink_open(lua_State *L)
     for (int kind = 0; kind < SINK_KINDS; kind++) {
         lua_pushinteger(L, kind);
         lua_pushcclosure(L, sink_new, 1);
-        lua_setfield(L, -2, names[kind]);
+        lua_setfield(L, -2, spec_kind_name((enum sink_kind)kind));
     }
     lua_setfield(L, -2, "sink");
 }
