@@ -204,7 +204,7 @@ static bool skip(int fd, size_t len)
 static int catch_up(struct request_link *link)
 {
     while (link->answered != link->asked) {
-        struct reply late;
+        struct reply late = { 0 };
         int got[REQUEST_FDS], n = 0;
         errno = 0;
         if (!receive_reply(link->fd, &late, got, &n, 0))

@@ -63,11 +63,14 @@ static bool give_up(const struct child *child)
     return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0;
 }
 
+/* signal() refuses the two that the C library keeps for its threads, which the one that started us
+ * may have left ignored. */
 static void forget_signals(void)
 {
+    static const unsigned long by_default[8]; /* the kernel's struct sigaction: SIG_DFL, no flags */
     sigset_t none;
     for (int i = 1; i < NSIG; i++)
-        signal(i, SIG_DFL);
+        syscall(SYS_rt_sigaction, i, by_default, NULL, NSIG / 8);
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
 }

@@ -251,7 +251,7 @@ static const struct kept *find_collision(const struct keeper *k, uint32_t script
 
 static const char *excess(const struct keeper *k, uint32_t script, const struct sink_spec *spec)
 {
-    uint64_t bytes = spec->queue, own_bytes = spec->queue;
+    uint64_t bytes = spec->queue, own_bytes = bytes;
     int n = 0, own = 0;
     for (const struct kept *s = k->kept; s; s = s->next, n++) {
         bytes += s->spec.queue;
