@@ -164,10 +164,11 @@ def gaps():
     slow = """
 local mw = require "moonwatch"
 local gaps, snapshots = 0, 0
+mw.every(0.1, function() mw.emit { gaps = gaps, snapshots = snapshots } end)
 return mw.script { name = "gaps", on = {
   snapshot = function() snapshots = snapshots + 1 local t = os.clock() + 0.001 while os.clock() < t do end end,
   lost = function(ev) gaps = gaps + 1 end,
-}, mw.every(0.1, function() mw.emit { gaps = gaps, snapshots = snapshots } end) }
+} }
 """
     with Watch("--json", "--ring", "512k", scripts=[slow]) as w:
         worker = w.worker()
