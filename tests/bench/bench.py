@@ -76,7 +76,7 @@ class Bench(Figures):
             os.environ.get("MOONWATCH", os.path.join(ROOT, "build/moonwatch")))
         self.out = options.out or os.path.dirname(self.moonwatch)
         self.running, self.missing, self.trouble = [], [], []
-        self.marks = 0
+        self.marks = self.failures = 0
         self.lost, self.took = {}, {}
         self.storms, self.shares, self.many_shares, self.rates, self.latency = {}, {}, {}, {}, {}
         self.memory, self.idle, self.paced, self.host = {}, {}, {}, {}
@@ -173,6 +173,7 @@ class Bench(Figures):
         except TROUBLE as trouble:
             tool.abandon(self)
             tool.failures += 1
+            self.failures += 1
             self.note("%s failed (%s): %s%s" % (
                 tool.name, what, trouble, "; left out from here on" if tool.failures == 2 else ""))
             return None
@@ -412,7 +413,7 @@ class Bench(Figures):
 
     def measure_latency(self):
         tools = [Tool("floor: read from the socket", [self.drain_helper, "-l"])]
-        tools += [Tool(name, self.run_words(options, "latency.lua"))
+        tools += [Tool(name, self.run_words([*options, "--trusted"], "latency.lua"))  # for its clock
                   for name, form, options in self.LATENCIES if self.tool(form)]
         self.latency = {tool.name: [] for tool in tools}
         rounds = min(self.rounds, 3)
@@ -588,6 +589,8 @@ def main():
         os.chmod(bench.temp, 0o755)
         try:
             bench.run()
+            if options.smoke and bench.failures:
+                sys.exit("bench: %d measurements failed" % bench.failures)
         except TROUBLE as trouble:
             sys.exit("bench: %s" % trouble)
         finally:
