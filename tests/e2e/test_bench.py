@@ -36,6 +36,7 @@ def tables():
     equal(got["status"], 0, "status; it says: " + got["err"])
     for title in TABLES:
         check(title in got["out"], f"no table '{title}' in: {got['out']}")
+    check(not re.search(r"^moonwatch.* failed \(", got["err"], re.M), f"a measurement failed: {got['err']}")
     note(re.search(r"took .*", got["out"]).group(0))
 
 
