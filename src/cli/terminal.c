@@ -117,7 +117,7 @@ bool terminal_take(void)
 
 /* --- keys ------------------------------------------------------------------------------------------ */
 
-static double now(void)
+double terminal_clock(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
@@ -139,11 +139,11 @@ int terminal_key(double seconds)
     struct pollfd key = { .fd = STDIN_FILENO, .events = POLLIN };
     sigset_t all, as_ever;
     sigfillset(&all);
-    double until = now() + seconds;
+    double until = terminal_clock() + seconds;
     int result = 0, ready = 0;
     sigprocmask(SIG_BLOCK, &all, &as_ever);
     while (!ended && !changed && ready <= 0) {
-        double left = until - now();
+        double left = until - terminal_clock();
         struct timespec span = { .tv_sec = (time_t)(left > 0 ? left : 0) };
         span.tv_nsec = (long)((left - (double)span.tv_sec) * 1e9);
         if (left <= 0)

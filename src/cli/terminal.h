@@ -14,6 +14,9 @@ void terminal_give(void);
  * terminal is gone; -2: its size changed, or it is ours again after a stop. */
 int terminal_key(double seconds);
 
+/* Seconds of CLOCK_MONOTONIC. */
+double terminal_clock(void);
+
 /* Its size now. */
 void terminal_size(int *columns, int *rows);
 

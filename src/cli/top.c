@@ -40,13 +40,6 @@ struct top {
     char why[512]; /* the watch is gone, or refuses */
 };
 
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
 /* One frame goes out whole: nothing flickers. */
 static void print_frame(const struct top *t, const struct value *status, double seconds)
 {
@@ -76,7 +69,7 @@ static int look(struct top *t, bool print)
     static const char *const words[] = { "status" };
     bool gone;
     struct value *status = client_order(&t->link, words, 1, t->why, sizeof t->why, &gone);
-    double at = now();
+    double at = terminal_clock();
     if (!status)
         return gone ? EXIT_ABSENT : EXIT_FAILED;
     if (print)
@@ -90,7 +83,7 @@ static int look(struct top *t, bool print)
 /* Keys, or nothing but time. True: the end is wanted. */
 static bool rest(const struct top *t)
 {
-    double until = now() + t->every;
+    double until = terminal_clock() + t->every;
     if (!t->screen) {
         struct timespec span = { .tv_sec = (time_t)t->every };
         span.tv_nsec = (long)((t->every - (double)span.tv_sec) * 1e9);
@@ -98,7 +91,7 @@ static bool rest(const struct top *t)
             ;
         return false;
     }
-    for (double left = t->every; left > 0; left = until - now()) {
+    for (double left = t->every; left > 0; left = until - terminal_clock()) {
         int key = terminal_key(left);
         if (key == 'q' || key == 'Q' || key == 3 || key == -1)
             return true;

@@ -562,6 +562,13 @@ int host_scripts(const struct host *h, struct host_script *to, int cap)
 
 /* --- life --------------------------------------------------------------------------------- */
 
+void host_require(lua_State *L, const char *module)
+{
+    lua_getglobal(L, "require");
+    lua_pushstring(L, module);
+    lua_call(L, 1, 1);
+}
+
 /* Fill the state; called protected, with the host as light userdata. */
 static int open_state(lua_State *L)
 {
@@ -586,18 +593,14 @@ static int open_state(lua_State *L)
     api_sink_open(L);
     sandbox_open(L, profile);
     lua_setfield(L, LUA_REGISTRYINDEX, "moonwatch"); /* lua/moonwatch/init.lua takes it from here */
-    lua_getglobal(L, "require");
-    lua_pushliteral(L, "moonwatch");
-    lua_call(L, 1, 0);
-    lua_getglobal(L, "require");
-    lua_pushliteral(L, "moonwatch.pairs");
-    lua_call(L, 1, 1);
+    host_require(L, "moonwatch");
+    lua_pop(L, 1);
+    host_require(L, "moonwatch.pairs");
     lua_setglobal(L, "pairs");
     if (profile == PROFILE_TRUSTED)
         api_require_open(L);
-    lua_getglobal(L, "require");
-    lua_pushliteral(L, "moonwatch.sandbox");
-    lua_call(L, 1, 0);
+    host_require(L, "moonwatch.sandbox");
+    lua_pop(L, 1);
     return 0;
 }
 

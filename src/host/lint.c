@@ -169,9 +169,7 @@ static int open_lint(lua_State *L)
     struct host *h = lua_touserdata(L, 1);
     bool trusted = lua_toboolean(L, 2);
     lua_settop(L, 0);
-    lua_getglobal(L, "require");
-    lua_pushliteral(L, "moonwatch.lint");
-    lua_call(L, 1, 1);
+    host_require(L, "moonwatch.lint");
     lua_newtable(L);
     lua_pushboolean(L, trusted);
     lua_setfield(L, FACTS, "trusted");

@@ -161,9 +161,7 @@ static void tell_records(lua_State *L, struct host *h)
 static bool push_records(struct rehearsal *r)
 {
     lua_State *L = r->host->L;
-    lua_getglobal(L, "require");
-    lua_pushliteral(L, "moonwatch.rehearsal");
-    lua_call(L, 1, 1);
+    host_require(L, "moonwatch.rehearsal");
     lua_pushvalue(L, -2);
     lua_call(L, 1, 2);
     if (lua_istable(L, -2)) {

@@ -513,9 +513,7 @@ void sandbox_open(lua_State *L, enum profile profile)
 /* [-0, +1, e] */
 static int make_env(lua_State *L)
 {
-    lua_getglobal(L, "require");
-    lua_pushliteral(L, "moonwatch.sandbox");
-    lua_call(L, 1, 1);
+    host_require(L, "moonwatch.sandbox");
     lua_insert(L, 1);
     lua_call(L, 1, 1);
     return 1;

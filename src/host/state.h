@@ -110,6 +110,9 @@ struct host {
 /* The host of a state.  [-0, +0, -] */
 struct host *host_of(lua_State *L);
 
+/* What require() gives for a module of ours.  [-0, +1, e] */
+void host_require(lua_State *L, const char *module);
+
 /* Call the function below its `args` arguments on the stack, as `policy`: time, errors and the
  * first message are the policy's. Returns whether it went well; the stack is then as before the
  * function was pushed, plus `results`.  [-(args + 1), +results or 0, -] */

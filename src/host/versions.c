@@ -283,20 +283,19 @@ static int load_file(struct host *h, struct policy *policy, const struct host_so
     return result;
 }
 
-/* [-0, +1, e] */
-static int push_oneliner(lua_State *L)
+/* (its name) */
+static int push_module(lua_State *L)
 {
-    lua_getglobal(L, "require");
-    lua_pushliteral(L, "moonwatch.oneliner");
-    lua_call(L, 1, 1);
+    host_require(L, lua_tostring(L, 1));
     return 1;
 }
 
 static int load_line(struct host *h, struct policy *policy, const struct host_source *s)
 {
     policy->line = true;
-    lua_pushcfunction(h->L, push_oneliner);
-    if (!host_call(h, policy, 0, 1)) {
+    lua_pushcfunction(h->L, push_module);
+    lua_pushliteral(h->L, "moonwatch.oneliner");
+    if (!host_call(h, policy, 1, 1)) {
         version_free(h, policy);
         return -EINVAL;
     }
@@ -557,23 +556,15 @@ static struct policy *eval_policy(struct host *h)
     return policy;
 }
 
-/* moonwatch.repl returns function(text, env) -> text */
-static int push_eval(lua_State *L)
-{
-    lua_getglobal(L, "require");
-    lua_pushliteral(L, "moonwatch.repl");
-    lua_call(L, 1, 1);
-    return 1;
-}
-
 int host_eval(struct host *h, const char *text, size_t len, struct buf *out)
 {
     struct policy *policy = eval_policy(h);
     lua_State *L = h->L;
     if (!policy)
         return -ENOMEM;
-    lua_pushcfunction(L, push_eval);
-    if (!host_call(h, policy, 0, 1))
+    lua_pushcfunction(L, push_module);
+    lua_pushliteral(L, "moonwatch.repl"); /* it returns function(text, env) -> text */
+    if (!host_call(h, policy, 1, 1))
         return -EINVAL;
     lua_pushlstring(L, text, len);
     lua_rawgeti(L, LUA_REGISTRYINDEX, policy->env);
