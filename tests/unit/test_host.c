@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "host/host.h"
 #include "host/worker.h"
+#include "host_fixture.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -20,9 +21,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static struct host *host;
-static int out = -1, timer_id = -1;
-static char logged[8192];
+static int timer_id = -1;
 
 /* --- a world that does nothing by itself ------------------------------------------------ */
 
@@ -57,12 +56,6 @@ static void give_figures(void *ctx, struct figures *f)
                            .backlog_permille = 500 };
 }
 
-static void keep_log(void *ctx, enum log_level level, const char *text)
-{
-    (void)ctx, (void)level;
-    snprintf(logged + strlen(logged), sizeof logged - strlen(logged), "%s\n", text);
-}
-
 static enum profile profile;
 
 static int begin(void **state)
@@ -95,21 +88,8 @@ static int end(void **state)
 {
     profile = PROFILE_POLICY;
     (void)state;
-    host_free(host);
-    close(out);
-    log_to(NULL, NULL);
+    end_host();
     return 0;
-}
-
-static const char *written(void)
-{
-    static char text[65536];
-    host_flush(host);
-    ssize_t len = pread(out, text, sizeof text - 1, 0);
-    text[len > 0 ? len : 0] = '\0';
-    assert_int_equal(ftruncate(out, 0), 0);
-    lseek(out, 0, SEEK_SET);
-    return text;
 }
 
 static void load(const char *text)

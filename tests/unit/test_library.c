@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "host/host.h"
+#include "host_fixture.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -17,9 +18,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-static struct host *host;
-static int out = -1, timer_id = -1;
-static char logged[8192];
+static int timer_id = -1;
 
 /* --- a world with one file --------------------------------------------------------------------- */
 
@@ -59,12 +58,6 @@ static void timer_stop(void *ctx, int id)
     (void)ctx, (void)id;
 }
 
-static void keep_log(void *ctx, enum log_level level, const char *text)
-{
-    (void)ctx, (void)level;
-    snprintf(logged + strlen(logged), sizeof logged - strlen(logged), "%s\n", text);
-}
-
 
 static int begin(void **state)
 {
@@ -88,9 +81,7 @@ static int begin(void **state)
 static int end(void **state)
 {
     (void)state;
-    host_free(host);
-    close(out);
-    log_to(NULL, NULL);
+    end_host();
     return 0;
 }
 
@@ -304,17 +295,6 @@ static void tell(enum event_kind kind, int pid, int ppid, int64_t ms)
     event_set(&box, F_STARTTIME, pid * 10 + (ms == 7 ? 5 : 0), WHY_COMPUTED);
     event_set_text(&box, F_COMM, "x", 1, WHY_PROC);
     host_event(host, &box.ev);
-}
-
-static const char *written(void)
-{
-    static char text[65536];
-    host_flush(host);
-    ssize_t len = pread(out, text, sizeof text - 1, 0);
-    text[len > 0 ? len : 0] = '\0';
-    assert_int_equal(ftruncate(out, 0), 0);
-    lseek(out, 0, SEEK_SET);
-    return text;
 }
 
 static void a_watch_is_of_those_that_live(void **state)

@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "host/host.h"
+#include "host_fixture.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -23,17 +24,6 @@ static struct host_setting set[] = {
 
 static struct host_settings settings = { .all = set, .len = sizeof set / sizeof *set };
 
-static struct host *host;
-static char logged[4096];
-static int out = -1;
-
-static void keep_log(void *ctx, enum log_level level, const char *text)
-{
-    (void)ctx, (void)level;
-    strncat(logged, text, sizeof logged - strlen(logged) - 2);
-    strcat(logged, "\n");
-}
-
 static int begin(void **state)
 {
     struct host_options options = { .table_bytes = 1 << 20, .settings = &settings };
@@ -47,9 +37,7 @@ static int begin(void **state)
 static int end(void **state)
 {
     (void)state;
-    host_free(host);
-    close(out);
-    log_to(NULL, NULL);
+    end_host();
     settings.strict = false;
     return 0;
 }

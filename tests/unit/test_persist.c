@@ -13,6 +13,7 @@
 #include "embed/vault.h"
 #include "host/host.h"
 #include "sink/store.h"
+#include "host_fixture.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -30,20 +31,13 @@
 #include <time.h>
 #include <unistd.h>
 
-static char path[64], state_dir[80], logged[8192];
+static char path[64], state_dir[80];
 static struct procfs fs;
 static struct vault *vault;
 static struct steward *steward;
-static struct host *host;
-static int out = -1, open_fds;
+static int open_fds;
 
 /* --- a program with one worker ----------------------------------------------------------------- */
-
-static void keep_log(void *ctx, enum log_level level, const char *text)
-{
-    (void)ctx, (void)level;
-    snprintf(logged + strlen(logged), sizeof logged - strlen(logged), "%s\n", text);
-}
 
 static int request(void *ctx, enum request_kind kind, const void *bytes, size_t len,
                    struct buf *to, int *fds)
@@ -138,18 +132,6 @@ static int end(void **state)
     return system(command) || count_fds() != open_fds;
 }
 
-/* What scripts printed since the last look. */
-static const char *printed(void)
-{
-    static char text[65536];
-    host_flush(host);
-    ssize_t len = pread(out, text, sizeof text - 1, 0);
-    text[len > 0 ? len : 0] = '\0';
-    assert_int_equal(ftruncate(out, 0), 0);
-    lseek(out, 0, SEEK_SET);
-    return text;
-}
-
 static int try_script(uint32_t id, const char *name, bool shadow, const char *body)
 {
     char text[4096];
@@ -173,7 +155,7 @@ static void run(uint32_t id, const char *body)
 static void expect(const char *body, const char *wanted)
 {
     run(1, body);
-    assert_string_equal(printed(), wanted);
+    assert_string_equal(written(), wanted);
 }
 
 /* --- claims ------------------------------------------------------------------------------------ */
@@ -549,7 +531,7 @@ static void a_directory_that_cannot_be_is_told(void **state)
     assert_int_equal(vault_new(&vault, state_dir), 0);
     start_worker();
     run(1, "print(p:durable()) print(p:set('n', 1), p:get 'n')");
-    const char *said = printed();
+    const char *said = written();
     assert_non_null(strstr(said, "false\tcannot open "));
     assert_non_null(strstr(said, "Not a directory\ntrue\t1\n"));
     assert_non_null(strstr(logged, "store 'store' of script 'one': cannot open "));
@@ -559,7 +541,7 @@ static void a_directory_that_cannot_be_is_told(void **state)
     assert_int_equal(chmod(state_dir, 0777), 0);
     restart_worker();
     run(1, "print(p:durable())");
-    assert_non_null(strstr(printed(), "others may write to it"));
+    assert_non_null(strstr(written(), "others may write to it"));
     char stores[96];
     snprintf(stores, sizeof stores, "%s/stores", state_dir);
     assert_int_equal(stat(stores, &about), -1);

@@ -12,6 +12,7 @@
 #include "host/budget.h"
 #include "host/host.h"
 #include "host/tally.h"
+#include "host_fixture.h"
 
 #include <errno.h>
 
@@ -23,9 +24,8 @@
 #include <time.h>
 #include <unistd.h>
 
-static struct host *host;
-static int out = -1, timers, stopped;
-static char logged[8192], off_why[512];
+static int timers, stopped;
+static char off_why[512];
 static int off_id;
 static _Atomic uint64_t marks[BUDGET_MARKS];
 
@@ -48,7 +48,7 @@ static void went_off(void *ctx, uint32_t id, const char *why)
     snprintf(off_why, sizeof off_why, "%s", why);
 }
 
-static void keep_log(void *ctx, enum log_level level, const char *text)
+static void keep_last(void *ctx, enum log_level level, const char *text)
 {
     (void)ctx, (void)level;
     snprintf(logged, sizeof logged, "%s", text);
@@ -77,7 +77,7 @@ static int begin(void **state)
     off_id = -1;
     logged[0] = off_why[0] = '\0';
     memset(marks, 0, sizeof marks);
-    log_to(keep_log, NULL);
+    log_to(keep_last, NULL);
     return open_host(16u << 20, 5);
 }
 
@@ -90,21 +90,8 @@ static int end(void **state)
     if (ticks)
         timer_delete(ticking);
     ticks = false;
-    host_free(host);
-    close(out);
-    log_to(NULL, NULL);
+    end_host();
     return 0;
-}
-
-static const char *written(void)
-{
-    static char text[65536];
-    host_flush(host);
-    ssize_t len = pread(out, text, sizeof text - 1, 0);
-    text[len > 0 ? len : 0] = '\0';
-    assert_int_equal(ftruncate(out, 0), 0);
-    lseek(out, 0, SEEK_SET);
-    return text;
 }
 
 static int replace(uint32_t id, uint32_t generation, const char *text, bool shadow)
