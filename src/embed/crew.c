@@ -275,7 +275,6 @@ static int load_now(struct crew *c, struct crew_script *s)
     return 0;
 }
 
-/* One at a time: so it is known which one an answer is about. */
 /* The text is kept for when it is enabled. */
 static int keep_text(struct crew_script *s, const char *text, size_t len)
 {
@@ -289,6 +288,7 @@ static int keep_text(struct crew_script *s, const char *text, size_t len)
     return 0;
 }
 
+/* One at a time: so it is known which one an answer is about. */
 static int load_next(struct crew *c, struct crew_script *s, const char *text, size_t len)
 {
     if (s->disabled)
