@@ -144,12 +144,9 @@ bool slot_has_ended(const struct worker_slot *slot)
     return slot->pidfd >= 0 && poll(&ended, 1, 0) > 0;
 }
 
-/* What the dead one was at is still of use; what is said of its call is not of the next one's. */
 static void clear_marks(struct worker_slot *slot)
 {
-    for (int i = 0; i < BUDGET_MARKS; i++)
-        if (i != MARK_SEQ && i != MARK_SERVED)
-            atomic_store(&ring_words(slot->crew->ring, slot->reader)[i], 0);
+    budget_clear_call(ring_words(slot->crew->ring, slot->reader));
     slot->seen_call = 0;
     slot->seen_ns = slot->spawned_ns = clock_mono_ns();
 }

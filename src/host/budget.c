@@ -8,13 +8,18 @@
 
 #define STARVE_NS INT64_C(50000000) /* after the hook was set */
 
+void budget_clear_call(_Atomic uint64_t *marks)
+{
+    for (int i = 0; i < BUDGET_MARKS; i++)
+        if (i != MARK_SEQ && i != MARK_SERVED)
+            atomic_store(&marks[i], 0);
+}
+
 void budget_init(struct budget *b, _Atomic uint64_t *marks, int64_t soft_ns, size_t memory_most)
 {
     *b = (struct budget){ .soft_ns = soft_ns, .memory_most = memory_most };
     b->marks = marks ? marks : b->own;
-    for (int i = 0; i < BUDGET_MARKS; i++)
-        if (i != MARK_SEQ && i != MARK_SERVED) /* what a dead predecessor was at is still of use */
-            atomic_store(&b->marks[i], 0);
+    budget_clear_call(b->marks);
 }
 
 /* Only a call can be refused: outside of one nothing catches what LuaJIT throws then. */

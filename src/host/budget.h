@@ -41,7 +41,10 @@ struct budget {
     char place[128];               /* where it threw first, "file:line: "; "" when it did not yet */
 };
 
-/* `marks` NULL: nobody watches. */
+/* What a dead predecessor was at is still of use; what is said of its call is not of the next one's. */
+void budget_clear_call(_Atomic uint64_t *marks);
+
+/* `marks` NULL: nobody watches. The call that they tell of is cleared. */
 void budget_init(struct budget *b, _Atomic uint64_t *marks, int64_t soft_ns, size_t memory_most);
 
 /* The allocator of a state, with the budget as its `ud`; refuses during calls only. */
