@@ -116,23 +116,12 @@ static const char *kinds_text(uint32_t kinds, char *to, size_t cap)
         return "all";
     if (kinds == ON_PROCESS)
         return "process";
-    size_t len = 0;
-    to[0] = '\0';
-    for (int kind = 1; kind < EVENT_KINDS; kind++) {
-        const char *name = event_kind_name((enum event_kind)kind);
-        if (!(kinds & (UINT32_C(1) << kind)) || len + strlen(name) + 2 > cap)
-            continue;
-        if (len)
-            to[len++] = ' ';
-        memcpy(to + len, name, strlen(name) + 1);
-        len += strlen(name);
-    }
-    return to;
+    return event_kinds_text(kinds, to, cap);
 }
 
 bool moonwatch_field_at(int index, struct moonwatch_field_info *out)
 {
-    static char kinds[EVENT_FIELDS][128];
+    static char kinds[EVENT_FIELDS][EVENT_KINDS_TEXT];
     if (index < 0 || index >= EVENT_FIELDS + EVENT_DERIVED)
         return false;
     bool computed = index >= EVENT_FIELDS;

@@ -15,7 +15,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define KINDS_TEXT 128
 
 /* Who asked, while the answer is on its way. */
 struct asker {
@@ -150,26 +149,10 @@ static void add_worker(struct buf *out, const struct moonwatch *m, const struct 
     buf_putc(out, '}');
 }
 
-static void kinds_text(uint32_t kinds, char *to)
-{
-    if ((kinds & (ON_ALL & ~ON(STORM))) == (ON_ALL & ~(ON(NONE) | ON(STORM)))) {
-        strcpy(to, "any");
-        return;
-    }
-    *to = '\0';
-    for (int kind = 1; kind < EVENT_KINDS; kind++) {
-        const char *name = event_kind_name((enum event_kind)kind);
-        if (!(kinds & (UINT32_C(1) << kind)) || strlen(to) + strlen(name) + 2 > KINDS_TEXT)
-            continue;
-        strcat(strcat(to, *to ? " " : ""), name);
-    }
-}
-
 static void add_script(struct buf *out, const struct crew_script *s)
 {
     const struct host_script *f = &s->figures;
-    char kinds[KINDS_TEXT];
-    kinds_text(f->kinds, kinds);
+    char kinds[EVENT_KINDS_TEXT];
     buf_puts(out, "{\"name\":");
     json_string(out, crew_script_name(s), strlen(crew_script_name(s)));
     add_text(out, "path", s->name ? s->name + 1 : "");
@@ -177,7 +160,7 @@ static void add_script(struct buf *out, const struct crew_script *s)
     add_int(out, "generation", s->generation);
     add_text(out, "state", s->shadow ? "shadow" : s->state == SCRIPT_ON ? "on" : "off");
     add_text(out, "why", s->why);
-    add_text(out, "events", kinds);
+    add_text(out, "events", event_handled_text(f->kinds, kinds, sizeof kinds));
     add_int(out, "calls", f->calls);
     add_int(out, "errors", f->errors);
     add_int(out, "alerts", f->alerts);

@@ -26,19 +26,23 @@ static struct buf *new_text(struct texts *t)
 
 /* --- words ---------------------------------------------------------------------------------- */
 
-static const char *kinds_text(struct texts *t, uint32_t kinds)
+static const char *kept(struct texts *t, const char *text)
 {
     struct buf *out = new_text(t);
-    for (int kind = EVENT_FORK; kind < EVENT_KINDS; kind++)
-        if (kinds >> kind & 1)
-            buf_printf(out, "%s%s", out->len ? " " : "", event_kind_name((enum event_kind)kind));
+    buf_puts(out, text);
     return buf_str(out);
+}
+
+static const char *kinds_text(struct texts *t, uint32_t kinds)
+{
+    char names[EVENT_KINDS_TEXT];
+    return kept(t, event_kinds_text(kinds, names, sizeof names));
 }
 
 static const char *script_kinds_text(struct texts *t, uint32_t kinds)
 {
-    uint32_t any = (ON_ALL & ~(ON(NONE) | ON(STORM))) & ((UINT32_C(1) << EVENT_KINDS) - 1);
-    return (kinds & any) == any ? "any" : kinds_text(t, kinds);
+    char names[EVENT_KINDS_TEXT];
+    return kept(t, event_handled_text(kinds, names, sizeof names));
 }
 
 static const char *fields_text(struct texts *t, uint64_t fields)

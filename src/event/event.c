@@ -46,6 +46,28 @@ enum event_kind event_kind_named(const char *name)
     return EVENT_NONE;
 }
 
+const char *event_kinds_text(uint32_t kinds, char *to, size_t cap)
+{
+    size_t len = 0;
+    to[0] = '\0';
+    for (int kind = EVENT_NONE + 1; kind < EVENT_KINDS; kind++) {
+        const char *name = kind_names[kind];
+        if (!(kinds & (UINT32_C(1) << kind)) || len + strlen(name) + 2 > cap)
+            continue;
+        if (len)
+            to[len++] = ' ';
+        memcpy(to + len, name, strlen(name) + 1);
+        len += strlen(name);
+    }
+    return to;
+}
+
+const char *event_handled_text(uint32_t kinds, char *to, size_t cap)
+{
+    uint32_t any = (ON_ALL & ~(ON(NONE) | ON(STORM))) & ((UINT32_C(1) << EVENT_KINDS) - 1);
+    return (kinds & any) == any ? "any" : event_kinds_text(kinds, to, cap);
+}
+
 int event_field_named(const char *name)
 {
     for (int field = 0; field < EVENT_FIELDS; field++)

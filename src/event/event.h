@@ -119,6 +119,14 @@ const char *event_kind_name(enum event_kind kind);
 /* EVENT_NONE when there is no such kind. */
 enum event_kind event_kind_named(const char *name);
 
+#define EVENT_KINDS_TEXT 128 /* bytes for the names of all kinds */
+
+/* The names of these kinds, "fork exec": those that fit, whole. Returns `to`. */
+const char *event_kinds_text(uint32_t kinds, char *to, size_t cap);
+
+/* The same of what a script's handlers are for: "any" when it is every kind that `any` means. */
+const char *event_handled_text(uint32_t kinds, char *to, size_t cap);
+
 /* The field of this name (our own), or -1. */
 int event_field_named(const char *name);
 
