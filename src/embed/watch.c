@@ -605,16 +605,6 @@ static void need_here(void *ctx, uint64_t fields)
 }
 
 /* When there is only to be loaded, nothing will be due. */
-static void no_timer_start(void *ctx, int id, double after, double every)
-{
-    (void)ctx, (void)id, (void)after, (void)every;
-}
-
-static void no_timer_stop(void *ctx, int id)
-{
-    (void)ctx, (void)id;
-}
-
 static int open_host(struct moonwatch *m, const char *proc)
 {
     struct host_options host = {
@@ -639,8 +629,8 @@ static int open_host(struct moonwatch *m, const char *proc)
         if (s->trusted)
             host.profile = PROFILE_TRUSTED;
     if (m->only_load) {
-        host.world.timer_start = no_timer_start;
-        host.world.timer_stop = no_timer_stop;
+        host.world.timer_start = NULL;
+        host.world.timer_stop = NULL;
         host.world.stop = NULL;
     }
     m->world.loop = m->loop;

@@ -165,6 +165,18 @@ bool host_call(struct host *h, struct policy *policy, int args, int results)
     return false;
 }
 
+void host_timer_start(struct host *h, int id, double after, double every)
+{
+    if (h->options.world.timer_start)
+        h->options.world.timer_start(h->options.world.ctx, id, after, every);
+}
+
+void host_timer_stop(struct host *h, int id)
+{
+    if (h->options.world.timer_stop)
+        h->options.world.timer_stop(h->options.world.ctx, id);
+}
+
 int host_request(struct host *h, enum request_kind kind, const void *bytes, size_t len,
                  struct buf *out, int *fds)
 {

@@ -31,7 +31,8 @@ struct host_world {
     int (*request)(void *ctx, enum request_kind kind, const void *bytes, size_t len,
                    struct buf *out, int *fds);
 
-    /* Call host_timer(id) after `after` seconds and then each `every` seconds (0: once). */
+    /* Call host_timer(id) after `after` seconds and then each `every` seconds (0: once). NULL: no timer
+     * ever fires. */
     void (*timer_start)(void *ctx, int id, double after, double every);
     void (*timer_stop)(void *ctx, int id);
 

@@ -182,20 +182,9 @@ static int open_lint(lua_State *L)
     return 2;
 }
 
-static void no_timer(void *ctx, int id, double after, double every)
-{
-    (void)ctx, (void)id, (void)after, (void)every;
-}
-
-static void no_timer_stop(void *ctx, int id)
-{
-    (void)ctx, (void)id;
-}
-
 int lint_new(struct lint **out, bool trusted)
 {
-    struct host_options options = { .world = { .timer_start = no_timer, .timer_stop = no_timer_stop },
-                                    .table_bytes = 1 << 16, .fd = -1, .output_lock = -1 };
+    struct host_options options = { .table_bytes = 1 << 16, .fd = -1, .output_lock = -1 };
     struct host *h = NULL;
     struct lint *l = calloc(1, sizeof *l);
     int result = l && host_new(&h, &options) == 0 && (l->L = luaL_newstate()) ? 0 : -ENOMEM;

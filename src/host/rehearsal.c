@@ -25,21 +25,10 @@ struct rehearsal {
 
 /* --- a host for one test --------------------------------------------------------------------- */
 
-static void no_timer(void *ctx, int id, double after, double every)
-{
-    (void)ctx, (void)id, (void)after, (void)every;
-}
-
-static void no_timer_stop(void *ctx, int id)
-{
-    (void)ctx, (void)id;
-}
-
 static int begin(struct rehearsal *r, rehearsal_request *request, void *ctx)
 {
     *r = (struct rehearsal){ .output = memfd_create("rehearsal", MFD_CLOEXEC) };
-    struct host_options options = { .world = { .timer_start = no_timer, .timer_stop = no_timer_stop,
-                                               .request = request, .ctx = ctx },
+    struct host_options options = { .world = { .request = request, .ctx = ctx },
                                     .table_bytes = 16u << 20, .boot = 1, .fd = r->output, .output_lock = -1 };
     return r->output < 0 ? -errno : host_new(&r->host, &options);
 }

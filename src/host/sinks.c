@@ -89,11 +89,10 @@ static bool is_used_by(const struct outlet *o, const struct policy *policy)
 static struct outlet *add(struct host *h, uint32_t script, struct sink *sink)
 {
     struct outlet *o = calloc(1, sizeof *o);
-    const struct host_world *world = &h->options.world;
     if (!o)
         return NULL;
-    if (!h->sinks.open && world->timer_start && !h->sinks.finishing)
-        world->timer_start(world->ctx, SINKS_TIMER, 1, 1);
+    if (!h->sinks.open && !h->sinks.finishing)
+        host_timer_start(h, SINKS_TIMER, 1, 1);
     *o = (struct outlet){
         .next = h->sinks.open, .id = ++h->sinks.last_id, .script = script, .sink = sink
     };
@@ -117,13 +116,12 @@ static void watch(struct host *h, struct outlet *o, bool on)
 static void remove_outlet(struct host *h, struct outlet *o)
 {
     struct outlet **at = &h->sinks.open;
-    const struct host_world *world = &h->options.world;
     watch(h, o, false);
     while (*at != o)
         at = &(*at)->next;
     *at = o->next;
-    if (!h->sinks.open && world->timer_stop && !h->sinks.finishing)
-        world->timer_stop(world->ctx, SINKS_TIMER);
+    if (!h->sinks.open && !h->sinks.finishing)
+        host_timer_stop(h, SINKS_TIMER);
     sink_close(o->sink);
     free(o->users);
     free(o);

@@ -135,6 +135,10 @@ void host_tell_reload(struct host *h);
 /* These fields are looked at, by the script that runs; tells the world what is new.  [-0, +0, -] */
 void host_need(struct host *h, uint64_t fields);
 
+/* A timer of the world, as in host_world; nothing where there is none. */
+void host_timer_start(struct host *h, int id, double after, double every);
+void host_timer_stop(struct host *h, int id);
+
 /* Ask the privileged side, see request.h; -ENOTCONN when there is nobody. */
 int host_request(struct host *h, enum request_kind kind, const void *bytes, size_t len,
                  struct buf *out, int *fds);

@@ -43,7 +43,7 @@ static void remove_timers(struct host *h, const struct policy *policy)
         if (h->timers[id].function_ref == LUA_NOREF || h->timers[id].policy != policy)
             continue;
         if (policy->live || policy->off)
-            h->options.world.timer_stop(h->options.world.ctx, id);
+            host_timer_stop(h, id);
         luaL_unref(h->L, LUA_REGISTRYINDEX, h->timers[id].function_ref);
         h->timers[id].function_ref = LUA_NOREF;
     }
@@ -186,8 +186,7 @@ static void start_timers(struct host *h, const struct policy *policy)
     for (int id = 0; id < h->timers_len; id++) {
         const struct timer *timer = &h->timers[id];
         if (timer->function_ref != LUA_NOREF && timer->policy == policy)
-            h->options.world.timer_start(h->options.world.ctx, id, timer->after,
-                                         timer->repeats ? timer->after : 0);
+            host_timer_start(h, id, timer->after, timer->repeats ? timer->after : 0);
     }
 }
 

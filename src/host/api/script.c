@@ -230,7 +230,7 @@ static int start_timer(lua_State *L, const char *what, bool repeats)
                                     .after = seconds,
                                     .function_ref = luaL_ref(L, LUA_REGISTRYINDEX) };
     if (policy->live) /* else when it has taken over */
-        h->options.world.timer_start(h->options.world.ctx, id, seconds, repeats ? seconds : 0);
+        host_timer_start(h, id, seconds, repeats ? seconds : 0);
     lua_pushinteger(L, id);
     return 1;
 }
@@ -256,7 +256,7 @@ static int script_cancel(lua_State *L)
         h->timers[id].policy != h->current)
         return 0;
     if (h->current->live)
-        h->options.world.timer_stop(h->options.world.ctx, (int)id);
+        host_timer_stop(h, (int)id);
     luaL_unref(L, LUA_REGISTRYINDEX, h->timers[id].function_ref);
     h->timers[id].function_ref = LUA_NOREF;
     return 0;
