@@ -329,11 +329,9 @@ void slots_hear_last_words(struct crew *c, int64_t patience_ns)
 {
     while (c->last_words) {
         struct last_words *words = c->last_words;
-        int64_t left = patience_ns - clock_mono_ns();
-        int64_t until_ns = clock_real_ns() + (left > 0 ? left : 0);
-        struct timespec until = { until_ns / NS_PER_SECOND, until_ns % NS_PER_SECOND };
+        struct timespec until = { patience_ns / NS_PER_SECOND, patience_ns % NS_PER_SECOND };
         c->last_words = words->next;
-        if (words->running && pthread_timedjoin_np(words->thread, NULL, &until))
+        if (words->running && pthread_clockjoin_np(words->thread, NULL, CLOCK_MONOTONIC, &until))
             continue; /* it goes with the process */
         if (words->lock >= 0)
             close(words->lock);

@@ -9,6 +9,7 @@
 #include "embed/vault.h"
 #include "embed/shelf.h"
 #include "host/request.h"
+#include "host/source.h"
 #include "sink/keeper.h"
 
 #include <errno.h>
@@ -107,15 +108,12 @@ static const char *take_text(const char **at, const char *end)
     return nul ? text : NULL;
 }
 
-/* "@/etc/moonwatch/web-shell.lua" -> "web-shell" */
+/* Byte for byte: stores of two scripts must not have one name. */
 static void name_after(const char *chunk, char *to, size_t cap)
 {
-    const char *slash = strrchr(chunk, '/');
-    const char *base = slash ? slash + 1 : chunk + (*chunk == '@' || *chunk == '=');
-    size_t len = strlen(base);
-    if (len > 4 && !strcmp(base + len - 4, ".lua"))
-        len -= 4;
-    snprintf(to, cap, "%.*s", (int)len, base);
+    const char *stem;
+    size_t len = source_stem_in(chunk, &stem);
+    snprintf(to, cap, "%.*s", (int)len, stem);
 }
 
 /* What the script is called here, whatever its worker calls it; in this process there is no worker
@@ -401,11 +399,9 @@ int steward_start(struct steward *s, int fd)
 /* A thread that reads a dead disk, or the memory of who holds its lock, does not end. */
 static bool has_ended(struct steward *s, int64_t patience_ns)
 {
-    int64_t left = patience_ns - clock_mono_ns();
-    int64_t until_ns = clock_real_ns() + (left > 0 ? left : 0);
-    struct timespec until = { until_ns / NS_PER_SECOND, until_ns % NS_PER_SECOND };
+    struct timespec until = { patience_ns / NS_PER_SECOND, patience_ns % NS_PER_SECOND };
     shutdown(s->fd, SHUT_RDWR);
-    return pthread_timedjoin_np(s->thread, NULL, &until) == 0;
+    return pthread_clockjoin_np(s->thread, NULL, CLOCK_MONOTONIC, &until) == 0;
 }
 
 bool steward_free(struct steward *s, int64_t patience_ns)

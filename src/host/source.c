@@ -133,13 +133,18 @@ int source_return_line(const char *text, size_t len)
     return found;
 }
 
-void source_stem(const char *name, char *to, size_t cap)
+size_t source_stem_in(const char *name, const char **stem)
 {
     const char *slash = strrchr(name, '/');
-    const char *base = slash ? slash + 1 : name + (*name == '@' || *name == '=');
+    const char *base = *stem = slash ? slash + 1 : name + (*name == '@' || *name == '=');
     size_t len = strlen(base);
-    if (len > 4 && !strcmp(base + len - 4, ".lua"))
-        len -= 4;
+    return len > 4 && !strcmp(base + len - 4, ".lua") ? len - 4 : len;
+}
+
+void source_stem(const char *name, char *to, size_t cap)
+{
+    const char *base;
+    size_t len = source_stem_in(name, &base);
     if (len >= cap)
         len = cap - 1;
     for (size_t i = 0; i < len; i++)

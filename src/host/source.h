@@ -37,7 +37,10 @@ int source_line_of(const char *name, const char *message);
  * its own in a traceback: `return mw.script { ... }` is a tail call. */
 int source_return_line(const char *text, size_t len);
 
-/* "@/etc/moonwatch/web.lua" -> "web", at most cap - 1 bytes, control characters as '?'. */
+/* "@/etc/moonwatch/web.lua" -> "web", as it is: its length, and where in `name` it begins. */
+size_t source_stem_in(const char *name, const char **stem);
+
+/* The same for people, in `to`: at most cap - 1 bytes, control characters as '?'. */
 void source_stem(const char *name, char *to, size_t cap);
 
 #endif
