@@ -369,7 +369,7 @@ function mw.cancel(timer) end
 ---@param f fun() called when the watch ends
 function mw.at_exit(f) end
 
----Seconds since the epoch: of the event that is handled, else of the clock.
+---Seconds since the epoch: of the event that is handled, else when the call of the script began.
 ---@return number
 function mw.now() end
 

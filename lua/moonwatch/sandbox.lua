@@ -38,8 +38,19 @@ end
 local base = pick(_G, seen_by_scripts[""], {})
 base.getmetatable, base.setmetatable = core._getmetatable, core._setmetatable
 
+local os_time, os_date = os.time, os.date
+
 if not trusted then
   os, package.loaded.os = nil, nil -- luacheck: ignore
+end
+
+-- Of now they tell what mw.now() tells: so a replay of the same events tells the same.
+function libraries.os.time(parts)
+  return parts == nil and math.floor(mw.now()) or os_time(parts)
+end
+
+function libraries.os.date(format, time)
+  return os_date(format, time or math.floor(mw.now()))
 end
 
 -- The generator of random numbers belongs to all, and is seeded: a script that wants to is not refused.

@@ -60,7 +60,7 @@ end
 
 -- Look at all of them; nil when nobody of them lives.
 local function look(self)
-  local from = core.now()
+  local from, began = core.now(), core._clock()
   local kin, count = core._kin(self.process, PROCESSES)
   if count == 0 then
     return nil
@@ -70,7 +70,7 @@ local function look(self)
   local used, sockets, cpu = self._used, self._sockets, 0
   self._used, self._sockets = {}, {}
   for i, process in ipairs(kin) do
-    if i > 1 and core.now() - from > LOOK then
+    if i > 1 and core._clock() - began > LOOK then
       figures.left_out = figures.left_out + #kin - i + 1
       break
     end

@@ -133,8 +133,16 @@ static int start_workers(struct crew *c)
     return result;
 }
 
+/* In this process there is no worker to tell the scripts what time it is. */
+static void tell_time(struct crew *c)
+{
+    if (c->host)
+        host_clock(c->host, clock_mono_ns(), clock_real_ns());
+}
+
 static int load_here(struct crew *c)
 {
+    tell_time(c);
     for (int i = 0; i < c->scripts_len; i++) {
         struct crew_script *s = c->scripts[i];
         struct host_source source = { .id = s->id,
@@ -263,6 +271,7 @@ static int load_now(struct crew *c, struct crew_script *s)
                                   .text = s->next,
                                   .len = s->next_len };
     int64_t from = clock_mono_ns();
+    tell_time(c);
     int result = host_replace(c->host, &source);
     if (result < 0) {
         roster_refuse_next(c, s, host_error(c->host));
@@ -429,6 +438,7 @@ int crew_shadow(struct crew *c, const char *path, const char *text, size_t len, 
                                       .text = text,
                                       .len = len,
                                       .shadow = true };
+        tell_time(c);
         int result = host_replace(c->host, &source);
         if (result < 0)
             roster_drop_shadow(s);
@@ -495,6 +505,7 @@ int crew_eval(struct crew *c, const char *text, size_t len, crew_done *done, voi
 {
     if (c->host) {
         struct buf out = { 0 };
+        tell_time(c);
         int result = host_eval(c->host, text, len, &out);
         done(ctx, result, result < 0 ? host_error(c->host) : buf_str(&out));
         buf_free(&out);

@@ -613,8 +613,8 @@ static int open_host(struct moonwatch *m, const char *proc)
                    .stop = stop_here,
                    .need = need_here,
                    .figures = figures_here,
-                   .timer_start = world_timer_start,
-                   .timer_stop = world_timer_stop,
+                   .alarm = world_alarm,
+                   .clock = world_clock,
                    .writable_start = world_writable_start,
                    .writable_stop = world_writable_stop },
         .table_bytes = m->options.table_bytes,
@@ -629,11 +629,10 @@ static int open_host(struct moonwatch *m, const char *proc)
         if (s->trusted)
             host.profile = PROFILE_TRUSTED;
     if (m->only_load) {
-        host.world.timer_start = NULL;
-        host.world.timer_stop = NULL;
+        host.world.alarm = NULL;
         host.world.stop = NULL;
     }
-    m->world.loop = m->loop;
+    world_init(&m->world, m->loop);
     ev_timer_init(&m->needing, on_needing, 0, 0);
     m->needing.data = m;
     int result = open_proc(m, proc);
@@ -779,6 +778,7 @@ static void summarize_scripts(struct moonwatch *m)
 static void stop_host(struct moonwatch *m)
 {
     world_fini(&m->world);
+    world_tell_time(&m->world);
     host_finish(m->host);
 }
 

@@ -5,6 +5,7 @@
 #include "host/state.h"
 
 #include "base/clock.h"
+#include "base/crc.h"
 #include "base/log.h"
 #include "host/library.h"
 #include "host/needs.h"
@@ -165,16 +166,60 @@ bool host_call(struct host *h, struct policy *policy, int args, int results)
     return false;
 }
 
-void host_timer_start(struct host *h, int id, double after, double every)
+void host_alarm(struct host *h)
 {
-    if (h->options.world.timer_start)
-        h->options.world.timer_start(h->options.world.ctx, id, after, every);
+    int64_t due = timers_due(&h->timers);
+    if (h->sinks.due_ns && h->sinks.due_ns < due)
+        due = h->sinks.due_ns;
+    if (due == h->alarm_ns || !h->options.world.alarm)
+        return;
+    h->alarm_ns = due;
+    h->options.world.alarm(h->options.world.ctx, due);
 }
 
-void host_timer_stop(struct host *h, int id)
+void host_timer_start(struct host *h, int id)
 {
-    if (h->options.world.timer_stop)
-        h->options.world.timer_stop(h->options.world.ctx, id);
+    timers_start(&h->timers, id, h->clock_ns + h->timers.all[id].after_ns);
+    host_alarm(h);
+}
+
+/* --- what is recorded --------------------------------------------------------------------------- */
+
+static void note(struct host *h, struct host_note note)
+{
+    if (!h->options.world.note)
+        return;
+    note.seq = h->seq;
+    note.mono_ns = h->clock_ns;
+    note.real_ns = h->clock_real_ns;
+    h->options.world.note(h->options.world.ctx, &note);
+}
+
+void host_note_answer(struct host *h, enum request_kind kind, const void *answer, size_t len)
+{
+    note(h, (struct host_note){ .kind = HOST_ANSWER, .what = kind, .answer = answer, .answer_len = len });
+}
+
+size_t host_source_mark(const struct host_source *source, char *stem, size_t cap, uint64_t *hash)
+{
+    source_stem(source->name ? source->name : "=-e", stem, cap);
+    *hash = (uint64_t)crc32c(0, source->text, source->len) << 32 | (uint32_t)source->len;
+    return strlen(stem);
+}
+
+void host_note_loaded(struct host *h, const struct host_source *source)
+{
+    char stem[64];
+    uint64_t hash;
+    size_t len = host_source_mark(source, stem, sizeof stem, &hash);
+    note(h, (struct host_note){ .kind = HOST_LOADED, .question = stem, .question_len = len,
+                                .answer = &hash, .answer_len = sizeof hash });
+}
+
+/* What a replay has to hand out again: the rest lies beside the script, or is an output. */
+static bool is_recorded(enum request_kind kind)
+{
+    return kind == REQUEST_PROBE || kind == REQUEST_CENSUS || kind == REQUEST_SIGNAL;
 }
 
 int host_request(struct host *h, enum request_kind kind, const void *bytes, size_t len,
@@ -183,9 +228,14 @@ int host_request(struct host *h, enum request_kind kind, const void *bytes, size
     const struct host_world *world = &h->options.world;
     if (!world->request)
         return -ENOTCONN;
+    size_t before = out->len;
     budget_pause(&h->budget, true);
     int result = world->request(world->ctx, kind, bytes, len, out, fds);
     budget_pause(&h->budget, false);
+    if (is_recorded(kind))
+        note(h, (struct host_note){ .kind = HOST_ANSWER, .what = kind, .result = result,
+                                    .question = bytes, .question_len = len,
+                                    .answer = out->data + before, .answer_len = out->len - before });
     return result;
 }
 
@@ -210,7 +260,7 @@ void host_off(struct host *h, struct policy *policy, const char *format, ...)
 /* The first error of a script is shown, all are counted; too many within a minute switch it off. */
 void host_count_error(struct host *h, struct policy *policy)
 {
-    int64_t now = clock_mono_ns();
+    int64_t now = h->clock_ns;
     if (!policy->count->errors++)
         log_error("%s: %s", policy->name, host_error(h));
     if (now - policy->minute_ns >= 60 * NS_PER_SECOND) {
@@ -221,6 +271,57 @@ void host_count_error(struct host *h, struct policy *policy)
     if (most && ++policy->minute_errors > (uint64_t)most && policy->live)
         host_off(h, policy, "more than %d errors within a minute, the last: %.*s", most,
                  (int)strcspn(host_error(h), "\n"), host_error(h));
+}
+
+/* --- the scripts' time ---------------------------------------------------------------------------- */
+
+/* It never goes back: an event may be older than the alarm that went off before it was read. */
+static void set_clock(struct host *h, int64_t mono_ns, int64_t real_ns)
+{
+    if (mono_ns < h->clock_ns)
+        return;
+    h->clock_ns = mono_ns;
+    h->clock_real_ns = real_ns;
+}
+
+static void call_timer(struct host *h, int id)
+{
+    struct timer *t = timers_at(&h->timers, id);
+    struct policy *policy = t->policy;
+    int function = t->function_ref;
+    lua_rawgeti(h->L, LUA_REGISTRYINDEX, function);
+    if (t->repeats) {
+        int64_t next = t->due_ns + t->after_ns; /* in step, but never to catch up */
+        timers_start(&h->timers, id, next > h->clock_ns ? next : h->clock_ns + t->after_ns);
+    } else {
+        timers_stop(&h->timers, id);
+        t->function_ref = TIMER_FREE; /* the call may start anew in its place */
+        luaL_unref(h->L, LUA_REGISTRYINDEX, function);
+    }
+    if (!policy->live)
+        lua_pop(h->L, 1);
+    else if (!host_call(h, policy, 0, 0))
+        host_count_error(h, policy);
+}
+
+/* One that is started meanwhile is due later, were it for no time at all: each call ends. */
+static void call_due(struct host *h)
+{
+    uint64_t newest = h->timers.orders;
+    for (int id; (id = timers_first(&h->timers)) >= 0; ) {
+        const struct timer *t = timers_at(&h->timers, id);
+        if (t->due_ns > h->clock_ns || t->order > newest)
+            return;
+        call_timer(h, id);
+    }
+}
+
+/* An event came: what is due by its time is called first. */
+static void go_on(struct host *h, int64_t mono_ns, int64_t real_ns)
+{
+    set_clock(h, mono_ns, real_ns);
+    call_due(h);
+    host_alarm(h);
 }
 
 /* --- events ------------------------------------------------------------------------------- */
@@ -311,7 +412,13 @@ static bool sum_up(struct host *h, const struct event *ev)
 
 void host_event(struct host *h, const struct event *ev)
 {
+    int64_t mono_ns = event_int(ev, F_MONO, 0);
+    if (mono_ns >= timers_due(&h->timers)) /* before the table knows of it */
+        go_on(h, mono_ns, event_int(ev, F_TIME, h->clock_real_ns));
+    else
+        set_clock(h, mono_ns, event_int(ev, F_TIME, h->clock_real_ns));
     tracker_apply(h->tracker, ev);
+    h->seq = (uint64_t)event_int(ev, F_SEQ, (int64_t)h->seq);
     h->time_ns = event_int(ev, F_TIME, h->time_ns);
     h->mono_ns = event_int(ev, F_MONO, h->mono_ns);
     bool summed = h->storm && storm_on(h->storm) && sum_up(h, ev);
@@ -329,6 +436,8 @@ void host_missed(struct host *h, uint64_t records)
     struct event_box *box = calloc(1, sizeof *box);
     if (!box)
         return;
+    note(h, (struct host_note){ .kind = HOST_MISSED,
+                                .result = records < INT32_MAX ? (int32_t)records : INT32_MAX });
     event_begin(box, EVENT_LOST);
     event_set(box, F_LOST, (int64_t)records, WHY_COMPUTED);
     host_event(h, &box->ev);
@@ -341,8 +450,8 @@ void host_tell_reload(struct host *h)
     if (!box)
         return;
     event_begin(box, EVENT_RELOAD);
-    event_set(box, F_TIME, clock_real_ns(), WHY_COMPUTED);
-    event_set(box, F_MONO, clock_mono_ns(), WHY_COMPUTED);
+    event_set(box, F_TIME, h->clock_real_ns, WHY_COMPUTED);
+    event_set(box, F_MONO, h->clock_ns, WHY_COMPUTED);
     deliver(h, &box->ev, false);
     free(box);
 }
@@ -417,31 +526,38 @@ bool host_pressure(struct host *h, double backlog, int64_t now_ns)
 {
     if (!h->storm)
         return false;
-    take_step(h, storm_pressure(h->storm, backlog, now_ns));
+    enum storm_step step = storm_pressure(h->storm, backlog, now_ns);
+    if (step != STORM_CALM && step != STORM_LASTS)
+        note(h, (struct host_note){ .kind = HOST_STORM, .result = step });
+    take_step(h, step);
     return storm_on(h->storm);
+}
+
+void host_storm(struct host *h, int step)
+{
+    if (!h->storm)
+        return;
+    storm_force(h->storm, (enum storm_step)step);
+    take_step(h, (enum storm_step)step);
 }
 
 /* --- time --------------------------------------------------------------------------------- */
 
-void host_timer(struct host *h, int id)
+void host_clock(struct host *h, int64_t mono_ns, int64_t real_ns)
 {
-    if (id == SINKS_TIMER)
-        sinks_tick(h);
-    if (id < 0 || id >= h->timers_len || h->timers[id].function_ref == LUA_NOREF)
-        return;
-    struct timer timer =
-        h->timers[id]; /* the call may move the array, or start anew in its place */
-    lua_rawgeti(h->L, LUA_REGISTRYINDEX, timer.function_ref);
-    if (!timer.policy->live) {
-        lua_pop(h->L, 1);
-        return;
-    }
-    if (!timer.repeats) {
-        luaL_unref(h->L, LUA_REGISTRYINDEX, timer.function_ref);
-        h->timers[id].function_ref = LUA_NOREF;
-    }
-    if (!host_call(h, timer.policy, 0, 0))
-        host_count_error(h, timer.policy);
+    h->alarm_ns = INT64_MIN; /* whatever it was, it has gone off or comes too early */
+    set_clock(h, mono_ns, real_ns);
+    note(h, (struct host_note){ .kind = HOST_TICK });
+    call_due(h);
+    if (h->sinks.due_ns && mono_ns >= h->sinks.due_ns)
+        sinks_tick(h, mono_ns);
+    host_alarm(h);
+}
+
+void host_pass(struct host *h, int64_t mono_ns, int64_t real_ns)
+{
+    for (int64_t due; (due = timers_due(&h->timers)) < mono_ns; )
+        host_clock(h, due, real_ns - (mono_ns - due));
 }
 
 void host_writable(struct host *h, int id)
@@ -628,6 +744,7 @@ int host_new(struct host **out, const struct host_options *options)
     if (!h)
         return -ENOMEM;
     h->options = *options;
+    h->alarm_ns = INT64_MAX;
     h->tracker = tracker_new(options->table_bytes);
     budget_init(&h->budget, options->marks, options->soft_ns, options->memory_bytes);
     h->resume_seq = (int64_t)atomic_load(&h->budget.marks[MARK_SEQ]);
@@ -666,6 +783,6 @@ void host_free(struct host *h)
     buf_free(&h->answer);
     buf_free(&h->scratch);
     buf_free(&h->error);
-    free(h->timers);
+    timers_fini(&h->timers);
     free(h);
 }

@@ -23,6 +23,24 @@ enum profile {
     PROFILE_TRUSTED /* all of LuaJIT: the operator says so, never a script */
 };
 
+/* What came to the scripts besides events. */
+enum host_note_kind {
+    HOST_ANSWER, /* to a question */
+    HOST_TICK,   /* host_clock() */
+    HOST_STORM,  /* host_pressure() made this step: `result`, enum storm_step */
+    HOST_MISSED, /* host_missed(result) */
+    HOST_LOADED, /* a script: `question` is its stem, `answer` a uint64_t hash of name and text */
+};
+struct host_note {
+    enum host_note_kind kind;
+    uint32_t what; /* ANSWER: enum request_kind */
+    int32_t result;
+    uint64_t seq; /* of the last record before it */
+    int64_t mono_ns, real_ns; /* of the scripts' clock */
+    const void *question, *answer;
+    size_t question_len, answer_len;
+};
+
 /* What the host needs of the world around it. */
 struct host_world {
     void *ctx;
@@ -31,10 +49,9 @@ struct host_world {
     int (*request)(void *ctx, enum request_kind kind, const void *bytes, size_t len,
                    struct buf *out, int *fds);
 
-    /* Call host_timer(id) after `after` seconds and then each `every` seconds (0: once). NULL: no timer
-     * ever fires. */
-    void (*timer_start)(void *ctx, int id, double after, double every);
-    void (*timer_stop)(void *ctx, int id);
+    /* Call host_clock() at this time of CLOCK_MONOTONIC, or soon after; INT64_MAX: it need not be. Each
+     * call takes the place of the one before. NULL: time goes on with the events only. */
+    void (*alarm)(void *ctx, int64_t mono_ns);
 
     /* Call host_writable(id) whenever this descriptor can be written to, until stopped. */
     void (*writable_start)(void *ctx, int id, int fd);
@@ -50,8 +67,15 @@ struct host_world {
     /* A script was switched off, for good. NULL: nobody cares. */
     void (*off)(void *ctx, uint32_t id, const char *why);
 
+    /* CLOCK_MONOTONIC, read now; NULL: it is always the scripts' time. */
+    int64_t (*clock)(void *ctx);
+
     /* The figures of the watch as of now; NULL: they are all 0. */
     void (*figures)(void *ctx, struct figures *out);
+
+    /* Something came to the scripts that is no event: for a recording, from which a later host can be told
+     * the same. Borrowed for the call. NULL: nobody records. */
+    void (*note)(void *ctx, const struct host_note *note);
 };
 
 /* What the operator set for mw.option: `script` is the name of a file, without .lua. */
@@ -122,6 +146,10 @@ struct host_source {
  * host_error(): then nothing of it is left but what it printed, and the old one goes on. */
 int host_replace(struct host *h, const struct host_source *source);
 
+/* By what a recording knows it again: the stem of its file, "-e" for a line. Returns its length; the
+ * hash is of the text. */
+size_t host_source_mark(const struct host_source *source, char *stem, size_t cap, uint64_t *hash);
+
 /* The same with the next id that is free. */
 int host_load(struct host *h, const char *name, const char *text, size_t len);
 int host_load_line(struct host *h, const char *line);
@@ -180,8 +208,18 @@ void host_missed(struct host *h, uint64_t records);
  * times a second, also when no record comes. */
 bool host_pressure(struct host *h, double backlog, int64_t now_ns);
 
-/* A timer is due; a descriptor can be written to. */
-void host_timer(struct host *h, int id);
+/* It is this time, of CLOCK_MONOTONIC and since the epoch: what is due is called. To be told before
+ * scripts are loaded, when the alarm goes off, and before anything else that is no event. Events bring
+ * their own time. */
+void host_clock(struct host *h, int64_t mono_ns, int64_t real_ns);
+
+/* Let the time pass until then where there is no world: each timer is called at the time it is due. */
+void host_pass(struct host *h, int64_t mono_ns, int64_t real_ns);
+
+/* Where scripts are told again what was recorded: the next step of a storm is this one. */
+void host_storm(struct host *h, int step);
+
+/* A descriptor can be written to. */
 void host_writable(struct host *h, int id);
 
 /* End a storm that lasts; run all functions given to mw.at_exit, once. */

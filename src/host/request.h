@@ -25,7 +25,9 @@ enum request_kind {
     REQUEST_SINK_TEND,
     REQUEST_SINK_CLOSE,
     REQUEST_CENSUS, /* int32_t pids, CENSUS_MOST at most: a byte for each, and the pids in /proc */
-    REQUESTS
+    REQUESTS,
+    REQUEST_CLOCK = REQUESTS, /* never asked: what scripts were told, in recordings. An int64_t, ns */
+    REQUEST_FIGURES,          /* struct figures */
 };
 
 struct request_probe {

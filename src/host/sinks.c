@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #define CLOSING_PATIENCE_NS (60 * NS_PER_SECOND)
+#define TICK_NS             NS_PER_SECOND
 #define FINISH_PATIENCE_NS  (2 * NS_PER_SECOND)
 #define ASKS_A_TURN         4
 
@@ -91,8 +92,10 @@ static struct outlet *add(struct host *h, uint32_t script, struct sink *sink)
     struct outlet *o = calloc(1, sizeof *o);
     if (!o)
         return NULL;
-    if (!h->sinks.open && !h->sinks.finishing)
-        host_timer_start(h, SINKS_TIMER, 1, 1);
+    if (!h->sinks.open && !h->sinks.finishing) {
+        h->sinks.due_ns = clock_mono_ns() + TICK_NS;
+        host_alarm(h);
+    }
     *o = (struct outlet){
         .next = h->sinks.open, .id = ++h->sinks.last_id, .script = script, .sink = sink
     };
@@ -120,8 +123,8 @@ static void remove_outlet(struct host *h, struct outlet *o)
     while (*at != o)
         at = &(*at)->next;
     *at = o->next;
-    if (!h->sinks.open && !h->sinks.finishing)
-        host_timer_stop(h, SINKS_TIMER);
+    if (!h->sinks.open)
+        h->sinks.due_ns = 0;
     sink_close(o->sink);
     free(o->users);
     free(o);
@@ -349,8 +352,9 @@ static void tick_one(struct host *h, struct outlet *o)
     write_out(h, o);
 }
 
-void sinks_tick(struct host *h)
+void sinks_tick(struct host *h, int64_t now_ns)
 {
+    h->sinks.due_ns = now_ns + TICK_NS;
     each(h, tick_one);
 }
 

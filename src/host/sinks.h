@@ -17,14 +17,12 @@ struct outlet;
 struct sinks {
     struct outlet *open; /* owned list */
     int last_id;
+    int64_t due_ns;            /* when to tend them, on the monotonic clock; 0: never */
     uint64_t life;             /* of this process, for the keeper */
     bool began;                /* what predecessors left was asked for */
     bool finishing;            /* there is no loop any more */
     struct buf record, answer; /* owned: reused */
 };
-
-/* The timer that tends them, beside those of scripts. */
-#define SINKS_TIMER (-2)
 
 /* Open one for a script. Returns its number; 0 when it takes everything and writes nothing: the
  * scripts are only loaded, or rehearsed; -errno with a sentence in `why` (PLACE_WHY_MAX bytes). */
@@ -43,7 +41,7 @@ void sinks_release(struct host *h, const struct policy *policy);
  * each second. */
 void sinks_flush(struct host *h);
 void sinks_writable(struct host *h, int id);
-void sinks_tick(struct host *h);
+void sinks_tick(struct host *h, int64_t now_ns);
 
 /* The end: write what can be written within two seconds. */
 void sinks_finish(struct host *h);

@@ -10,6 +10,7 @@
 #include "host/source.h"
 #include "host/storm.h"
 #include "host/tally.h"
+#include "host/timers.h"
 #include "host/where.h"
 
 #include <lauxlib.h>
@@ -57,13 +58,6 @@ struct handler {
     struct handler *next;
 };
 
-struct timer {
-    struct policy *policy;
-    int function_ref; /* LUA_NOREF: the place is free */
-    bool repeats;
-    double after; /* seconds */
-};
-
 struct host {
     lua_State *L; /* owned */
     struct host_options options;
@@ -75,8 +69,7 @@ struct host {
     struct policy *policies;               /* owned list, in the order of loading */
     struct handler *handlers[EVENT_KINDS]; /* owned lists, in the order of loading */
     struct handler *at_exit;
-    struct timer *timers; /* owned */
-    int timers_len;
+    struct timers timers; /* owned */
     int lines;        /* one-liners loaded */
     uint32_t next_id; /* for who gives none */
     struct budget budget;
@@ -95,6 +88,9 @@ struct host {
     struct storm *storm;         /* owned; NULL until a script wants sums */
     struct event_box *storm_box; /* owned; goes with it */
     int64_t time_ns, mono_ns;    /* of the last event */
+    int64_t clock_ns, clock_real_ns; /* the scripts' time: of the last event or host_clock */
+    int64_t alarm_ns;                /* as the world was told last */
+    uint64_t seq;                    /* of the last record */
 
     struct policy *current;    /* whose code runs; NULL between calls */
     const struct event *event; /* being delivered, or NULL */
@@ -135,9 +131,17 @@ void host_tell_reload(struct host *h);
 /* These fields are looked at, by the script that runs; tells the world what is new.  [-0, +0, -] */
 void host_need(struct host *h, uint64_t fields);
 
-/* A timer of the world, as in host_world; nothing where there is none. */
-void host_timer_start(struct host *h, int id, double after, double every);
-void host_timer_stop(struct host *h, int id);
+/* Something is due at another time than before: tell the world. */
+void host_alarm(struct host *h);
+
+/* Start a timer's span now. */
+void host_timer_start(struct host *h, int id);
+
+/* Note that a version of a script took its place. */
+void host_note_loaded(struct host *h, const struct host_source *source);
+
+/* Note an answer that did not come through host_request. */
+void host_note_answer(struct host *h, enum request_kind kind, const void *answer, size_t len);
 
 /* Ask the privileged side, see request.h; -ENOTCONN when there is nobody. */
 int host_request(struct host *h, enum request_kind kind, const void *bytes, size_t len,

@@ -215,6 +215,14 @@ enum storm_step storm_finish(struct storm *s)
     return STORM_ENDS;
 }
 
+void storm_force(struct storm *s, enum storm_step step)
+{
+    if (step == STORM_BEGINS)
+        start(s, 0);
+    if (step == STORM_ENDS)
+        s->on = false;
+}
+
 /* --- adding up ----------------------------------------------------------------------------- */
 
 static bool first_of_kind(struct storm *s, const struct event *ev,

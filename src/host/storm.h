@@ -73,6 +73,9 @@ enum storm_step storm_pressure(struct storm *s, double backlog, int64_t now_ns);
 /* The watch ends: STORM_ENDS, or STORM_CALM. */
 enum storm_step storm_finish(struct storm *s);
 
+/* Make the step that a recorded storm made, instead of asking how far behind somebody is. */
+void storm_force(struct storm *s, enum storm_step step);
+
 /* In a storm: is this event added up? If not, tell of it. */
 bool storm_sums(struct storm *s, const struct event *ev, const struct storm_parent *parent);
 

@@ -39,14 +39,15 @@ static void remove_handlers(struct host *h, struct handler **list, const struct 
 
 static void remove_timers(struct host *h, const struct policy *policy)
 {
-    for (int id = 0; id < h->timers_len; id++) {
-        if (h->timers[id].function_ref == LUA_NOREF || h->timers[id].policy != policy)
+    for (int id = 0; id < h->timers.len; id++) {
+        struct timer *timer = timers_at(&h->timers, id);
+        if (!timer || timer->policy != policy)
             continue;
-        if (policy->live || policy->off)
-            host_timer_stop(h, id);
-        luaL_unref(h->L, LUA_REGISTRYINDEX, h->timers[id].function_ref);
-        h->timers[id].function_ref = LUA_NOREF;
+        timers_stop(&h->timers, id);
+        luaL_unref(h->L, LUA_REGISTRYINDEX, timer->function_ref);
+        timer->function_ref = TIMER_FREE;
     }
+    host_alarm(h);
 }
 
 /* All that it registered goes; what it was and did stays to be told. */
@@ -183,10 +184,10 @@ static bool take_state(struct host *h, struct policy *policy, const struct polic
 
 static void start_timers(struct host *h, const struct policy *policy)
 {
-    for (int id = 0; id < h->timers_len; id++) {
-        const struct timer *timer = &h->timers[id];
-        if (timer->function_ref != LUA_NOREF && timer->policy == policy)
-            host_timer_start(h, id, timer->after, timer->repeats ? timer->after : 0);
+    for (int id = 0; id < h->timers.len; id++) {
+        const struct timer *timer = timers_at(&h->timers, id);
+        if (timer && timer->policy == policy)
+            host_timer_start(h, id);
     }
 }
 
@@ -194,8 +195,8 @@ static bool registered(const struct host *h, const struct policy *policy)
 {
     if (policy->script_ref != LUA_NOREF)
         return true;
-    for (int id = 0; id < h->timers_len; id++)
-        if (h->timers[id].function_ref != LUA_NOREF && h->timers[id].policy == policy)
+    for (int id = 0; id < h->timers.len; id++)
+        if (timers_at(&h->timers, id) && timers_at(&h->timers, id)->policy == policy)
             return true;
     for (const struct handler *handler = h->at_exit; handler; handler = handler->next)
         if (handler->policy == policy)
@@ -320,6 +321,8 @@ int host_replace(struct host *h, const struct host_source *s)
     budget_loading(&h->budget, true);
     int result = s->name ? load_file(h, policy, s) : load_line(h, policy, s);
     budget_loading(&h->budget, false);
+    if (result == 0 && !s->shadow)
+        host_note_loaded(h, s);
     return result;
 }
 
@@ -465,9 +468,9 @@ static size_t weigh_policy(struct host *h, const struct policy *policy, int walk
                 lua_rawgeti(L, LUA_REGISTRYINDEX, handler->function_ref);
                 bytes += weigh(L, walked, WEIGH_MOST);
             }
-    for (int id = 0; id < h->timers_len; id++)
-        if (h->timers[id].function_ref != LUA_NOREF && h->timers[id].policy == policy) {
-            lua_rawgeti(L, LUA_REGISTRYINDEX, h->timers[id].function_ref);
+    for (int id = 0; id < h->timers.len; id++)
+        if (timers_at(&h->timers, id) && timers_at(&h->timers, id)->policy == policy) {
+            lua_rawgeti(L, LUA_REGISTRYINDEX, h->timers.all[id].function_ref);
             bytes += weigh(L, walked, WEIGH_MOST);
         }
     return bytes;

@@ -357,6 +357,8 @@ static void evaluate(const struct worker_order *order, const char *text)
 static void obey(const struct worker_order *order, int fd)
 {
     char *text = fd >= 0 ? map_text(fd, order->len) : NULL;
+    if (order->what != DO_REPORT)
+        world_tell_time(&worker.world);
     switch ((enum worker_do)order->what) {
     case DO_REPORT:
         if (order->weigh)
@@ -523,7 +525,7 @@ int worker_run(const struct worker_options *options)
     close_others(keep, sizeof keep / sizeof *keep);
 
     worker.loop = ev_loop_new(EVFLAG_AUTO);
-    worker.world.loop = worker.loop;
+    world_init(&worker.world, worker.loop);
     struct host_options host = options->host;
     host.world = (struct host_world){ .ctx = &worker.world,
                                       .request = request,
@@ -531,8 +533,8 @@ int worker_run(const struct worker_options *options)
                                       .need = need,
                                       .off = off,
                                       .figures = figures,
-                                      .timer_start = world_timer_start,
-                                      .timer_stop = world_timer_stop,
+                                      .alarm = world_alarm,
+                                      .clock = world_clock,
                                       .writable_start = world_writable_start,
                                       .writable_stop = world_writable_stop };
     host.marks = ring_words(options->ring, options->reader);
@@ -548,6 +550,7 @@ int worker_run(const struct worker_options *options)
         return fail(why, 0);
     if (start_ticking(host.soft_ns) < 0)
         return fail("cannot set the timer of the scripts' budgets", 0);
+    world_tell_time(&worker.world);
     if (worker_load(worker.host, options->scripts, options->scripts_len, &wrong) < 0)
         return fail(host_error(worker.host), wrong);
     flush();
@@ -560,8 +563,10 @@ int worker_run(const struct worker_options *options)
     if (!options->only_load)
         run_loop();
     world_fini(&worker.world);
-    if (!options->only_load)
+    if (!options->only_load) {
+        world_tell_time(&worker.world);
         host_finish(worker.host);
+    }
     report();
     signal(SIGALRM, SIG_IGN); /* it looks into the host */
     host_free(worker.host);

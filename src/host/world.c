@@ -1,59 +1,49 @@
 /* world.c - gives a host its timers and wakes it for its sinks, on a libev loop. See world.h. */
 #include "host/world.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "host/host.h"
 
 #include <ev.h>
 #include <stdlib.h>
 
-struct world_timer {
-    ev_timer watcher;
-    struct world_timer *next;
-    struct world *world;
-    int id;
-};
-
-static void due(struct ev_loop *loop, ev_timer *watcher, int events)
+static void on_alarm(struct ev_loop *loop, ev_timer *watcher, int events)
 {
-    struct world_timer *timer = (struct world_timer *)watcher;
-    struct host *host = timer->world->host;
-    int id = timer->id;
+    struct world *w = watcher->data;
     (void)loop, (void)events;
-
-    if (!ev_is_active(watcher))
-        world_timer_stop(timer->world, id); /* was to fire once */
-    host_timer(host, id);
-    host_flush(host);
+    world_tell_time(w);
+    host_flush(w->host);
 }
 
-void world_timer_start(void *ctx, int id, double after, double every)
+void world_init(struct world *w, struct ev_loop *loop)
+{
+    *w = (struct world){ .loop = loop };
+    ev_timer_init(&w->alarm, on_alarm, 0, 0);
+    w->alarm.data = w;
+}
+
+void world_tell_time(struct world *w)
+{
+    host_clock(w->host, clock_mono_ns(), clock_real_ns());
+}
+
+void world_alarm(void *ctx, int64_t mono_ns)
 {
     struct world *w = ctx;
-    struct world_timer *timer = calloc(1, sizeof *timer);
-    if (!timer) {
-        log_error("no memory for a timer");
+    int64_t left_ns = mono_ns - clock_mono_ns();
+    ev_timer_stop(w->loop, &w->alarm);
+    if (mono_ns == INT64_MAX)
         return;
-    }
-    *timer = (struct world_timer){ .next = w->timers, .world = w, .id = id };
-    w->timers = timer;
-    ev_timer_init(&timer->watcher, due, after, every);
     ev_now_update(w->loop); /* a handler may have run for long: count from now */
-    ev_timer_start(w->loop, &timer->watcher);
+    ev_timer_set(&w->alarm, left_ns > 0 ? (double)left_ns / (double)NS_PER_SECOND : 0, 0);
+    ev_timer_start(w->loop, &w->alarm);
 }
 
-void world_timer_stop(void *ctx, int id)
+int64_t world_clock(void *ctx)
 {
-    struct world *w = ctx;
-    for (struct world_timer **at = &w->timers; *at; at = &(*at)->next) {
-        struct world_timer *timer = *at;
-        if (timer->id != id)
-            continue;
-        *at = timer->next;
-        ev_timer_stop(w->loop, &timer->watcher);
-        free(timer);
-        return;
-    }
+    (void)ctx;
+    return clock_mono_ns();
 }
 
 /* --- what can be written to ----------------------------------------------------------------- */
@@ -104,6 +94,6 @@ void world_fini(struct world *w)
 {
     while (w->ios)
         world_writable_stop(w, w->ios->id);
-    while (w->timers)
-        world_timer_stop(w, w->timers->id);
+    if (w->loop)
+        ev_timer_stop(w->loop, &w->alarm);
 }

@@ -158,16 +158,6 @@ static const char touch_script[] =
     "  sum = sum + n\n"
     "end } }\n";
 
-static void no_timer(void *ctx, int id, double after, double every)
-{
-    (void)ctx, (void)id, (void)after, (void)every;
-}
-
-static void no_timer_stop(void *ctx, int id)
-{
-    (void)ctx, (void)id;
-}
-
 static void no_stop(void *ctx)
 {
     (void)ctx;
@@ -176,8 +166,7 @@ static void no_stop(void *ctx)
 static struct host *new_host(const char *script, int scripts, bool compiled)
 {
     struct host_options options = {
-        .world = { .timer_start = no_timer, .timer_stop = no_timer_stop,
-                   .stop = no_stop },
+        .world = { .stop = no_stop },
         .table_bytes = 64 << 20,
         .profile = compiled ? PROFILE_TRUSTED : PROFILE_POLICY,
         .fd = open("/dev/null", O_WRONLY),

@@ -9,16 +9,6 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static void nothing(void *ctx, int id, double after, double every)
-{
-    (void)ctx, (void)id, (void)after, (void)every;
-}
-
-static void nothing_stopped(void *ctx, int id)
-{
-    (void)ctx, (void)id;
-}
-
 static const char use[] =
     "local pattern, text, with = ... local n = 0 "
     "local function bounded(ok, from, to) if ok and from then assert(from >= 1 and to <= #text) end end "
@@ -31,7 +21,6 @@ static struct host *make_host(void)
 {
     struct host *h;
     struct host_options options = {
-        .world = { .timer_start = nothing, .timer_stop = nothing_stopped },
         .fd = memfd_create("out", 0),
         .table_bytes = 1 << 20,
     };

@@ -87,6 +87,7 @@ local function core_of(host)
     emit = function(value) host.emitted[#host.emitted + 1] = value end,
     log = function(...) host.logged[#host.logged + 1] = table.concat({ ... }, "\t") end,
     now = function() return host.time end,
+    _clock = function() return host.time end,
     after = function(seconds, f) return host:timer(seconds, f) end,
     every = function(seconds, f) return host:timer(seconds, f, seconds) end,
     cancel = function(timer) host.timers[timer] = nil end,

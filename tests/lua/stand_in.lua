@@ -21,6 +21,7 @@ function stand_in.fresh()
         { severity = severity, text = text, event = event, tags = tags, key = key, held = held }
     end,
     now = function() return world.now end,
+    _clock = function() return world.now end,
     log = function(text) world.logged[#world.logged + 1] = text end,
     every = function(seconds, f)
       world.timers[#world.timers + 1] = { seconds = seconds, f = f, due = world.now + seconds, repeats = true }

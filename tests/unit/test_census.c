@@ -188,23 +188,13 @@ static int request(void *ctx, enum request_kind kind, const void *bytes, size_t 
     return told_result;
 }
 
-static void no_timer(void *ctx, int id, double after, double every)
-{
-    (void)ctx, (void)id, (void)after, (void)every;
-}
-
-static void no_timer_stop(void *ctx, int id)
-{
-    (void)ctx, (void)id;
-}
-
 static void expect(const char *body, const char *wanted)
 {
     char script[2048], text[1024];
     struct host *host;
     int out = memfd_create("out", 0);
     struct host_options options = {
-        .world = { .request = request, .timer_start = no_timer, .timer_stop = no_timer_stop },
+        .world = { .request = request },
         .table_bytes = 1 << 16,
         .fd = out,
     };

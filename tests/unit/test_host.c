@@ -21,20 +21,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static int timer_id = -1;
+static int64_t alarm_ns = INT64_MAX;
 
 /* --- a world that does nothing by itself ------------------------------------------------ */
 
-static void timer_start(void *ctx, int id, double after, double every)
+static void alarm_at(void *ctx, int64_t mono_ns)
 {
-    (void)ctx, (void)after, (void)every;
-    timer_id = id;
-}
-
-static void timer_stop(void *ctx, int id)
-{
-    (void)ctx, (void)id;
-    timer_id = -1;
+    (void)ctx;
+    alarm_ns = mono_ns;
 }
 
 static int needs_told;
@@ -61,7 +55,7 @@ static enum profile profile;
 static int begin(void **state)
 {
     struct host_options options = {
-        .world = { .timer_start = timer_start, .timer_stop = timer_stop, .need = need,
+        .world = { .alarm = alarm_at, .need = need,
                    .figures = give_figures },
         .profile = profile,
         .table_bytes = 1 << 20,
@@ -71,7 +65,7 @@ static int begin(void **state)
     (void)state;
     options.fd = out = memfd_create("out", 0);
     logged[0] = '\0';
-    timer_id = -1;
+    alarm_ns = INT64_MAX;
     needs_told = 0;
     last_needs = 0;
     log_to(keep_log, NULL);
@@ -300,7 +294,7 @@ static void a_script_that_fails_to_load_leaves_nothing(void **state)
     (void)state;
     assert_int_equal(host_load(host, "@bad.lua", bad, sizeof bad - 1), -22);
     assert_non_null(strstr(host_error(host), "bad.lua:1: late"));
-    assert_int_equal(timer_id, -1);
+    assert_int_equal(alarm_ns, INT64_MAX);
     tell(EVENT_EXEC, 10, 1, "a", NULL, 0);
     assert_string_equal(written(), "");
     assert_int_equal(host_load(host, "@bad.lua", "x =", 3), -22);
@@ -700,15 +694,70 @@ static void an_error_in_a_storms_handler_is_the_scripts(void **state)
 
 /* --- time ------------------------------------------------------------------------------- */
 
-static void timers_belong_to_their_script(void **state)
+static void clock_s(double mono)
+{
+    host_clock(host, (int64_t)(mono * 1e9), 1700000000000000000 + (int64_t)(mono * 1e9));
+}
+
+static void a_timer_is_due_by_the_time_that_the_host_is_told(void **state)
 {
     (void)state;
-    load("local mw = require 'moonwatch' mw.every(5, function() print 'tick' end)");
-    assert_int_not_equal(timer_id, -1);
-    host_timer(host, timer_id);
-    host_timer(host, timer_id);
-    host_timer(host, 77);
-    assert_string_equal(written(), "tick\ntick\n");
+    clock_s(100);
+    load("local mw = require 'moonwatch' local t0 = mw.now()\n"
+         "mw.every(5, function() print('tick', mw.now() - t0) end)");
+    assert_int_equal(alarm_ns, 105000000000);
+    clock_s(104.9);
+    assert_string_equal(written(), "");
+    assert_int_equal(alarm_ns, 105000000000); /* anew: the one before has gone off */
+    clock_s(105);
+    clock_s(111); /* late: one call, the next in step */
+    assert_string_equal(written(), "tick\t5\ntick\t11\n");
+    assert_int_equal(alarm_ns, 115000000000);
+    clock_s(130); /* several late: never to catch up */
+    assert_string_equal(written(), "tick\t30\n");
+    assert_int_equal(alarm_ns, 135000000000);
+}
+
+static void time_that_passes_calls_each_timer_when_it_is_due(void **state)
+{
+    (void)state;
+    clock_s(100);
+    load("local mw = require 'moonwatch' local t0 = mw.now()\n"
+         "mw.every(2, function() print('two', mw.now() - t0) end)\n"
+         "mw.every(3, function() print('three', mw.now() - t0) end)\n"
+         "mw.after(0, function() mw.after(0, function() print 'later' end) print 'now' end)");
+    host_pass(host, 106500000000, 1700000106500000000);
+    assert_string_equal(written(), "now\nlater\ntwo\t2\nthree\t3\ntwo\t4\nthree\t6\ntwo\t6\n");
+}
+
+static void an_event_brings_its_time(void **state)
+{
+    static struct event_box box;
+    (void)state;
+    clock_s(1);
+    load("local mw = require 'moonwatch' mw.after(5, function() print 'due' end)\n"
+         "mw.script { name = 'a', on = { exec = function() print 'exec' mw.after(1, function() print 'one' end) end } }");
+    for (int64_t s = 5; s <= 7; s++) {
+        event_begin(&box, EVENT_EXEC);
+        event_set(&box, F_MONO, s * 1000000000, WHY_KERNEL);
+        event_set(&box, F_TIME, 1700000000000000000 + s * 1000000000, WHY_KERNEL);
+        event_set(&box, F_PID, 9, WHY_KERNEL);
+        host_event(host, &box.ev);
+    }
+    assert_string_equal(written(), "exec\ndue\none\nexec\none\nexec\n");
+    clock_s(6); /* it never goes back */
+    assert_int_equal(alarm_ns, 8000000000);
+}
+
+static void a_call_that_starts_timers_of_no_time_ends(void **state)
+{
+    (void)state;
+    clock_s(1);
+    load("local mw = require 'moonwatch' local n = 0\n"
+         "local function again() n = n + 1 print(n) mw.after(0, again) end mw.after(0, again)");
+    clock_s(2);
+    clock_s(3);
+    assert_string_equal(written(), "1\n2\n");
 }
 
 static void the_last_words_are_said_once(void **state)
@@ -774,7 +823,10 @@ int main(void)
         TEST(without_a_handler_there_is_no_storm),
         TEST(the_end_of_the_watch_ends_a_storm),
         TEST(an_error_in_a_storms_handler_is_the_scripts),
-        TEST(timers_belong_to_their_script),
+        TEST(a_timer_is_due_by_the_time_that_the_host_is_told),
+        TEST(time_that_passes_calls_each_timer_when_it_is_due),
+        TEST(an_event_brings_its_time),
+        TEST(a_call_that_starts_timers_of_no_time_ends),
         TEST(the_last_words_are_said_once),
         TRUSTED(many_events_leave_memory_flat),
     };

@@ -18,7 +18,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-static int timer_id = -1;
+static int64_t now_ns;
 
 /* --- a world with one file --------------------------------------------------------------------- */
 
@@ -47,22 +47,19 @@ static int request(void *ctx, enum request_kind kind, const void *bytes, size_t 
     return 0;
 }
 
-static void timer_start(void *ctx, int id, double after, double every)
-{
-    (void)ctx, (void)after, (void)every;
-    timer_id = id;
-}
 
-static void timer_stop(void *ctx, int id)
+/* The scripts' time goes on. */
+static void pass(double span_s)
 {
-    (void)ctx, (void)id;
+    now_ns += (int64_t)(span_s * 1e9);
+    host_pass(host, now_ns, 1700000000000000000 + now_ns - 5000000000);
+    host_clock(host, now_ns, 1700000000000000000 + now_ns - 5000000000);
 }
-
 
 static int begin(void **state)
 {
     struct host_options options = {
-        .world = { .request = request, .timer_start = timer_start, .timer_stop = timer_stop },
+        .world = { .request = request },
         .table_bytes = 1 << 20,
         .boot = 0xb007,
         .memory_bytes = 64 << 20,
@@ -73,9 +70,11 @@ static int begin(void **state)
     file_text = NULL;
     file_hash = 7;
     file_error = asked = 0;
-    timer_id = -1;
+    now_ns = 5000000000;
     log_to(keep_log, NULL);
-    return host_new(&host, &options);
+    int result = host_new(&host, &options);
+    pass(0);
+    return result;
 }
 
 static int end(void **state)
@@ -212,22 +211,18 @@ static void a_list_is_read_again_when_it_changes(void **state)
          "local l = mw.list { file = 'bad.txt', changed = function() changes = changes + 1 end }\n"
          "assert(l:has 'one' and l:contains_ip '10.1.2.3' and l.skipped == 1)\n"
          "check = function() n = n + 1 return l, changes end\n"
-         "mw.every(1, function() local l = check()\n"
+         "mw.every(2, function() local l = check()\n"
          "  if n == 1 then assert(l:has 'one' and changes == 0)\n"
          "  elseif n == 2 then assert(not l:has 'one' and l:has 'two' and not l:contains_ip '10.1.2.3')\n"
          "    assert(l:contains_ip '::1' and changes == 1)\n"
          "  else assert(l:has 'two' and l.problem == 'no such file') end end)\n");
-    int check = timer_id, poll = check - 1;
-    host_timer(host, poll); /* unchanged */
-    host_timer(host, check);
+    pass(2.5); /* unchanged */
     file_text = "two\n::1";
     file_hash = 8;
-    host_timer(host, poll);
-    host_timer(host, check);
+    pass(2);
     file_text = NULL;
-    host_timer(host, poll);
-    host_timer(host, poll);
-    host_timer(host, check);
+    pass(2);
+    pass(2);
     assert_int_equal(asked, 5);
     struct host_script s;
     host_scripts(host, &s, 1);
@@ -311,16 +306,13 @@ static void a_watch_is_of_those_that_live(void **state)
     tell(EVENT_FORK, 30, 1, 3);
     tell(EVENT_EXIT, 21, 20, 4);
     tell(EVENT_EXEC, 20, 1, 5);
-    int every = timer_id, first = every - 1;
-    host_timer(host, first);
-    host_timer(host, every);
+    pass(1.1);
     assert_string_equal(written(), "20\t2\t0\n");
     tell(EVENT_EXIT, 20, 1, 6);
     tell(EVENT_FORK, 20, 1, 7); /* the pid is another's */
-    host_timer(host, every);
+    pass(1);
     tell(EVENT_EXIT, 22, 21, 8);
-    host_timer(host, every);
-    host_timer(host, every);
+    pass(2);
     assert_string_equal(written(), "20\t1\t0\ngone\n");
 }
 

@@ -46,21 +46,11 @@ static int request(void *ctx, enum request_kind kind, const void *bytes, size_t 
     return steward ? steward_answer(steward, kind, bytes, len, to, fds) : -ENOTCONN;
 }
 
-static void no_timer(void *ctx, int id, double after, double every)
-{
-    (void)ctx, (void)id, (void)after, (void)every;
-}
-
-static void no_timer_stop(void *ctx, int id)
-{
-    (void)ctx, (void)id;
-}
-
 static void start_worker(void)
 {
     struct steward_means means = { .proc = &fs, .vault = vault };
     struct host_options options = {
-        .world = { .request = request, .timer_start = no_timer, .timer_stop = no_timer_stop },
+        .world = { .request = request },
         .table_bytes = 1 << 20,
         .json = true,
         .fd = out,

@@ -23,16 +23,6 @@
 
 /* --- the world ----------------------------------------------------------------------------- */
 
-static void timer_start(void *ctx, int id, double after, double every)
-{
-    (void)ctx, (void)id, (void)after, (void)every;
-}
-
-static void timer_stop(void *ctx, int id)
-{
-    (void)ctx, (void)id;
-}
-
 /* What lies beside the scripts. */
 static const struct {
     const char *path, *text;
@@ -83,7 +73,7 @@ static int request(void *ctx, enum request_kind kind, const void *bytes, size_t 
 static void begin_host(enum profile profile)
 {
     struct host_options options = {
-        .world = { .timer_start = timer_start, .timer_stop = timer_stop, .request = request },
+        .world = { .request = request },
         .profile = profile,
         .table_bytes = 1 << 20,
         .boot = 0xb007,

@@ -197,24 +197,6 @@ static int script_at_exit(lua_State *L)
 
 /* --- time --------------------------------------------------------------------------------- */
 
-static int free_timer(lua_State *L)
-{
-    struct host *h = host_of(L);
-    for (int id = 0; id < h->timers_len; id++)
-        if (h->timers[id].function_ref == LUA_NOREF)
-            return id;
-    int len = h->timers_len ? h->timers_len * 2 : 16;
-    struct timer *more = realloc(h->timers, (size_t)len * sizeof *more);
-    if (!more)
-        luaL_error(L, "not enough memory");
-    for (int id = h->timers_len; id < len; id++)
-        more[id] = (struct timer){ .function_ref = LUA_NOREF };
-    int id = h->timers_len;
-    h->timers = more;
-    h->timers_len = len;
-    return id;
-}
-
 static int start_timer(lua_State *L, const char *what, bool repeats)
 {
     struct host *h = host_of(L);
@@ -224,13 +206,16 @@ static int start_timer(lua_State *L, const char *what, bool repeats)
     luaL_argcheck(L, seconds >= (repeats ? 0.001 : 0) && seconds < 1e9, 1,
                   "seconds, at least 0.001 to repeat");
     lua_settop(L, 2);
-    int id = free_timer(L);
-    h->timers[id] = (struct timer){ .policy = policy,
-                                    .repeats = repeats,
-                                    .after = seconds,
-                                    .function_ref = luaL_ref(L, LUA_REGISTRYINDEX) };
+    int id = timers_place(&h->timers);
+    if (id < 0)
+        return luaL_error(L, "not enough memory");
+    h->timers.all[id] = (struct timer){ .policy = policy,
+                                        .repeats = repeats,
+                                        .after_ns = (int64_t)(seconds * 1e9),
+                                        .at = -1,
+                                        .function_ref = luaL_ref(L, LUA_REGISTRYINDEX) };
     if (policy->live) /* else when it has taken over */
-        host_timer_start(h, id, seconds, repeats ? seconds : 0);
+        host_timer_start(h, id);
     lua_pushinteger(L, id);
     return 1;
 }
@@ -252,21 +237,34 @@ static int script_cancel(lua_State *L)
 {
     struct host *h = host_of(L);
     lua_Integer id = luaL_checkinteger(L, 1);
-    if (id < 0 || id >= h->timers_len || h->timers[id].function_ref == LUA_NOREF ||
-        h->timers[id].policy != h->current)
+    struct timer *timer = timers_at(&h->timers, id);
+    if (!timer || timer->policy != h->current)
         return 0;
-    if (h->current->live)
-        host_timer_stop(h, (int)id);
-    luaL_unref(L, LUA_REGISTRYINDEX, h->timers[id].function_ref);
-    h->timers[id].function_ref = LUA_NOREF;
+    timers_stop(&h->timers, (int)id);
+    luaL_unref(L, LUA_REGISTRYINDEX, timer->function_ref);
+    timer->function_ref = TIMER_FREE;
+    host_alarm(h);
     return 0;
 }
 
-/* mw.now() -> seconds since the epoch: of the event that is handled, else of the clock */
+/* mw.now() -> seconds since the epoch: of the event that is handled, else when the call began */
 static int script_now(lua_State *L)
 {
-    const struct event *ev = host_of(L)->event;
-    int64_t now = ev ? event_int(ev, F_TIME, 0) : clock_real_ns();
+    struct host *h = host_of(L);
+    const struct event *ev = h->event;
+    int64_t now = ev ? event_int(ev, F_TIME, 0) : h->clock_real_ns;
+    lua_pushnumber(L, (lua_Number)now / 1e9);
+    return 1;
+}
+
+/* _clock() -> seconds of a clock that goes on during a call, for measuring what asking takes */
+static int script_clock(lua_State *L)
+{
+    struct host *h = host_of(L);
+    int64_t now = h->clock_ns;
+    if (h->options.world.clock)
+        now = h->options.world.clock(h->options.world.ctx);
+    host_note_answer(h, REQUEST_CLOCK, &now, sizeof now);
     lua_pushnumber(L, (lua_Number)now / 1e9);
     return 1;
 }
@@ -566,6 +564,7 @@ static int script_stats(lua_State *L)
     struct figures f = { 0 };
     if (h->options.world.figures)
         h->options.world.figures(h->options.world.ctx, &f);
+    host_note_answer(h, REQUEST_FIGURES, &f, sizeof f);
 
     lua_createtable(L, 0, 16);
     set_number(L, "events", f.events);
@@ -639,6 +638,7 @@ static const luaL_Reg functions[] = {
     { "after", script_after },
     { "cancel", script_cancel },
     { "now", script_now },
+    { "_clock", script_clock },
     { "emit", script_emit },
     { "_alert", script_alert },
     { "_verdict", script_verdict },
