@@ -52,6 +52,7 @@ struct recording_counters {
     uint64_t events, notes; /* in the file, or about to be */
     uint64_t dropped;       /* events that could not be written: disk full or worse */
     uint64_t notes_dropped; /* the same */
+    uint64_t untold;        /* events that are missing, and nothing in the file says so yet */
     uint64_t bytes;         /* of the file */
     int error;              /* errno of the last write that failed; 0: the last one went well */
 };

@@ -375,6 +375,7 @@ struct recording_counters recording_count(const struct recording_writer *w)
         .notes = w->index.about.notes + w->notes,
         .dropped = w->dropped,
         .notes_dropped = w->notes_dropped,
+        .untold = w->missing,
         .bytes = w->end,
         .error = w->error,
     };

@@ -522,16 +522,6 @@ static void other_files_are_refused_in_one_sentence(void **state)
 /* --- no room ------------------------------------------------------------------------------------
  */
 
-/* In front of libc's, so that a second need not pass. */
-static int64_t later_ns;
-
-int64_t clock_mono_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec * INT64_C(1000000000) + now.tv_nsec + later_ns;
-}
-
 static void limit(uint64_t most)
 {
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &(struct rlimit){ most, RLIM_INFINITY }), 0);
