@@ -36,7 +36,8 @@ struct recording {
     struct index index;      /* its `about` is what is told */
     struct decoder *decoder; /* owned */
     struct loader loader;
-    uint32_t left; /* records of this frame that were not told */
+    uint32_t left;   /* records of this frame that were not told */
+    uint64_t judged; /* damage before this is counted */
 };
 
 /* --- bytes of the file --------------------------------------------------------------------------
@@ -283,6 +284,15 @@ static int begin_frame(struct recording *r, const struct frame *f, uint64_t at)
     return result;
 }
 
+/* What ends here is damaged: counted once, however often it is read. */
+static void judge(struct recording *r)
+{
+    if (r->at <= r->judged)
+        return;
+    r->index.about.bad_frames++;
+    r->judged = r->at;
+}
+
 /* On to the next frame. 1: it has events; 0: it has not; otherwise as recording_next. */
 static int next_frame(struct recording *r, uint64_t *missing)
 {
@@ -293,8 +303,11 @@ static int next_frame(struct recording *r, uint64_t *missing)
     if (result < 0)
         return result;
     r->at = result ? at : r->end;
-    if (skipped || !result)
+    if (skipped || !result) {
+        if (!r->index.about.torn) /* else the walk has counted it */
+            judge(r);
         return -EBADMSG;
+    }
     r->at += FRAME_HEAD + f.stored;
     *missing = f.kind == FRAME_GAP ? f.number : f.count;
     if (f.kind == FRAME_GAP)
@@ -302,6 +315,8 @@ static int next_frame(struct recording *r, uint64_t *missing)
     if (f.kind != FRAME_EVENTS)
         return 0;
     result = begin_frame(r, &f, at);
+    if (result == -EBADMSG)
+        judge(r);
     return result ? result : 1;
 }
 
@@ -318,11 +333,12 @@ int recording_next(struct recording *r, struct event_box *box, uint64_t *missing
         r->left = 0;
         if (!result && r->at >= r->end)
             return 0;
-        if (!result)
+        if (result < 0)
+            judge(r);
+        else
             result = next_frame(r, &lost);
         if (result < 0) {
             *missing = lost;
-            r->index.about.bad_frames += result == -EBADMSG;
             return result;
         }
     }

@@ -469,6 +469,9 @@ static void a_damaged_frame_costs_itself_and_is_said(void **state)
     expect(12, 24);
     expect_gap(2);
     assert_int_equal(next(), 0);
+    recording_rewind(r);
+    while (next()) {}
+    assert_int_equal(recording_about(r)->bad_frames, 1);
     close_it();
 
     bytes[at + 20] ^= 1; /* its head, too: then nobody knows how many */
