@@ -254,21 +254,34 @@ typedef void moonwatch_remarked(void *ctx, const struct moonwatch_remark *remark
 MOONWATCH_API int moonwatch_lint(const char *const *paths, int paths_len, unsigned flags,
                                  moonwatch_remarked *remarked, void *ctx);
 
+enum moonwatch_verdict {
+    MOONWATCH_PASSED,
+    MOONWATCH_FAILED,
+    MOONWATCH_WRONG, /* script or tests cannot be read or loaded */
+};
+
 /* One test of a script has ended; borrowed for the call. */
 struct moonwatch_tested_case {
     const char *script; /* its file */
     const char *name;   /* what the test claims */
-    bool passed;
-    const char *why;    /* it has not; lines */
+    enum moonwatch_verdict verdict;
+    const char *why;    /* it has not passed; lines */
     const char *output; /* what the script wrote */
+    double seconds;     /* that it took */
 };
 typedef void moonwatch_tested(void *ctx, const struct moonwatch_tested_case *result);
 
-/* Run the tests of a script with made-up events, in this process: `path` is NAME.lua, NAME_test.lua,
- * or a directory (each NAME_test.lua in it). How many there were; or -errno (-EINVAL: script or test
- * are wrong) with the reason in `why`, at most `cap` bytes. */
-MOONWATCH_API int moonwatch_test(const char *path, moonwatch_tested *tested, void *ctx, char *why,
-                                 size_t cap);
+struct moonwatch_test_options {
+    size_t size; /* sizeof(struct moonwatch_test_options) */
+    moonwatch_tested *tested;
+    void *ctx;
+};
+
+/* Run the tests of scripts with made-up events, in this process: each path is NAME.lua, NAME_test.lua,
+ * or a directory (each NAME_test.lua in it). What cannot be run is told as a test that is wrong, and the
+ * others are run. 0, or -ENOMEM. */
+MOONWATCH_API int moonwatch_test(const char *const *paths, int paths_len,
+                                 const struct moonwatch_test_options *options);
 
 /* --- events --------------------------------------------------------------------------- */
 

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const char usage[] =
@@ -33,7 +34,7 @@ static const char usage[] =
     "test is wrong.\n";
 
 struct report {
-    int number, failed;
+    int number, failed, wrong;
     bool verbose;
 };
 
@@ -53,39 +54,51 @@ static void print_comment(const char *text)
     }
 }
 
+/* In a description, TAP takes "# SKIP" and "# TODO" for its own. */
+static void print_description(const char *text)
+{
+    for (size_t len; *text; text += len + (text[len] == '#')) {
+        len = strcspn(text, "#");
+        char *part = strndup(text, len);
+        cli_put(stdout, part ? part : "?");
+        free(part);
+        if (text[len] == '#')
+            fputs("\\#", stdout);
+    }
+}
+
 static void print(void *ctx, const struct moonwatch_tested_case *t)
 {
     struct report *report = ctx;
+    bool passed = t->verdict == MOONWATCH_PASSED;
     const char *slash = strrchr(t->script, '/');
-    printf("%sok %d - ", t->passed ? "" : "not ", ++report->number);
-    cli_put(stdout, slash ? slash + 1 : t->script);
+    printf("%sok %d - ", passed ? "" : "not ", ++report->number);
+    print_description(slash ? slash + 1 : t->script);
     fputs(": ", stdout);
-    cli_put(stdout, t->name);
+    print_description(t->name);
     putchar('\n');
-    report->failed += !t->passed;
+    report->failed += !passed;
+    report->wrong += t->verdict == MOONWATCH_WRONG;
     print_comment(t->why);
-    if ((report->verbose || !t->passed) && *t->output) {
+    if ((report->verbose || !passed) && *t->output) {
         puts("# it wrote");
         print_comment(t->output);
     }
 }
 
-static int run(struct report *report, char **paths, int n)
+static int run(struct report *report, const char *const *paths, int n)
 {
-    char why[4096];
-    bool wrong = false;
-    for (int i = 0; i < n; i++) {
-        int result = moonwatch_test(paths[i], print, report, why, sizeof why);
-        if (result < 0)
-            cli_say("%s", why);
-        wrong = wrong || result < 0;
+    struct moonwatch_test_options options = { .size = sizeof options, .tested = print, .ctx = report };
+    if (moonwatch_test(paths, n, &options) < 0) {
+        cli_say("not enough memory");
+        return EXIT_FAILED;
     }
     printf("1..%d\n", report->number);
     if (fflush(stdout) || ferror(stdout)) {
         cli_say("cannot write the output: %s", strerror(errno));
         return EXIT_FAILED;
     }
-    return wrong ? EXIT_SCRIPT : report->failed ? EXIT_FAILED : EXIT_OK;
+    return report->wrong ? EXIT_SCRIPT : report->failed ? EXIT_FAILED : EXIT_OK;
 }
 
 int cli_test(int argc, char **argv)
@@ -109,5 +122,5 @@ int cli_test(int argc, char **argv)
     }
     if (optind == argc)
         return cli_usage("test", "no script is named");
-    return run(&report, argv + optind, argc - optind);
+    return run(&report, (const char *const *)argv + optind, argc - optind);
 }

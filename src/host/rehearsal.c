@@ -4,6 +4,8 @@
 
 #include "host/state.h"
 
+#include "base/clock.h"
+
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -19,16 +21,17 @@ struct rehearsal {
     struct host *host; /* owned */
     int output;        /* owned: where it writes */
     struct buf text, why; /* owned: what it wrote; what is wrong, a line each */
+    int64_t began_ns;
     struct host_setting setting[SETTINGS]; /* texts borrowed from the test's table */
     struct host_settings settings;
 };
 
 /* --- a host for one test --------------------------------------------------------------------- */
 
-static int begin(struct rehearsal *r, rehearsal_request *request, void *ctx)
+static int begin(struct rehearsal *r, const struct rehearsal_world *world)
 {
-    *r = (struct rehearsal){ .output = memfd_create("rehearsal", MFD_CLOEXEC) };
-    struct host_options options = { .world = { .request = request, .ctx = ctx },
+    *r = (struct rehearsal){ .output = memfd_create("rehearsal", MFD_CLOEXEC), .began_ns = clock_mono_ns() };
+    struct host_options options = { .world = { .request = world->request, .ctx = world->ctx },
                                     .table_bytes = 16u << 20, .boot = 1, .fd = r->output, .output_lock = -1 };
     return r->output < 0 ? -errno : host_new(&r->host, &options);
 }
@@ -233,9 +236,7 @@ struct job {
     struct rehearsal rehearsal;
     const struct rehearsal_text *script, *test;
     int number; /* of the test, from 1 */
-    rehearsal_request *request;
-    rehearsal_ended *ended;
-    void *ctx;
+    const struct rehearsal_world *world;
     struct buf *why; /* borrowed: script or test are wrong as a whole */
     int result;
 };
@@ -277,8 +278,9 @@ static void report(struct job *job)
     struct rehearsal_result result = { .name = buf_str(&name),
                                        .passed = !r->why.len,
                                        .why = buf_str(&r->why),
-                                       .output = buf_str(&r->text) };
-    job->ended(job->ctx, &result);
+                                       .output = buf_str(&r->text),
+                                       .seconds = (double)(clock_mono_ns() - r->began_ns) / 1e9 };
+    job->world->ended(job->world->ctx, &result);
     buf_free(&name);
     lua_pop(L, 1);
 }
@@ -309,7 +311,7 @@ static int rehearse_one(lua_State *L)
 static int one(struct job *job)
 {
     job->result = -EINVAL;
-    int result = begin(&job->rehearsal, job->request, job->ctx);
+    int result = begin(&job->rehearsal, job->world);
     if (result == 0 && lua_cpcall(job->rehearsal.host->L, rehearse_one, job))
         result = -ENOMEM;
     if (result < 0)
@@ -319,10 +321,9 @@ static int one(struct job *job)
 }
 
 int rehearse(const struct rehearsal_text *script, const struct rehearsal_text *test,
-             rehearsal_request *request, rehearsal_ended *ended, void *ctx, struct buf *why)
+             const struct rehearsal_world *world, struct buf *why)
 {
-    struct job job = { .script = script, .test = test, .request = request, .ended = ended,
-                       .ctx = ctx, .why = why };
+    struct job job = { .script = script, .test = test, .world = world, .why = why };
     int result = 1;
     while (result == 1) {
         job.number++;

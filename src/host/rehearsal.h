@@ -21,16 +21,22 @@ struct rehearsal_result {
     bool passed;
     const char *why;    /* it has not; one line each */
     const char *output; /* what the script wrote */
+    double seconds;     /* that it took */
 };
-typedef void rehearsal_ended(void *ctx, const struct rehearsal_result *result);
 
-/* Answers as host_world.request does. */
-typedef int rehearsal_request(void *ctx, enum request_kind kind, const void *bytes, size_t len,
-                              struct buf *out, int *fds);
+/* What tests need of the world around them. */
+struct rehearsal_world {
+    void *ctx;
+
+    /* As host_world.request. */
+    int (*request)(void *ctx, enum request_kind kind, const void *bytes, size_t len, struct buf *out,
+                   int *fds);
+    void (*ended)(void *ctx, const struct rehearsal_result *result);
+};
 
 /* Run each test of a file, `return { { name = ..., events = { ... }, alerts = 1 }, ... }`. How many
- * there are; or -EINVAL with a sentence in `why`: script or test are wrong as a whole. */
+ * there are; or -EINVAL with a sentence in `why`: script or test are wrong as a whole; or -ENOMEM. */
 int rehearse(const struct rehearsal_text *script, const struct rehearsal_text *test,
-             rehearsal_request *request, rehearsal_ended *ended, void *ctx, struct buf *why);
+             const struct rehearsal_world *world, struct buf *why);
 
 #endif

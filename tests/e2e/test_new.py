@@ -199,6 +199,46 @@ def orphan():
     check("b.lua: No such file or directory" in out, out)
 
 
+@test("test: a script or a test that is wrong is one that failed, and the others are run, also those of other paths")
+def wrong_in_between():
+    where = folder("wrong")
+    good = "return { { name = 'one', events = {}, alerts = 0 } }"
+    for name, script, tests in (("a", ECHO, good), ("b", "x = = 1", good), ("c", ECHO, "return = 1"), ("d", "error 'late'", good),
+                                ("e", ECHO, good)):
+        scratch_file(f"wrong/{name}.lua", BEFORE + script)
+        scratch_file(f"wrong/{name}_test.lua", tests)
+    os.chmod(scratch_file("wrong/dir_test.lua", good), 0)
+    os.mkdir(os.path.join(where, "f_test.lua"))
+    status, out, errors = run("test", where, "/no/such.lua", os.path.join(where, "e.lua"))
+    equal((status, errors), (3, ""), out)
+    equal(lines(out), ["ok 1 - a.lua: one", "not ok 2 - b.lua: it can be loaded", "not ok 3 - c.lua: it can be loaded",
+                       "not ok 4 - d.lua: it can be loaded", "not ok 5 - dir_test.lua: the script that it tests", "ok 6 - e.lua: one",
+                       "not ok 7 - f_test.lua: the script that it tests", "not ok 8 - such.lua: it can be loaded",
+                       "ok 9 - e.lua: one", "1..9"], out)
+    for text in ("b.lua:2: unexpected symbol near '='", "#    2 | x = = 1", "c_test.lua:1: ", "d.lua:2: late", "/no/such.lua: No such"):
+        check(text in out, f"{text!r} in {out}")
+
+
+@test("test: names and texts of tests cannot end a line, steer a terminal or pass for what TAP says itself")
+def hostile_names():
+    where = folder("names\x1b[2J\n1..9 # TODO")
+    with open(os.path.join(where, "a # SKIP x.lua"), "w") as f:
+        f.write(BEFORE + ECHO)
+    with open(os.path.join(where, "a # SKIP x_test.lua"), "w") as f:
+        f.write("""return { { name = "one # TODO \\27[2J\\nok 9 \\r\\200\\xff", events = { { comm = "a\\nok 5" } }, alerts = 1 } }""")
+    with open(os.path.join(where, "b_test.lua"), "w") as f:
+        f.write("")
+    with open(os.path.join(where, "c.lua"), "w") as f:
+        f.write("\x1b[2J = = ")
+    with open(os.path.join(where, "c_test.lua"), "w") as f:
+        f.write("return { { name = 'x', events = {}, alerts = 0 } }")
+    status, out, errors = run("test", where)
+    equal((status, errors), (3, ""), out)
+    check("\x1b" not in out and "\r" not in out, out)
+    equal(lines(out), ["not ok 1 - a \\# SKIP x.lua: one \\# TODO \\x1b[2J\\x0aok 9 \\x0d\\xc8\\xff",
+                       "not ok 2 - b_test.lua: the script that it tests", "not ok 3 - c.lua: it can be loaded", "1..3"], out)
+
+
 @test("test: what lies beside the script is there: modules and lists; nothing else is")
 def beside():
     where = scratch_file("beside/x.lua", """
@@ -237,14 +277,14 @@ def statuses():
                                 (ECHO, "return = 1", "pair_test.lua:1: "), (ECHO, "error 'soon'", "pair_test.lua:1: soon"),
                                 (ECHO, "return 1", "returns no list of tests")):
         status, out, errors = run("test", pair(script, tests))
-        equal((status, lines(out)), (3, ["1..0"]), f"{script} {tests}")
-        check(text in errors, f"{text!r} in {errors!r}")
+        equal((status, lines(out), errors), (3, ["not ok 1 - pair.lua: it can be loaded", "1..1"], ""), f"{script} {tests}")
+        check(text in out, f"{text!r} in {out!r}")
     alone = scratch_file("alone.lua", BEFORE)
-    for path, text in ((alone, "alone_test.lua: No such file"), ("/no/such.lua", "No such file"),
+    for path, text in ((alone, "alone_test.lua: No such file"), ("/no/such.lua", "/no/such.lua: No such file"),
                        (folder("empty"), "there is no NAME_test.lua"), ("/etc/hostname", "no NAME.lua")):
-        status, _, errors = run("test", path)
-        equal(status, 3, path)
-        check(text in errors, f"{text!r} in {errors!r}")
+        status, out, errors = run("test", path)
+        equal((status, lines(out)[1:], errors), (3, ["1..1"], ""), path)
+        check(text in out, f"{text!r} in {out!r}")
     equal(run("test")[0], 2, "no file")
     equal(run("test", "--help")[0], 0, "help")
 
