@@ -4,6 +4,7 @@
 -- src/host/rehearsal.c makes an event of. Each process is a table in the test: `parent` is told of first, as one that
 -- was running before, and the same table twice is the same process.
 local mw = require "moonwatch"
+local expect = require "moonwatch.expect"
 local meant = require "moonwatch.meant"
 
 local BEGIN = 1700000000 -- s since the epoch; 1 s between events unless `at` says when, from here on
@@ -65,10 +66,13 @@ local function check_test(test)
   elseif test.options ~= nil and type(test.options) ~= "table" then
     fail("`options` is a table of names and values, not %s", shown(test.options))
   elseif test.alerts == nil and test.output == nil and test.errors == nil then
-    fail "it checks nothing: say how many `alerts`, or which `output`"
+    fail "it checks nothing: say how many `alerts`, or which, or which `output`"
+  elseif type(test.alerts) == "table" and expect.problem(test.alerts) then
+    fail("%s", expect.problem(test.alerts))
   end
   for _, key in ipairs { "alerts", "errors" } do
-    if test[key] ~= nil and not is_count(test[key]) then
+    local is_expected = key == "alerts" and type(test.alerts) == "table"
+    if test[key] ~= nil and not is_expected and not is_count(test[key]) then
       fail("`%s` is a whole number, how many there are to be, not %s", key, shown(test[key]))
     end
   end
@@ -130,7 +134,11 @@ function Filler:describe(record, event)
   default(record, "gid", 1000)
   default(record, "euid", record.uid)
   default(record, "egid", record.gid)
-  default(record, "starttime", pid * 10)
+  if not self.starts[pid] then -- a parent comes before its child, whatever their pids
+    self.starts[pid] = self.next_start
+    self.next_start = self.next_start + 10
+  end
+  default(record, "starttime", self.starts[pid])
   default(record, "start", record.time)
   default(record, "comm", name_of(event))
   default(record, "exe", "/usr/bin/" .. record.comm)
@@ -170,7 +178,7 @@ end
 
 local function fill(test)
   check_test(test)
-  local filler = setmetatable({ records = {}, pids = {}, next_pid = 1000 }, Filler)
+  local filler = setmetatable({ records = {}, pids = {}, starts = {}, next_pid = 1000, next_start = 10000 }, Filler)
   local time = BEGIN
   for _, event in ipairs(test.events) do
     check(event)

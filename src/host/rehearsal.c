@@ -15,25 +15,71 @@
 #include <unistd.h>
 
 #define OUTPUT_MOST (1 << 20)
+#define MEMORY_MOST ((size_t)256 << 20) /* of script and test together */
+#define LIMIT_S     10                  /* of a test */
+#define LOOK_EVERY  10000               /* instructions */
 #define SETTINGS    64
+
+static const char rehearsal_key;
 
 struct rehearsal {
     struct host *host; /* owned */
     int output;        /* owned: where it writes */
     struct buf text, why; /* owned: what it wrote; what is wrong, a line each */
     int64_t began_ns;
+    double limit_s;
+    bool late; /* it took longer, and was ended */
     struct host_setting setting[SETTINGS]; /* texts borrowed from the test's table */
     struct host_settings settings;
 };
 
 /* --- a host for one test --------------------------------------------------------------------- */
 
+static struct rehearsal *rehearsal_of(lua_State *L)
+{
+    lua_pushlightuserdata(L, (void *)&rehearsal_key);
+    lua_rawget(L, LUA_REGISTRYINDEX);
+    struct rehearsal *r = lua_touserdata(L, -1);
+    lua_pop(L, 1);
+    return r;
+}
+
+/* A call has an end by the budget of the host, which ends it at the second look. */
+static void look_at_clock(lua_State *L, lua_Debug *at)
+{
+    struct rehearsal *r = rehearsal_of(L);
+    int64_t now = clock_mono_ns();
+    (void)at;
+    if ((double)(now - r->began_ns) < r->limit_s * 1e9)
+        return;
+    r->late = true;
+    host_tick(r->host, now);
+    host_tick(r->host, now + r->host->options.soft_ns);
+}
+
+/* Called protected, with the rehearsal as light userdata. */
+static int put_rehearsal(lua_State *L)
+{
+    lua_pushlightuserdata(L, (void *)&rehearsal_key);
+    lua_insert(L, 1);
+    lua_rawset(L, LUA_REGISTRYINDEX);
+    return 0;
+}
+
 static int begin(struct rehearsal *r, const struct rehearsal_world *world)
 {
-    *r = (struct rehearsal){ .output = memfd_create("rehearsal", MFD_CLOEXEC), .began_ns = clock_mono_ns() };
+    *r = (struct rehearsal){ .output = memfd_create("rehearsal", MFD_CLOEXEC),
+                             .began_ns = clock_mono_ns(),
+                             .limit_s = world->limit_s > 0 ? world->limit_s : LIMIT_S };
     struct host_options options = { .world = { .request = world->request, .ctx = world->ctx },
-                                    .table_bytes = 16u << 20, .boot = 1, .fd = r->output, .output_lock = -1 };
-    return r->output < 0 ? -errno : host_new(&r->host, &options);
+                                    .table_bytes = 16u << 20, .boot = 1, .fd = r->output, .output_lock = -1,
+                                    .soft_ns = 1, .memory_bytes = MEMORY_MOST };
+    int result = r->output < 0 ? -errno : host_new(&r->host, &options);
+    if (result == 0 && lua_cpcall(r->host->L, put_rehearsal, r))
+        result = -ENOMEM;
+    if (result == 0)
+        lua_sethook(r->host->L, look_at_clock, LUA_MASKCOUNT, LOOK_EVERY);
+    return result;
 }
 
 static void end(struct rehearsal *r)
@@ -73,22 +119,45 @@ static void complain(struct rehearsal *r, const char *format, ...)
     buf_harmless(&r->why, text, strlen(text));
 }
 
+/* Call the function below its `args` arguments on the stack, code of the test, with a bound on its time.
+ * False: a message takes the place of the results.  [-(args + 1), +(results|1), -] */
+static bool call_test(struct rehearsal *r, int args, int results)
+{
+    struct host *h = r->host;
+    int base = lua_gettop(h->L) - args;
+    lua_rawgeti(h->L, LUA_REGISTRYINDEX, h->traceback);
+    lua_insert(h->L, base);
+    budget_begin(&h->budget, 0);
+    bool ok = !lua_pcall(h->L, args, results, base);
+    budget_end(&h->budget);
+    lua_remove(h->L, base);
+    return ok;
+}
+
+/* Where it was when its time was over: "web.lua:3: ", or "". */
+static void say_late(const struct rehearsal *r, struct buf *why)
+{
+    const char *place = r->host->budget.place;
+    buf_harmless(why, place, strlen(place));
+    buf_printf(why, "it was ended: it takes more than %g s", r->limit_s);
+}
+
 /* --- the test's file --------------------------------------------------------------------------- */
 
 /* Run the file and leave its list on the stack. False: `why` says why.  [-0, +(1|0), m] */
-static bool push_tests(struct host *h, const struct rehearsal_text *test, struct buf *why)
+static bool push_tests(struct rehearsal *r, const struct rehearsal_text *test, struct buf *why)
 {
-    lua_State *L = h->L;
+    lua_State *L = r->host->L;
     struct buf line = { 0 };
-    lua_rawgeti(L, LUA_REGISTRYINDEX, h->traceback);
     bool ok = !luaL_loadbufferx(L, test->text, test->len, test->name, "t");
     if (!ok)
         source_show_line(test->text, test->len, source_line_of(test->name, lua_tostring(L, -1)), &line);
-    ok = ok && !lua_pcall(L, 0, 1, -2);
-    lua_remove(L, -2);
+    ok = ok && call_test(r, 0, 1);
     if (ok && lua_istable(L, -1))
         return true;
-    if (ok)
+    if (r->late)
+        say_late(r, why);
+    else if (ok)
         buf_printf(why, "%s returns no list of tests", test->name + 1);
     else
         buf_puts(why, lua_tostring(L, -1) ? lua_tostring(L, -1) : "it throws what is no text");
@@ -133,11 +202,13 @@ static void take_settings(struct rehearsal *r, const struct rehearsal_text *scri
 /* --- its events ------------------------------------------------------------------------------- */
 
 /* Tell of the records in the list on top of the stack, one by one.  [-0, +0, m] */
-static void tell_records(lua_State *L, struct host *h)
+static void tell_records(struct rehearsal *r)
 {
+    struct host *h = r->host;
+    lua_State *L = h->L;
     int list = lua_gettop(L);
     struct event_box *box = lua_newuserdata(L, sizeof *box);
-    for (int i = 1, n = (int)lua_objlen(L, list); i <= n; i++) {
+    for (int i = 1, n = (int)lua_objlen(L, list); i <= n && !r->late; i++) {
         lua_rawgeti(L, list, i);
         api_event_adopt(L);
         if (api_event_record(L, -1, box)) {
@@ -217,14 +288,65 @@ static void complain_of_errors(struct rehearsal *r, long long expected, uint64_t
     buf_add(&r->why, last, end ? (size_t)(end - last) : strlen(last));
 }
 
+/* A function of lua/moonwatch/expect.lua.  [-0, +1, e] */
+static void push_expect(lua_State *L, const char *name)
+{
+    host_require(L, "moonwatch.expect");
+    lua_getfield(L, -1, name);
+    lua_remove(L, -2);
+}
+
+/* Note what is told, when the test on top of the stack has a list of alerts.  [-0, +0, e] */
+static void listen(lua_State *L)
+{
+    push_expect(L, "listen");
+    lua_getfield(L, -2, "alerts");
+    if (lua_istable(L, -1))
+        lua_call(L, 1, 0);
+    else
+        lua_pop(L, 2);
+}
+
+/* The lines on top of the stack: what is wanted, what was told.  [-0, +0, m] */
+static void complain_of_alerts(struct rehearsal *r)
+{
+    lua_State *L = r->host->L;
+    for (int i = 1, n = (int)lua_objlen(L, -1); i <= n; i++) {
+        size_t len;
+        lua_rawgeti(L, -1, i);
+        const char *line = lua_tolstring(L, -1, &len);
+        buf_puts(&r->why, r->why.len ? i > 1 ? "\n  " : "\n" : "");
+        buf_harmless(&r->why, line ? line : "", line ? len : 0);
+        lua_pop(L, 1);
+    }
+}
+
+/* `alerts`: how many, or a list.  [-0, +0, m] */
+static void judge_alerts(struct rehearsal *r, uint64_t told)
+{
+    lua_State *L = r->host->L;
+    long long alerts = wanted(L, "alerts");
+    if (alerts >= 0 && (uint64_t)alerts != told)
+        complain(r, "%lld alerts wanted, %llu told", alerts, (unsigned long long)told);
+    lua_getfield(L, -1, "alerts");
+    if (lua_istable(L, -1)) {
+        push_expect(L, "difference");
+        lua_insert(L, -2);
+        if (!call_test(r, 1, 1) && !r->late)
+            complain(r, "the alerts cannot be compared: %s", lua_tostring(L, -1));
+        else if (lua_istable(L, -1))
+            complain_of_alerts(r);
+    }
+    lua_pop(L, 1);
+}
+
 /* [-0, +0, m] */
 static void judge(struct rehearsal *r)
 {
     struct host_script figures = { 0 };
     host_scripts(r->host, &figures, 1);
-    long long alerts = wanted(r->host->L, "alerts"), errors = wanted(r->host->L, "errors");
-    if (alerts >= 0 && (uint64_t)alerts != figures.alerts)
-        complain(r, "%lld alerts wanted, %llu told", alerts, (unsigned long long)figures.alerts);
+    long long errors = wanted(r->host->L, "errors");
+    judge_alerts(r, figures.alerts);
     if (figures.errors != (uint64_t)(errors < 0 ? 0 : errors))
         complain_of_errors(r, errors < 0 ? 0 : errors, figures.errors);
     judge_output(r);
@@ -241,6 +363,18 @@ struct job {
     int result;
 };
 
+static bool load(struct job *job)
+{
+    struct rehearsal *r = &job->rehearsal;
+    if (host_load(r->host, job->script->name, job->script->text, job->script->len) == 0)
+        return true;
+    if (r->late)
+        say_late(r, job->why);
+    else
+        buf_puts(job->why, host_error(r->host));
+    return false;
+}
+
 /* The test on top of the stack. False: the script does not load.  [-0, +0, m] */
 static bool run(struct job *job)
 {
@@ -248,17 +382,22 @@ static bool run(struct job *job)
     struct rehearsal *r = &job->rehearsal;
     lua_State *L = r->host->L;
     take_settings(r, job->script, stem);
-    if (host_load(r->host, job->script->name, job->script->text, job->script->len) < 0) {
-        buf_puts(job->why, host_error(r->host));
+    listen(L);
+    if (!load(job))
         return false;
-    }
     if (!push_records(r))
         return true;
-    tell_records(L, r->host);
+    tell_records(r);
     lua_pop(L, 1);
-    host_finish(r->host);
+    if (!r->late)
+        host_finish(r->host);
     read_output(r);
-    judge(r);
+    if (!r->late)
+        judge(r);
+    if (r->late) {
+        buf_puts(&r->why, r->why.len ? "\n" : "");
+        say_late(r, &r->why);
+    }
     return true;
 }
 
@@ -289,7 +428,7 @@ static void report(struct job *job)
 static int rehearse_one(lua_State *L)
 {
     struct job *job = lua_touserdata(L, 1);
-    if (!push_tests(job->rehearsal.host, job->test, job->why))
+    if (!push_tests(&job->rehearsal, job->test, job->why))
         return 0;
     job->result = 0;
     if (job->number > (int)lua_objlen(L, -1))

@@ -1,8 +1,8 @@
 /* rehearsal.h - a script and made-up events: does it tell what its author expects?
  *
  * In this process, with the same host that a watch has, but little of a world around it: only files
- * beside the script can be asked for, no timer is ever due, and the time is that of the events. Each
- * test has a host of its own. */
+ * beside the script can be asked for, and the time is that of the events. Each test has a host of its
+ * own, and ends: neither time nor memory is without a bound. */
 #ifndef HOST_REHEARSAL_H
 #define HOST_REHEARSAL_H
 
@@ -32,6 +32,8 @@ struct rehearsal_world {
     int (*request)(void *ctx, enum request_kind kind, const void *bytes, size_t len, struct buf *out,
                    int *fds);
     void (*ended)(void *ctx, const struct rehearsal_result *result);
+
+    double limit_s; /* of a test: then it is ended; 0: 10 */
 };
 
 /* Run each test of a file, `return { { name = ..., events = { ... }, alerts = 1 }, ... }`. How many

@@ -134,6 +134,43 @@ return {
     check(re.search(r"#    6 \|   if ev.comm == \"broken\"", out), "the line of the error: " + out)
 
 
+@test("test: a list of alerts is compared by what it names, and the difference is shown by lines")
+def alerts_by_parts():
+    status, out, errors = results("""
+return mw.script { name = "web", tags = { "attack.t1059" }, on = { exec = function(ev)
+  mw.alert { severity = ev.uid == 0 and "high" or "low", key = ev.parent.comm, text = ev.cmdline, event = ev }
+end } }""", """
+local mw = require "moonwatch"
+local nginx = { comm = "nginx" }
+local events = { { comm = "sh", args = { "sh", "-c", "id\\n\\27[2J" }, uid = 0, parent = nginx }, { comm = "ls", parent = nginx } }
+return {
+  { name = "as told", events = events, alerts = {
+    { severity = "low", event = { comm = "ls" } },
+    { severity = "high", key = "nginx", text = mw.match.contains "-c id", tags = { "attack.t1059" },
+      event = { uid = 0, args = { "sh", "-c", mw.match.regex "^id" }, parent = { exe = mw.match.endswith "/nginx" } } },
+  } },
+  { name = "not as told", events = events, alerts = { { severity = "low", key = "apache2", event = { comm = "ls" } } } },
+}""")
+    equal((status, errors), (1, ""), out)
+    tags = 'tags = { "attack.t1059" }'
+    equal([l for l in out.splitlines() if "ALERT" not in l],
+          ["ok 1 - pair.lua: as told", "not ok 2 - pair.lua: not as told",
+           "#   1 alerts wanted, 2 told, 0 of them as wanted; wanted -, told +",
+           '#     - { severity = "low", key = "apache2", event = { comm = "ls" } }',
+           f'#     + {{ severity = "low", text = "ls", key = "nginx", {tags}, event = {{ comm = "ls", pid = 1002 }} }}',
+           f'#     + {{ severity = "high", text = "sh -c id\\x0a\\x1b[2J", key = "nginx", {tags}, '
+           'event = { comm = "sh", pid = 1001, type = "exec" } }', "# it wrote", "1..2"], out)
+
+
+@test("test: one that hangs is ended after 10 s, and the next one is run")
+def hangs():
+    status, out, errors = results(ECHO.replace("error \"broken\"", "while true do pcall(error) end"), """
+return { { name = "hangs", events = { { comm = "broken" } }, alerts = 0 }, { name = "next", events = { {} }, alerts = 0 } }""")
+    equal(status, 1, out)
+    equal(lines(out), ["not ok 1 - pair.lua: hangs", "ok 2 - pair.lua: next", "1..2"], out)
+    check(re.search(r"^#   \S*pair.lua:6: it was ended: it takes more than 10 s$", out, re.M), out)
+
+
 @test("test: options of a test are what mw.option gives")
 def options():
     status, out, errors = results('mw.at_exit(print) print(mw.option("max", 3) + 1, mw.option("on", true), mw.option("name", "x"))', """
