@@ -271,10 +271,30 @@ struct moonwatch_tested_case {
 };
 typedef void moonwatch_tested(void *ctx, const struct moonwatch_tested_case *result);
 
+enum moonwatch_part {
+    MOONWATCH_HANDLER,  /* `name`: of what event */
+    MOONWATCH_FUNCTION, /* `name`, as the text has it */
+    MOONWATCH_WAY,      /* from a line with a condition on to line `to`; 0: out of the function */
+    MOONWATCH_CODE,     /* a line */
+};
+
+/* A part of a script that could run in its tests: all of a file together, in the order of the kinds of
+ * parts and of lines. Ways are told only where there are several, and where lines tell them apart. */
+struct moonwatch_covered_part {
+    const char *path;
+    enum moonwatch_part part;
+    const char *name; /* "" where it has none */
+    int line, to;
+    uint64_t runs;
+    bool reached; /* WAY: its line ran */
+};
+typedef void moonwatch_covered(void *ctx, const struct moonwatch_covered_part *part);
+
 struct moonwatch_test_options {
     size_t size; /* sizeof(struct moonwatch_test_options) */
     moonwatch_tested *tested;
-    void *ctx;
+    moonwatch_covered *covered; /* told at the end; or NULL */
+    void *ctx;                  /* of both */
 };
 
 /* Run the tests of scripts with made-up events, in this process: each path is NAME.lua, NAME_test.lua,

@@ -1,5 +1,7 @@
 /* test.c - runs the tests of scripts, and tells it as the Test Anything Protocol does. */
 #include "cli/cli.h"
+#include "cli/covered.h"
+#include "cli/junit.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -27,15 +29,22 @@ static const char usage[] =
     "`options` are what mw.option gives. Nothing is watched and no privilege needed;\n"
     "questions such as ev:sockets() have no answer, and no timer is ever due.\n"
     "\n"
-    "  -v, --verbose  show what each script writes\n"
-    "  -h, --help     this text\n"
+    "      --coverage         say which lines, functions and handlers ran, and which\n"
+    "                         ways from a line with a condition were taken\n"
+    "      --coverage=FILE    the same, and as lcov's tools read it\n"
+    "      --junit FILE       the results as JUnit's XML, too\n"
+    "  -v, --verbose          show what each script writes\n"
+    "  -h, --help             this text\n"
     "\n"
     "Exit status: 0 all passed; 1 some did not; 2 wrong command line; 3 a script or\n"
     "test is wrong.\n";
 
 struct report {
     int number, failed, wrong;
-    bool verbose;
+    bool verbose, cover;
+    const char *junit_path, *lcov_path; /* or NULL */
+    struct junit *junit;                /* owned; or NULL */
+    struct covered *covered;            /* owned; or NULL */
 };
 
 /* Each line as a comment of TAP. */
@@ -77,6 +86,8 @@ static void print(void *ctx, const struct moonwatch_tested_case *t)
     fputs(": ", stdout);
     print_description(t->name);
     putchar('\n');
+    if (report->junit)
+        junit_add(report->junit, t);
     report->failed += !passed;
     report->wrong += t->verdict == MOONWATCH_WRONG;
     print_comment(t->why);
@@ -86,14 +97,48 @@ static void print(void *ctx, const struct moonwatch_tested_case *t)
     }
 }
 
-static int run(struct report *report, const char *const *paths, int n)
+static void on_covered(void *ctx, const struct moonwatch_covered_part *part)
+{
+    struct report *report = ctx;
+    covered_take(report->covered, part);
+}
+
+/* Files that cannot be written are said before anything is run. */
+static int open_files(struct report *report)
+{
+    int result = report->junit_path ? junit_new(&report->junit, report->junit_path) : 0;
+    if (result < 0)
+        cli_say("cannot write %s: %s", report->junit_path, strerror(-result));
+    if (result < 0 || !report->cover)
+        return result;
+    result = covered_new(&report->covered, report->lcov_path);
+    if (result < 0)
+        cli_say("cannot write %s: %s", report->lcov_path ? report->lcov_path : "the summary", strerror(-result));
+    return result;
+}
+
+static int close_files(struct report *report)
+{
+    int junit = report->junit ? junit_end(report->junit) : 0;
+    int lcov = report->covered ? covered_end(report->covered) : 0;
+    if (junit < 0)
+        cli_say("cannot write %s: %s", report->junit_path, strerror(-junit));
+    if (lcov < 0)
+        cli_say("cannot write %s: %s", report->lcov_path, strerror(-lcov));
+    return junit < 0 || lcov < 0 ? -EIO : 0;
+}
+
+static int run_all(struct report *report, const char *const *paths, int n)
 {
     struct moonwatch_test_options options = { .size = sizeof options, .tested = print, .ctx = report };
-    if (moonwatch_test(paths, n, &options) < 0) {
-        cli_say("not enough memory");
-        return EXIT_FAILED;
-    }
+    options.covered = report->covered ? on_covered : NULL;
+    int result = moonwatch_test(paths, n, &options);
+    int files = close_files(report);
     printf("1..%d\n", report->number);
+    if (result < 0)
+        cli_say("not enough memory");
+    if (files < 0 || result < 0)
+        return EXIT_FAILED;
     if (fflush(stdout) || ferror(stdout)) {
         cli_say("cannot write the output: %s", strerror(errno));
         return EXIT_FAILED;
@@ -101,9 +146,20 @@ static int run(struct report *report, const char *const *paths, int n)
     return report->wrong ? EXIT_SCRIPT : report->failed ? EXIT_FAILED : EXIT_OK;
 }
 
+static int run(struct report *report, const char *const *paths, int n)
+{
+    int status = open_files(report) < 0 ? EXIT_FAILED : run_all(report, paths, n);
+    junit_free(report->junit);
+    covered_free(report->covered);
+    return status;
+}
+
 int cli_test(int argc, char **argv)
 {
+    enum { COVERAGE = 256, JUNIT };
     static const struct option options[] = {
+        { "coverage", optional_argument, NULL, COVERAGE },
+        { "junit", required_argument, NULL, JUNIT },
         { "verbose", no_argument, NULL, 'v' },
         { "help", no_argument, NULL, 'h' },
         { NULL, 0, NULL, 0 },
@@ -112,13 +168,23 @@ int cli_test(int argc, char **argv)
     int option;
     optind = 1;
     while ((option = getopt_long(argc, argv, "vh", options, NULL)) != -1) {
-        if (option == 'h') {
+        switch (option) {
+        case COVERAGE:
+            report.cover = true;
+            report.lcov_path = optarg;
+            break;
+        case JUNIT:
+            report.junit_path = optarg;
+            break;
+        case 'v':
+            report.verbose = true;
+            break;
+        case 'h':
             fputs(usage, stdout);
             return EXIT_OK;
-        }
-        if (option != 'v')
+        default:
             return EXIT_USAGE;
-        report.verbose = true;
+        }
     }
     if (optind == argc)
         return cli_usage("test", "no script is named");

@@ -15,6 +15,7 @@
 struct testing {
     const struct moonwatch_test_options *options;
     const char *script; /* of the tests that run */
+    struct coverage *coverage; /* owned; or NULL */
     bool failed;        /* no memory */
 };
 
@@ -32,6 +33,19 @@ static void ended(void *ctx, const struct rehearsal_result *r)
                                              .why = r->why,
                                              .output = r->output,
                                              .seconds = r->seconds });
+}
+
+static void covered(void *ctx, const struct coverage_part *p)
+{
+    const struct testing *t = ctx;
+    struct moonwatch_covered_part part = { .path = p->path,
+                                           .part = (enum moonwatch_part)p->kind,
+                                           .name = p->name,
+                                           .line = p->line,
+                                           .to = p->to,
+                                           .runs = p->runs,
+                                           .reached = p->reached };
+    t->options->covered(t->options->ctx, &part);
 }
 
 /* What cannot be run, told as a test. */
@@ -92,7 +106,7 @@ static void test_texts(struct testing *t, const struct script_file *test, const 
     buf_printf(&chunks[1], "@%s", script->path);
     struct rehearsal_text texts[2] = { { buf_str(&chunks[0]), test->text, test->len },
                                        { buf_str(&chunks[1]), script->text, script->len } };
-    struct rehearsal_world world = { .ctx = t, .request = answer, .ended = ended };
+    struct rehearsal_world world = { .ctx = t, .request = answer, .ended = ended, .coverage = t->coverage };
     t->script = script->path;
     int result = rehearse(&texts[1], &texts[0], &world, &wrong);
     if (result < 0)
@@ -170,7 +184,12 @@ static void test_path(struct testing *t, const char *path)
 int moonwatch_test(const char *const *paths, int paths_len, const struct moonwatch_test_options *options)
 {
     struct testing t = { .options = options };
+    if (options->covered && coverage_new(&t.coverage) < 0)
+        return -ENOMEM;
     for (int i = 0; i < paths_len; i++)
         test_path(&t, paths[i]);
+    if (t.coverage && coverage_tell(t.coverage, covered, &t) < 0)
+        t.failed = true;
+    coverage_free(t.coverage);
     return t.failed ? -ENOMEM : 0;
 }

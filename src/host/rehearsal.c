@@ -26,6 +26,7 @@ struct rehearsal {
     struct host *host; /* owned */
     int output;        /* owned: where it writes */
     struct buf text, why; /* owned: what it wrote; what is wrong, a line each */
+    struct coverage *coverage; /* borrowed, or NULL */
     int64_t began_ns;
     double limit_s;
     bool late; /* it took longer, and was ended */
@@ -45,16 +46,23 @@ static struct rehearsal *rehearsal_of(lua_State *L)
 }
 
 /* A call has an end by the budget of the host, which ends it at the second look. */
-static void look_at_clock(lua_State *L, lua_Debug *at)
+static void look_at_clock(struct rehearsal *r)
 {
-    struct rehearsal *r = rehearsal_of(L);
     int64_t now = clock_mono_ns();
-    (void)at;
     if ((double)(now - r->began_ns) < r->limit_s * 1e9)
         return;
     r->late = true;
     host_tick(r->host, now);
     host_tick(r->host, now + r->host->options.soft_ns);
+}
+
+static void on_hook(lua_State *L, lua_Debug *at)
+{
+    struct rehearsal *r = rehearsal_of(L);
+    if (at->event == LUA_HOOKCOUNT)
+        look_at_clock(r);
+    else
+        coverage_note(r->coverage, L, at);
 }
 
 /* Called protected, with the rehearsal as light userdata. */
@@ -69,6 +77,7 @@ static int put_rehearsal(lua_State *L)
 static int begin(struct rehearsal *r, const struct rehearsal_world *world)
 {
     *r = (struct rehearsal){ .output = memfd_create("rehearsal", MFD_CLOEXEC),
+                             .coverage = world->coverage,
                              .began_ns = clock_mono_ns(),
                              .limit_s = world->limit_s > 0 ? world->limit_s : LIMIT_S };
     struct host_options options = { .world = { .request = world->request, .ctx = world->ctx },
@@ -78,12 +87,14 @@ static int begin(struct rehearsal *r, const struct rehearsal_world *world)
     if (result == 0 && lua_cpcall(r->host->L, put_rehearsal, r))
         result = -ENOMEM;
     if (result == 0)
-        lua_sethook(r->host->L, look_at_clock, LUA_MASKCOUNT, LOOK_EVERY);
+        lua_sethook(r->host->L, on_hook, LUA_MASKCOUNT | (r->coverage ? coverage_hooks() : 0), LOOK_EVERY);
     return result;
 }
 
 static void end(struct rehearsal *r)
 {
+    if (r->coverage && r->host)
+        coverage_keep(r->coverage, r->host);
     host_free(r->host);
     if (r->output >= 0)
         close(r->output);

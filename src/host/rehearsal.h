@@ -7,6 +7,7 @@
 #define HOST_REHEARSAL_H
 
 #include "base/buf.h"
+#include "host/coverage.h"
 #include "host/request.h"
 
 /* A file: its name as in "@path", and its text. */
@@ -33,6 +34,7 @@ struct rehearsal_world {
                    int *fds);
     void (*ended)(void *ctx, const struct rehearsal_result *result);
 
+    struct coverage *coverage; /* where it is noted what ran; NULL: nowhere */
     double limit_s; /* of a test: then it is ended; 0: 10 */
 };
 

@@ -2,6 +2,7 @@
 import os
 import re
 import shutil
+import xml.etree.ElementTree
 
 from mwtest import check, equal, main, run, scratch, scratch_file, test
 
@@ -274,6 +275,95 @@ def hostile_names():
     check("\x1b" not in out and "\r" not in out, out)
     equal(lines(out), ["not ok 1 - a \\# SKIP x.lua: one \\# TODO \\x1b[2J\\x0aok 9 \\x0d\\xc8\\xff",
                        "not ok 2 - b_test.lua: the script that it tests", "not ok 3 - c.lua: it can be loaded", "1..3"], out)
+
+
+@test("test: --junit writes XML that holds every result, whatever bytes are in it")
+def junit():
+    where = folder("junit\x1b<&'\">")
+    every = "".join(f"\\{n}" for n in range(1, 256))
+    for name, script, tests in (
+            ("a", ECHO, f"""return {{ {{ name = "passes é {every}", events = {{ {{ comm = "x" }} }}, alerts = 0 }},
+                {{ name = "]]><fails>&", events = {{ {{ comm = "bad" }} }}, alerts = 0, output = "{every}" }} }}"""),
+            ("b", "x = = ]]>", "return { { name = 'x', events = {}, alerts = 0 } }")):
+        for file, text in ((f"{name}.lua", BEFORE + script), (f"{name}_test.lua", tests)):
+            with open(os.path.join(where, file), "w") as f:
+                f.write(text)
+    path = os.path.join(scratch(), "junit.xml")
+    status, out, errors = run("test", "--junit", path, where, "/no/such.lua")
+    equal((status, errors, lines(out)[-1]), (3, "", "1..4"), out)
+    suites = xml.etree.ElementTree.parse(path).getroot()
+    equal((suites.tag, {k: v for k, v in suites.attrib.items() if k != "time"}),
+          ("testsuites", {"name": "moonwatch", "tests": "4", "failures": "1", "errors": "2"}), "the whole")
+    equal([(os.path.basename(s.get("name")), s.get("tests"), s.get("failures"), s.get("errors")) for s in suites],
+          [("a.lua", "2", "1", "0"), ("b.lua", "1", "0", "1"), ("such.lua", "1", "0", "1")], "suites")
+    passed, failed = suites[0]
+    equal((passed.get("classname"), passed.find("failure")), ("a", None), "the one that passes")
+    check(passed.get("name").startswith("passes é \\x01\\x02") and "abc" in passed.get("name"), passed.get("name"))
+    check(0 <= float(passed.get("time")) < 10, passed.get("time"))
+    equal(failed.get("name"), "]]><fails>&", "name")
+    equal(failed.find("failure").get("message"), "0 alerts wanted, 1 told", "message")
+    check("it does not write '\\x01" in failed.find("failure").text, failed.find("failure").text)
+    check("ALERT" in failed.find("system-out").text, failed.find("system-out").text)
+    check("b.lua:2: " in suites[1][0].find("error").text and "]]>" in suites[1][0].find("error").text, "the error")
+    with open(path, "rb") as f:
+        text = f.read()
+    check(not re.search(rb"[\x00-\x08\x0b-\x1f\x7f]|\xc2[\x80-\x9f]", text), "nothing in it steers a terminal")
+    for wrong in ("/no/such/dir.xml", scratch()):
+        status, out, errors = run("test", "--junit", wrong, where)
+        equal((status, out), (1, ""), "before anything is run")
+        check(f"cannot write {wrong}: " in errors, errors)
+    status, out, errors = run("test", "--junit", "/dev/full", where)
+    equal((status, errors), (1, "moonwatch: cannot write /dev/full: No space left on device\n"), out)
+
+
+@test("test: --coverage says what ran, also of modules, in all tests together; =FILE writes it for lcov")
+def coverage():
+    script = scratch_file("covered/a.lua", """local mw = require "moonwatch"
+local lib = require "lib"
+local function never()
+  return 1
+end
+return mw.script { name = "a", on = {
+  exec = function(ev)
+    if lib.is(ev, "x") then
+      mw.alert { event = ev }
+    elseif ev.uid == 0 then
+      never()
+    end
+  end,
+  exit = mw.where { code = 3 } (function(ev)
+    print(ev.code)
+  end),
+} }
+""")
+    scratch_file("covered/lib.lua", "return { is = function(ev, name)\n  return ev.comm == name\nend }\n")
+    scratch_file("covered/b.lua", BEFORE + 'local lib = require "lib"\n' + ECHO)
+    scratch_file("covered/a_test.lua", """return {
+  { name = "one", events = { { comm = "x" } }, alerts = 1 },
+  { name = "two", events = { { comm = "y" }, { type = "exit" } }, alerts = 0 } }""")
+    scratch_file("covered/b_test.lua", "return { { name = 'one', events = {}, alerts = 0 } }")
+    path = os.path.join(scratch(), "lcov.info")
+    status, out, errors = run("test", f"--coverage={path}", os.path.dirname(script))
+    equal((status, errors), (0, ""), out)
+    equal(out[out.index("# covered of a"):].splitlines()[:6], [
+        "# covered of a.lua: 11 of 14 lines, 3 of 4 ways, 1 of 3 functions, 1 of 2 handlers",
+        "#   handlers that no event came to: exit:14",
+        "#   functions that were not called: never:3 exit:14",
+        "#   ways that were not taken: 10->11",
+        "#   lines that did not run: 4 11 15",
+        "# covered of lib.lua: 3 of 3 lines, 0 of 0 ways, 1 of 1 functions, 0 of 0 handlers"], out)
+    with open(path) as f:
+        records = f.read().split("end_of_record\n")
+    equal([r.split("\n")[1:2] for r in records], [[f"SF:{os.path.dirname(script)}/{n}.lua"] for n in ("a", "lib", "b")] + [[]], "files")
+    a = records[0].split("\n")
+    for line in ("FN:3,never:3", "FNDA:0,never:3", "FNDA:2,exec:7", "BRDA:8,0,0,1", "BRDA:8,0,1,1", "BRDA:10,0,0,0", "BRDA:10,0,1,1",
+                 "DA:9,1", "DA:11,0", "DA:17,2", "FNF:3", "FNH:1", "BRF:4", "BRH:3", "LF:14", "LH:11"):
+        check(line in a, f"{line} in {a}")
+    check("DA:2,2" in records[1].split("\n"), records[1])
+    equal(run("test", os.path.dirname(script))[1], "".join(l + "\n" for l in lines(out)), "else nothing of it is said")
+    status, out, errors = run("test", "--coverage=/no/such/dir", script)
+    equal((status, out, errors), (1, "", "moonwatch: cannot write /no/such/dir: No such file or directory\n"), "no file")
+    equal(run("test", "--coverage=/dev/full", script)[::2], (1, "moonwatch: cannot write /dev/full: No space left on device\n"), "full")
 
 
 @test("test: what lies beside the script is there: modules and lists; nothing else is")
