@@ -257,6 +257,7 @@ MOONWATCH_API int moonwatch_lint(const char *const *paths, int paths_len, unsign
 enum moonwatch_verdict {
     MOONWATCH_PASSED,
     MOONWATCH_FAILED,
+    MOONWATCH_SKIPPED, /* its commands cannot be watched here: `why` says the reason */
     MOONWATCH_WRONG, /* script or tests cannot be read or loaded */
 };
 
@@ -265,9 +266,10 @@ struct moonwatch_tested_case {
     const char *script; /* its file */
     const char *name;   /* what the test claims */
     enum moonwatch_verdict verdict;
-    const char *why;    /* it has not passed; lines */
-    const char *output; /* what the script wrote */
-    double seconds;     /* that it took */
+    const char *why;      /* it has not passed; lines */
+    const char *output;   /* what the script wrote */
+    const char *commands; /* what its commands wrote */
+    double seconds;       /* that it took */
 };
 typedef void moonwatch_tested(void *ctx, const struct moonwatch_tested_case *result);
 
@@ -297,7 +299,8 @@ struct moonwatch_test_options {
     void *ctx;                  /* of both */
 };
 
-/* Run the tests of scripts with made-up events, in this process: each path is NAME.lua, NAME_test.lua,
+/* Run the tests of scripts with made-up events, in this process, or with commands, which children of it
+ * run and watch: each path is NAME.lua, NAME_test.lua,
  * or a directory (each NAME_test.lua in it). What cannot be run is told as a test that is wrong, and the
  * others are run. 0, or -ENOMEM. */
 MOONWATCH_API int moonwatch_test(const char *const *paths, int paths_len,

@@ -2,7 +2,7 @@
 --
 -- coverage(text, name) -> { lines = { 3, 4, ... }, functions = { { line, name }, ... }, ways = { { line, to }, ... } },
 -- all sorted; nil when it does not compile. `to` 0: the function returns. Read from the bytecode, nothing runs.
--- src/host/coverage.c has what did run, by lines, so that only is a way which lines tell apart: of `a and b` on one line
+-- src/host/coverage.c has what ran, by lines, so that only is a way which lines tell apart: of `a and b` on one line
 -- nobody can say which of them was false.
 --
 -- Needs `jit`, and so a state of its own.

@@ -1,8 +1,9 @@
 -- Made-up events for the test of a script: what a test leaves out is filled in.
 --
--- rehearsal(test) -> records, problem. A test is { name, events, alerts, output, errors, options }; a record is what
--- src/host/rehearsal.c makes an event of. Each process is a table in the test: `parent` is told of first, as one that
--- was running before, and the same table twice is the same process.
+-- rehearsal(test) -> records, problem. A test is { name, events or commands, alerts, output, errors, status, options };
+-- a record is what src/host/rehearsal.c makes an event of; those of commands it has from elsewhere. Each process is a
+-- table in the test: `parent` is told of first, as one that was running before, and the same table twice is the same
+-- process.
 local mw = require "moonwatch"
 local expect = require "moonwatch.expect"
 local meant = require "moonwatch.meant"
@@ -16,7 +17,7 @@ local kinds = mw.set {
   "fork", "exec", "exit", "uid", "gid", "sid", "ptrace", "comm", "coredump", "snapshot", "lost", "reload", "storm",
 }
 
-local of_test = mw.set { "name", "events", "alerts", "output", "errors", "options" }
+local of_test = mw.set { "name", "events", "commands", "alerts", "output", "errors", "status", "options" }
 
 local Filler = {}
 Filler.__index = Filler
@@ -53,6 +54,36 @@ local function check_output(output)
   end
 end
 
+local function check_command(command)
+  if not is_list(command) or #command == 0 then
+    fail("`commands` holds %s, but a command is a list of words: { \"sh\", \"-c\", \"exit 3\" }", shown(command))
+  end
+  for _, word in ipairs(command) do
+    if type(word) ~= "string" or word:find "%z" then
+      fail("a command is a list of words, texts without a NUL, and one is %s", shown(word))
+    end
+  end
+end
+
+local function check_commands(test)
+  local commands, status = test.commands, test.status
+  if not is_list(commands) or #commands == 0 then
+    fail("`commands` is a list of commands, not %s", shown(commands))
+  elseif test.events ~= nil then
+    fail "a test has `events` or `commands`, not both"
+  end
+  for _, command in ipairs(commands) do
+    check_command(command)
+  end
+  local is_right = status == nil or is_count(status) or is_list(status) and #status == #commands
+  for _, one in ipairs(type(status) == "table" and is_right and status or {}) do
+    is_right = is_right and is_count(one)
+  end
+  if not is_right then
+    fail "`status` is what the commands end with: a number for all of them, or a list of one for each"
+  end
+end
+
 local function check_test(test)
   for key in pairs(test) do
     if not of_test[key] then
@@ -61,11 +92,16 @@ local function check_test(test)
   end
   if type(test.name) ~= "string" then
     fail "a test is a table with a `name`, a string"
+  elseif test.commands ~= nil then
+    check_commands(test)
   elseif not is_list(test.events) then
-    fail "a test has `events`, a list of tables"
-  elseif test.options ~= nil and type(test.options) ~= "table" then
+    fail "a test has `events`, a list of tables, or `commands`, a list of commands"
+  elseif test.status ~= nil then
+    fail "`status` is what commands end with, and this test has none"
+  end
+  if test.options ~= nil and type(test.options) ~= "table" then
     fail("`options` is a table of names and values, not %s", shown(test.options))
-  elseif test.alerts == nil and test.output == nil and test.errors == nil then
+  elseif test.alerts == nil and test.output == nil and test.errors == nil and test.status == nil then
     fail "it checks nothing: say how many `alerts`, or which, or which `output`"
   elseif type(test.alerts) == "table" and expect.problem(test.alerts) then
     fail("%s", expect.problem(test.alerts))
@@ -180,7 +216,7 @@ local function fill(test)
   check_test(test)
   local filler = setmetatable({ records = {}, pids = {}, starts = {}, next_pid = 1000, next_start = 10000 }, Filler)
   local time = BEGIN
-  for _, event in ipairs(test.events) do
+  for _, event in ipairs(test.events or {}) do
     check(event)
     time = event.at and when(event.at) or time + 1
     filler:parents(event, time, 0)

@@ -11,7 +11,7 @@
 #include <string.h>
 
 struct tally {
-    int tests, failures, errors;
+    int tests, failures, errors, skipped;
     double seconds;
 };
 
@@ -100,6 +100,15 @@ static void put_reason(FILE *to, const char *tag, const char *why)
     fprintf(to, "</%s>\n", tag);
 }
 
+static void put_text(FILE *to, const char *tag, const char *text)
+{
+    if (!*text)
+        return;
+    fprintf(to, "      <%s>", tag);
+    put(to, text);
+    fprintf(to, "</%s>\n", tag);
+}
+
 static void put_case(FILE *to, const struct moonwatch_tested_case *t)
 {
     fputs("    <testcase", to);
@@ -110,11 +119,10 @@ static void put_case(FILE *to, const struct moonwatch_tested_case *t)
         put_reason(to, "failure", t->why);
     if (t->verdict == MOONWATCH_WRONG)
         put_reason(to, "error", t->why);
-    if (*t->output) {
-        fputs("      <system-out>", to);
-        put(to, t->output);
-        fputs("</system-out>\n", to);
-    }
+    if (t->verdict == MOONWATCH_SKIPPED)
+        put_reason(to, "skipped", t->why);
+    put_text(to, "system-out", t->output);
+    put_text(to, "system-err", t->commands);
     fputs("    </testcase>\n", to);
 }
 
@@ -123,6 +131,7 @@ static void count(struct tally *tally, const struct moonwatch_tested_case *t)
     tally->tests++;
     tally->failures += t->verdict == MOONWATCH_FAILED;
     tally->errors += t->verdict == MOONWATCH_WRONG;
+    tally->skipped += t->verdict == MOONWATCH_SKIPPED;
     tally->seconds += t->seconds;
 }
 
@@ -130,8 +139,8 @@ static void count(struct tally *tally, const struct moonwatch_tested_case *t)
 
 static void put_tally(FILE *to, const struct tally *t)
 {
-    fprintf(to, " tests=\"%d\" failures=\"%d\" errors=\"%d\" time=\"%.3f\"", t->tests, t->failures, t->errors,
-            t->seconds);
+    fprintf(to, " tests=\"%d\" failures=\"%d\" errors=\"%d\" skipped=\"%d\" time=\"%.3f\"", t->tests, t->failures,
+            t->errors, t->skipped, t->seconds);
 }
 
 static bool text_open(struct text *text)

@@ -76,25 +76,36 @@ static void print_description(const char *text)
     }
 }
 
+static void print_written(const char *text, const char *heading)
+{
+    if (!*text)
+        return;
+    printf("# %s\n", heading);
+    print_comment(text);
+}
+
 static void print(void *ctx, const struct moonwatch_tested_case *t)
 {
     struct report *report = ctx;
-    bool passed = t->verdict == MOONWATCH_PASSED;
+    bool skipped = t->verdict == MOONWATCH_SKIPPED, passed = skipped || t->verdict == MOONWATCH_PASSED;
     const char *slash = strrchr(t->script, '/');
     printf("%sok %d - ", passed ? "" : "not ", ++report->number);
     print_description(slash ? slash + 1 : t->script);
     fputs(": ", stdout);
     print_description(t->name);
+    if (skipped) {
+        fputs(" # SKIP ", stdout);
+        cli_put(stdout, t->why);
+    }
     putchar('\n');
     if (report->junit)
         junit_add(report->junit, t);
     report->failed += !passed;
     report->wrong += t->verdict == MOONWATCH_WRONG;
-    print_comment(t->why);
-    if ((report->verbose || !passed) && *t->output) {
-        puts("# it wrote");
-        print_comment(t->output);
-    }
+    if (!skipped)
+        print_comment(t->why);
+    print_written(report->verbose || !passed ? t->output : "", "it wrote");
+    print_written(report->verbose || !passed ? t->commands : "", "its commands wrote");
 }
 
 static void on_covered(void *ctx, const struct moonwatch_covered_part *part)

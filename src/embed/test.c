@@ -1,6 +1,7 @@
 /* test.c - runs the tests of scripts: finds which test belongs to which script. */
 #include "moonwatch.h"
 
+#include "embed/commands.h"
 #include "embed/files.h"
 #include "embed/shelf.h"
 #include "host/rehearsal.h"
@@ -26,12 +27,16 @@ static void tell(const struct testing *t, const struct moonwatch_tested_case *re
 
 static void ended(void *ctx, const struct rehearsal_result *r)
 {
+    static const enum moonwatch_verdict verdicts[] = { [REHEARSAL_PASSED] = MOONWATCH_PASSED,
+                                                       [REHEARSAL_FAILED] = MOONWATCH_FAILED,
+                                                       [REHEARSAL_SKIPPED] = MOONWATCH_SKIPPED };
     const struct testing *t = ctx;
     tell(t, &(struct moonwatch_tested_case){ .script = t->script,
                                              .name = r->name,
-                                             .verdict = r->passed ? MOONWATCH_PASSED : MOONWATCH_FAILED,
+                                             .verdict = verdicts[r->verdict],
                                              .why = r->why,
                                              .output = r->output,
+                                             .commands = r->commands,
                                              .seconds = r->seconds });
 }
 
@@ -52,7 +57,7 @@ static void covered(void *ctx, const struct coverage_part *p)
 static void tell_wrong(const struct testing *t, const char *path, const char *why)
 {
     tell(t, &(struct moonwatch_tested_case){ .script = path, .name = "it can be loaded",
-                                             .verdict = MOONWATCH_WRONG, .why = why, .output = "" });
+                                             .verdict = MOONWATCH_WRONG, .why = why, .output = "", .commands = "" });
 }
 
 /* Modules and lists that lie beside the script, as a watch would give them; nothing else. */
@@ -106,7 +111,8 @@ static void test_texts(struct testing *t, const struct script_file *test, const 
     buf_printf(&chunks[1], "@%s", script->path);
     struct rehearsal_text texts[2] = { { buf_str(&chunks[0]), test->text, test->len },
                                        { buf_str(&chunks[1]), script->text, script->len } };
-    struct rehearsal_world world = { .ctx = t, .request = answer, .ended = ended, .coverage = t->coverage };
+    struct rehearsal_world world = { .ctx = t, .request = answer, .ended = ended, .run = commands_run,
+                                     .coverage = t->coverage };
     t->script = script->path;
     int result = rehearse(&texts[1], &texts[0], &world, &wrong);
     if (result < 0)
@@ -151,7 +157,7 @@ static bool tell_orphan(const struct testing *t, const char *path)
         buf_printf(&why, ": %s", strerror(error));
         tell(t, &(struct moonwatch_tested_case){ .script = path, .name = "the script that it tests",
                                                  .verdict = MOONWATCH_FAILED, .why = buf_str(&why),
-                                                 .output = "" });
+                                                 .output = "", .commands = "" });
         buf_free(&why);
     }
     free(script);

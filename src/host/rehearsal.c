@@ -26,8 +26,9 @@ struct rehearsal {
     struct host *host; /* owned */
     int output;        /* owned: where it writes */
     struct buf text, why; /* owned: what it wrote; what is wrong, a line each */
+    struct rehearsal_commands commands; /* owned: what came of them */
     struct coverage *coverage; /* borrowed, or NULL */
-    int64_t began_ns;
+    int64_t began_ns, limit_from_ns;
     double limit_s;
     bool late; /* it took longer, and was ended */
     struct host_setting setting[SETTINGS]; /* texts borrowed from the test's table */
@@ -49,7 +50,7 @@ static struct rehearsal *rehearsal_of(lua_State *L)
 static void look_at_clock(struct rehearsal *r)
 {
     int64_t now = clock_mono_ns();
-    if ((double)(now - r->began_ns) < r->limit_s * 1e9)
+    if ((double)(now - r->limit_from_ns) < r->limit_s * 1e9)
         return;
     r->late = true;
     host_tick(r->host, now);
@@ -83,6 +84,7 @@ static int begin(struct rehearsal *r, const struct rehearsal_world *world)
     struct host_options options = { .world = { .request = world->request, .ctx = world->ctx },
                                     .table_bytes = 16u << 20, .boot = 1, .fd = r->output, .output_lock = -1,
                                     .soft_ns = 1, .memory_bytes = MEMORY_MOST };
+    r->limit_from_ns = r->began_ns;
     int result = r->output < 0 ? -errno : host_new(&r->host, &options);
     if (result == 0 && lua_cpcall(r->host->L, put_rehearsal, r))
         result = -ENOMEM;
@@ -100,6 +102,10 @@ static void end(struct rehearsal *r)
         close(r->output);
     buf_free(&r->text);
     buf_free(&r->why);
+    buf_free(&r->commands.records);
+    buf_free(&r->commands.output);
+    buf_free(&r->commands.refused);
+    buf_free(&r->commands.problem);
 }
 
 static void read_output(struct rehearsal *r)
@@ -248,6 +254,87 @@ static bool push_records(struct rehearsal *r)
     return false;
 }
 
+/* --- its commands ------------------------------------------------------------------------------ */
+
+/* The list of words on top of the stack as an argument vector, which borrows from it; goes when it is
+ * not on the stack any more.  [-0, +1, m] */
+static char *const *push_argv(lua_State *L)
+{
+    int n = (int)lua_objlen(L, -1);
+    const char **argv = lua_newuserdata(L, (size_t)(n + 1) * sizeof *argv);
+    for (int i = 0; i < n; i++) {
+        lua_rawgeti(L, -2, i + 1);
+        argv[i] = lua_tostring(L, -1);
+        lua_pop(L, 1);
+    }
+    argv[n] = NULL;
+    return (char *const *)argv;
+}
+
+/* A copy of each, with the sequence number that it has in this test. */
+static void tell_kept(struct rehearsal *r)
+{
+    const struct buf *records = &r->commands.records;
+    struct event_box *box = lua_newuserdata(r->host->L, sizeof *box);
+    int64_t seq = 0;
+    for (size_t at = 0, size; at + sizeof(struct event) <= records->len && !r->late; at += size) {
+        const struct event *ev = (const struct event *)(records->data + at);
+        size = ev->size;
+        if (at + size > records->len || !event_valid(ev, size))
+            break;
+        if (event_kind(ev) == EVENT_SNAPSHOT) {
+            host_know(r->host, ev);
+            continue;
+        }
+        memcpy(box, ev, size);
+        event_set(box, F_SEQ, ++seq, WHY_COMPUTED);
+        host_event(r->host, &box->ev);
+    }
+    lua_pop(r->host->L, 1);
+}
+
+/* `status`, of all commands or of each.  [-0, +0, -] */
+static void judge_status(struct rehearsal *r)
+{
+    lua_State *L = r->host->L;
+    lua_getfield(L, -1, "status");
+    for (int i = 0; i < r->commands.len && !lua_isnil(L, -1); i++) {
+        bool list = lua_istable(L, -1);
+        if (list)
+            lua_rawgeti(L, -1, i + 1);
+        int want = (int)lua_tointeger(L, -1), found = r->commands.status[i];
+        lua_pop(L, list);
+        if (found != want)
+            complain(r, "command %d, '%s', ends with status %d, not %d", i + 1, r->commands.argv[i][0], found, want);
+    }
+    lua_pop(L, 1);
+}
+
+/* Run the list on top of the stack. False: they were not run, or not to their end.  [-0, +0, m] */
+static bool run_listed(struct rehearsal *r, const struct rehearsal_world *world)
+{
+    lua_State *L = r->host->L;
+    int list = lua_gettop(L), n = (int)lua_objlen(L, list);
+    struct rehearsal_commands *c = &r->commands;
+    char *const **argv = lua_newuserdata(L, (size_t)n * sizeof *argv);
+    c->status = lua_newuserdata(L, (size_t)n * sizeof *c->status);
+    luaL_checkstack(L, n * 2 + 4, "too many commands");
+    for (int i = 0; i < n; i++) {
+        lua_rawgeti(L, list, i + 1);
+        argv[i] = push_argv(L);
+    }
+    c->argv = argv;
+    c->len = n;
+    c->limit_s = r->limit_s;
+    int result = world->run ? world->run(world->ctx, c) : -ENOSYS;
+    r->limit_from_ns = clock_mono_ns();
+    if (result < 0)
+        complain(r, "the commands cannot be run: %s", strerror(-result));
+    else if (c->problem.len)
+        complain(r, "%s", buf_str(&c->problem));
+    return result == 0 && !c->problem.len && !c->refused.len;
+}
+
 /* --- its judgement ------------------------------------------------------------------------------ */
 
 /* A number of the test on top of the stack; -1: it says none.  [-0, +0, -] */
@@ -374,6 +461,23 @@ struct job {
     int result;
 };
 
+/* Those of the test on top of the stack, if it has any. False: it has ended with them.  [-0, +0, m] */
+static bool run_commands(struct job *job)
+{
+    struct rehearsal *r = &job->rehearsal;
+    lua_State *L = r->host->L;
+    int base = lua_gettop(L);
+    lua_getfield(L, base, "commands");
+    bool well = !lua_istable(L, -1) || run_listed(r, job->world);
+    if (well)
+        tell_kept(r);
+    lua_pushvalue(L, base);
+    if (well)
+        judge_status(r);
+    lua_settop(L, base);
+    return well;
+}
+
 static bool load(struct job *job)
 {
     struct rehearsal *r = &job->rehearsal;
@@ -400,6 +504,8 @@ static bool run(struct job *job)
         return true;
     tell_records(r);
     lua_pop(L, 1);
+    if (!run_commands(job))
+        return true;
     if (!r->late)
         host_finish(r->host);
     read_output(r);
@@ -425,10 +531,14 @@ static void report(struct job *job)
         buf_harmless(&name, text, len);
     else
         buf_printf(&name, "number %d", job->number);
+    bool skipped = r->commands.refused.len;
     struct rehearsal_result result = { .name = buf_str(&name),
-                                       .passed = !r->why.len,
-                                       .why = buf_str(&r->why),
+                                       .verdict = r->why.len ? REHEARSAL_FAILED
+                                                  : skipped  ? REHEARSAL_SKIPPED
+                                                             : REHEARSAL_PASSED,
+                                       .why = buf_str(skipped ? &r->commands.refused : &r->why),
                                        .output = buf_str(&r->text),
+                                       .commands = buf_str(&r->commands.output),
                                        .seconds = (double)(clock_mono_ns() - r->began_ns) / 1e9 };
     job->world->ended(job->world->ctx, &result);
     buf_free(&name);

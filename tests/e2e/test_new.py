@@ -1,10 +1,14 @@
 """test_new.py - `moonwatch new` writes scripts that work, and `moonwatch test` runs scripts with made-up events."""
+import ctypes
 import os
 import re
 import shutil
+import signal
+import subprocess
+import time
 import xml.etree.ElementTree
 
-from mwtest import check, equal, main, run, scratch, scratch_file, test
+from mwtest import DEADLINE, MOONWATCH, Watch, check, equal, main, proc_read, run, scratch, scratch_file, test, unique
 
 KINDS = ["exec", "fork", "exit", "uid", "gid", "sid", "ptrace", "comm", "coredump"]
 BEFORE = 'local mw = require "moonwatch"\n'
@@ -277,6 +281,124 @@ def hostile_names():
                        "not ok 2 - b_test.lua: the script that it tests", "not ok 3 - c.lua: it can be loaded", "1..3"], out)
 
 
+# --- commands ----------------------------------------------------------------------------------------
+
+COMMANDS = """
+return mw.script { name = "commands", on = { any = function(ev)
+  print(ev.type, ev.comm, ev.cmdline, ev.code, ev.parent and ev.parent.comm)
+  if ev.type == "exit" and ev.execs > 0 and ev.code ~= 0 then
+    mw.alert { severity = ev.signal and "high" or "low", text = ev.cmdline, event = ev }
+  end
+end } }
+"""
+
+
+def none_left(mark):
+    """No process whose arguments hold this; waits for those that are being killed."""
+    until = time.monotonic() + 5
+    while True:
+        left = [p for p in os.listdir("/proc") if p.isdigit() and mark.encode() in (proc_read(p, "cmdline") or b"")]
+        if not left:
+            return
+        check(time.monotonic() < until, f"left: {left}")
+        time.sleep(0.05)
+
+
+@test("test: commands are really run, and the script gets their events, those of their descendants and no others")
+def commands_run():
+    plain = scratch_file("plain", "")
+    mark, fifo = unique("mark"), os.path.join(scratch(), unique("fifo"))
+    stranger = subprocess.Popen(["sh", "-c", "while :; do sh -c ': stranger'; done"])
+    try:
+        status, out, errors = results(COMMANDS, f"""
+local mw = require "moonwatch"
+return {{
+  {{ name = "one", commands = {{ {{ "sh", "-c", "(exit 3); echo said; echo wrong >&2; sh -c 'exit 4'; exit 0" }} }}, status = 0,
+     alerts = {{ {{ severity = "low", text = "sh -c exit 4", event = {{ code = 4, comm = "sh", euid = 0, exe = mw.match.glob "/*/*sh",
+       parent = {{ comm = "sh", parent = {{ comm = "moonwatch" }} }} }} }} }}, output = {{ "exec\\tsh\\tsh -c (exit 3)" }} }},
+  {{ name = "list", commands = {{ {{ "true", "a b", "x\\ny\\27[2J" }}, {{ "false" }}, {{ "sh", "-c", "kill -9 $$" }} }}, status = {{ 0, 1, 137 }},
+     alerts = {{ {{ severity = "low", text = "false" }}, {{ severity = "high", event = {{ signal = 9 }} }} }}, output = "x\\ny\\27[2J" }},
+  {{ name = "what is left is killed", alerts = {{ {{ event = {{ signal = 9 }} }} }}, status = 0,
+     commands = {{ {{ "mkfifo", "{fifo}" }}, {{ "sh", "-c", "(setsid sh -c 'echo >{fifo}; exec sleep 10.3' &) ; read x <{fifo}" }} }} }},
+  {{ name = "fails", commands = {{ {{ "sh", "-c", "echo '\\27[2J{mark}'; exit 3" }} }}, status = 0 }},
+  {{ name = "is not there", commands = {{ {{ "true" }}, {{ "no-such-command\\27[2J", "x" }} }}, alerts = 0 }},
+  {{ name = "is none", commands = {{ {{ "{plain}" }} }}, alerts = 0 }},
+}}""", "--junit", os.path.join(scratch(), "commands.xml"))
+    finally:
+        stranger.kill()
+        stranger.wait()
+    equal(errors, "", out)
+    equal(lines(out), ["ok 1 - pair.lua: one", "ok 2 - pair.lua: list", "ok 3 - pair.lua: what is left is killed", "not ok 4 - pair.lua: fails",
+                       "not ok 5 - pair.lua: is not there", "not ok 6 - pair.lua: is none", "1..6"], out)
+    for text in ("#   command 1, 'sh', ends with status 3, not 0", f"# its commands wrote\n#   \\x1b[2J{mark}\n",
+                 "#   the command 'no-such-command\\x1b[2J x' cannot be started: No such file or directory",
+                 f"#   the command '{plain}' cannot be started: Permission denied"):
+        check(text in out, f"{text!r} in {out}")
+    check("stranger" not in out and "\x1b" not in out, out)
+    cases = xml.etree.ElementTree.parse(os.path.join(scratch(), "commands.xml")).getroot()[0]
+    equal((cases[0].find("system-err").text, cases[3].find("system-err").text), ("said\nwrong\n", f"\ufffd[2J{mark}\n"), "what they wrote")
+    none_left("10.3")
+
+
+@test("test: commands that do not end are ended after 10 s, and by whoever ends the test")
+def commands_end():
+    tests = """return { { name = "hangs", commands = { { "true" }, { "sh", "-c", "trap '' TERM INT HUP; sleep 7.7 & sleep 77.7; :" } }, alerts = 0 },
+  { name = "next", commands = { { "true" } }, status = 0 } }"""
+    begin = time.monotonic()
+    status, out, errors = results(COMMANDS, tests)
+    equal((status, errors, lines(out)), (1, "", ["not ok 1 - pair.lua: hangs", "ok 2 - pair.lua: next", "1..2"]), out)
+    check("#   the command 'sh -c trap '' TERM INT HUP; sleep 7.7 & sleep 77.7; :' was ended: it takes more than 10 s\n" in out, out)
+    check(10 <= time.monotonic() - begin < 15, f"{time.monotonic() - begin:.1f} s")
+    none_left("77.7")
+    for how in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+        ours = subprocess.Popen([MOONWATCH, "test", pair(COMMANDS, tests)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        until = time.monotonic() + DEADLINE
+        while not any(b"77.7" in (proc_read(p, "cmdline") or b"") for p in os.listdir("/proc") if p.isdigit()):
+            check(time.monotonic() < until, "the command began")
+            time.sleep(0.01)
+        ours.send_signal(how)
+        ours.wait(DEADLINE)
+        none_left("77.7")
+
+
+@test("test: where the kernel lets nobody watch, tests with commands are skipped with the reason, and nothing is run")
+def commands_skipped():
+    def without_network():
+        if ctypes.CDLL(None, use_errno=True).unshare(0x40000000):  # CLONE_NEWNET
+            os._exit(99)
+    sign = os.path.join(scratch(), unique("sign"))
+    path = os.path.join(scratch(), "skipped.xml")
+    status, out, errors = run("test", "--junit", path, pair(COMMANDS, f"""return {{
+  {{ name = "with commands", commands = {{ {{ "touch", "{sign}" }} }}, alerts = 5 }},
+  {{ name = "without", events = {{}}, alerts = 0 }} }}"""), preexec_fn=without_network)
+    equal((status, errors), (0, ""), out)
+    check(re.match(r"ok 1 - pair.lua: with commands # SKIP [^\n]*network namespace[^\n]*\nok 2 - pair.lua: without\n1..2\n$", out), out)
+    check(not os.path.exists(sign), "it was not run")
+    suites = xml.etree.ElementTree.parse(path).getroot()
+    equal((suites.get("tests"), suites.get("skipped"), suites.get("failures")), ("2", "1", "0"), "counts")
+    check("network namespace" in suites[0][0].find("skipped").get("message"), "the reason")
+
+
+@test("lint, plan, run and reload run no commands of a test")
+def commands_only_in_tests():
+    where = folder("only")
+    sign = os.path.join(scratch(), unique("sign"))
+    scratch_file("only/a.lua", BEFORE + COMMANDS)
+    tests = f"""return {{ {{ name = "x", commands = {{ {{ "touch", "{sign}" }} }}, alerts = 0 }} }}"""
+    scratch_file("only/a_test.lua", tests)
+    equal(run("lint", where)[2], "", "lint")
+    equal(run("plan", where)[0], 0, "plan")
+    with Watch("-q", scripts=[where]) as w:
+        for generation in (2, 3):
+            os.utime(scratch_file("only/a_test.lua", tests + "-- changed"))
+            scratch_file("only/a.lua", BEFORE + COMMANDS + "-- " + unique("changed"))
+            w.wait_error(f"(generation {generation})")
+        w.stop()
+    check(not os.path.exists(sign), "none was run")
+    status, out, _ = run("test", where)
+    equal((status, os.path.exists(sign)), (0, True), "but by test: " + out)
+
+
 @test("test: --junit writes XML that holds every result, whatever bytes are in it")
 def junit():
     where = folder("junit\x1b<&'\">")
@@ -293,7 +415,7 @@ def junit():
     equal((status, errors, lines(out)[-1]), (3, "", "1..4"), out)
     suites = xml.etree.ElementTree.parse(path).getroot()
     equal((suites.tag, {k: v for k, v in suites.attrib.items() if k != "time"}),
-          ("testsuites", {"name": "moonwatch", "tests": "4", "failures": "1", "errors": "2"}), "the whole")
+          ("testsuites", {"name": "moonwatch", "tests": "4", "failures": "1", "errors": "2", "skipped": "0"}), "the whole")
     equal([(os.path.basename(s.get("name")), s.get("tests"), s.get("failures"), s.get("errors")) for s in suites],
           [("a.lua", "2", "1", "0"), ("b.lua", "1", "0", "1"), ("such.lua", "1", "0", "1")], "suites")
     passed, failed = suites[0]

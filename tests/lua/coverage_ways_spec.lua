@@ -20,8 +20,8 @@ local cases = {
   { "if alone at the end of a function", "local function f()\n if a then\n b()\n end\nend f()", "2 3 5", "2>3 2>5" },
   { "if on one line", "if a then return end\nb()", "1 2", "1>0 1>2" },
   { "a tail call ends a line unseen", "local function f()\n if a then return b() end\n c()\nend f()", "2 3 4", "" },
-  { "and, or on one line cannot be told", "local x = a and b or c\nif x and y then\n z()\nend\nw()", "1 2 3 5", "2>3 2>5" },
-  -- LuaJIT puts the test of a() on the line of what follows
+  { "and, or cannot be told", "local x = a and b or c\nif x and y then\n z()\nend\nw()", "1 2 3 5", "2>3 2>5" },
+  -- LuaJIT puts the test of a() on the line of what follows it
   { "nor on lines of their own", "local x = a()\n and b()\n or c()\nd()", "1 2 3 4", "" },
   { "while", "while a do\n b()\nend\nc()", "1 2 4", "1>2 1>4" },
   { "repeat", "repeat\n a()\nuntil b\nc()", "1 2 3 4", "3>1 3>4" },

@@ -20,7 +20,7 @@ static struct buf told;
 static void ended(void *ctx, const struct rehearsal_result *r)
 {
     (void)ctx;
-    buf_puts(&told, r->passed ? "" : r->why);
+    buf_puts(&told, r->verdict == REHEARSAL_PASSED ? "" : r->why);
 }
 
 /* "x.lua: exec:2=1 | f:2=1 | 3>4=1 3>0=- | 2=1 3=1": handlers, functions, ways, lines. */

@@ -6,10 +6,12 @@
 
 #include <cmocka.h>
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/log.h"
+#include "event/event.h"
 #include "host/rehearsal.h"
 
 #define LIBRARY "local mw = require 'moonwatch'\n"
@@ -25,18 +27,22 @@
             "end } }\n"
 
 static struct buf told; /* "NAME: passed" or "NAME: WHY", a line each */
+static int verdict;       /* of the last test */
 static double limit_s; /* 0: the usual one */
 
 static void ended(void *ctx, const struct rehearsal_result *r)
 {
     (void)ctx;
-    buf_printf(&told, "%s: %s\n", r->name, r->passed ? "passed" : r->why);
+    verdict = r->verdict;
+    buf_printf(&told, "%s: %s\n", r->name, r->verdict == REHEARSAL_PASSED ? "passed" : r->why);
 }
+
+static int fake_run(void *ctx, struct rehearsal_commands *c);
 
 static const char *rehearsed(const char *script, const char *test)
 {
     struct rehearsal_text texts[2] = { { "@x.lua", script, strlen(script) }, { "@x_test.lua", test, strlen(test) } };
-    struct rehearsal_world world = { .ended = ended, .limit_s = limit_s };
+    struct rehearsal_world world = { .ended = ended, .run = fake_run, .limit_s = limit_s };
     struct buf why = { 0 };
     buf_clear(&told);
     if (rehearse(&texts[0], &texts[1], &world, &why) < 0)
@@ -169,6 +175,113 @@ static void what_is_told_is_noted_as_it_is_told(void **state)
                         "x: passed\n");
 }
 
+/* --- commands ------------------------------------------------------------------------------------- */
+
+static int fake_result;
+static const char *fake_refused, *fake_problem;
+static char fake_words[256];
+
+static void add_record(struct buf *records, enum event_kind kind, int pid, int ppid, const char *comm)
+{
+    static struct event_box box;
+    event_begin(&box, kind);
+    event_set(&box, F_PID, pid, WHY_KERNEL);
+    event_set(&box, F_TID, pid, WHY_KERNEL);
+    event_set(&box, F_PPID, ppid, WHY_KERNEL);
+    event_set(&box, F_STARTTIME, pid, WHY_KERNEL);
+    event_set(&box, F_SEQ, 4711, WHY_COMPUTED);
+    event_set_text(&box, F_COMM, comm, strlen(comm), WHY_KERNEL);
+    event_set_text(&box, F_ARGS, "low\0x\0", 6, WHY_KERNEL);
+    buf_add(records, &box.ev, box.ev.size);
+}
+
+/* An ancestor, a command and what is no record. */
+static int fake_run(void *ctx, struct rehearsal_commands *c)
+{
+    (void)ctx;
+    fake_words[0] = '\0';
+    for (int i = 0; i < c->len; i++) {
+        for (char *const *word = c->argv[i]; *word; word++)
+            snprintf(fake_words + strlen(fake_words), sizeof fake_words - strlen(fake_words), "%s|", *word);
+        c->status[i] = i + 3;
+    }
+    add_record(&c->records, EVENT_SNAPSHOT, 10, 1, "nginx");
+    add_record(&c->records, EVENT_EXEC, 11, 10, "sh");
+    buf_puts(&c->records, "no record: what is torn is not read");
+    buf_puts(&c->refused, fake_refused ? fake_refused : "");
+    buf_puts(&c->problem, fake_problem ? fake_problem : "");
+    return fake_result;
+}
+
+static void what_was_told_of_commands_is_played_and_their_status_judged(void **state)
+{
+    static const struct {
+        const char *test, *want;
+    } cases[] = {
+        { "alerts = { { severity = 'low', event = { pid = 11, seq = 1, parent = { pid = 10, comm = 'nginx' } } } }", "passed" },
+        { "alerts = 1, status = { 3, 4 }", "passed" },
+        { "alerts = 0", "0 alerts wanted, 1 told" },
+        { "status = 3", "command 2, 'b', ends with status 4, not 3" },
+        { "status = { 1, 4 }", "command 1, 'a', ends with status 3, not 1" },
+        { "status = { 1 }", "`status` is what the commands end with: a number for all of them, or a list of one for each" },
+        { "status = -1", "`status` is what the commands end with: a number for all of them, or a list of one for each" },
+        { "status = { 1, 'x' }", "`status` is what the commands end with: a number for all of them, or a list of one for each" },
+        { "alerts = 0, events = {}", "a test has `events` or `commands`, not both" },
+        { "", "it checks nothing: say how many `alerts`, or which, or which `output`" },
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char test[512], want[256];
+        snprintf(test, sizeof test, "return { { name = 'x', commands = { { 'a', 'x y' }, { 'b' } }, %s } }", cases[i].test);
+        snprintf(want, sizeof want, "x: %s\n", cases[i].want);
+        assert_string_equal(rehearsed(TELLER, test), want);
+    }
+    assert_string_equal(fake_words, "a|x y|b|");
+}
+
+static void what_is_no_command_is_said_and_nothing_is_run(void **state)
+{
+    static const char *const cases[][2] = {
+        { "'true'", "`commands` is a list of commands, not 'true'" },
+        { "{}", "`commands` is a list of commands, not a table" },
+        { "{ 'true' }", "`commands` holds 'true', but a command is a list of words: { \"sh\", \"-c\", \"exit 3\" }" },
+        { "{ { 'true' }, {} }", "`commands` holds a table, but a command is a list of words: { \"sh\", \"-c\", \"exit 3\" }" },
+        { "{ { 'true', 7 } }", "a command is a list of words, texts without a NUL, and one is 7" },
+        { "{ { 'a\\0b' } }", "a command is a list of words, texts without a NUL, and one is 'a" },
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char test[512];
+        snprintf(test, sizeof test, "return { { name = 'x', alerts = 0, commands = %s } }", cases[i][0]);
+        strcpy(fake_words, "not run");
+        assert_non_null(strstr(rehearsed(TELLER, test), cases[i][1]));
+        assert_string_equal(fake_words, "not run");
+    }
+    rehearsed(TELLER, "return { { name = 'x', alerts = 0, events = {}, status = 0 } }");
+    assert_string_equal(buf_str(&told), "x: `status` is what commands end with, and this test has none\n");
+}
+
+static void commands_that_could_not_be_watched_are_no_failure_and_others_are(void **state)
+{
+    static const char test[] = "return { { name = 'x', alerts = 0, status = 7, commands = { { 'a' } } } }";
+    (void)state;
+    fake_refused = "no right to";
+    rehearsed(TELLER, test);
+    assert_int_equal(verdict, REHEARSAL_SKIPPED);
+    assert_string_equal(buf_str(&told), "x: no right to\n");
+    fake_refused = NULL;
+    fake_problem = "it takes too long";
+    rehearsed(TELLER, test);
+    assert_int_equal(verdict, REHEARSAL_FAILED);
+    assert_string_equal(buf_str(&told), "x: it takes too long\n");
+    fake_problem = NULL;
+    fake_result = -ENOMEM;
+    rehearsed(TELLER, test);
+    assert_int_equal(verdict, REHEARSAL_FAILED);
+    assert_string_equal(buf_str(&told), "x: the commands cannot be run: Cannot allocate memory\n");
+    fake_result = 0;
+}
+
 /* --- ends ----------------------------------------------------------------------------------------- */
 
 static void a_test_ends_whoever_hangs(void **state)
@@ -212,6 +325,9 @@ int main(void)
         cmocka_unit_test(what_processes_chose_is_shown_on_one_line_and_cut),
         cmocka_unit_test(thousands_are_counted_and_twenty_shown),
         cmocka_unit_test(what_is_told_is_noted_as_it_is_told),
+        cmocka_unit_test(what_was_told_of_commands_is_played_and_their_status_judged),
+        cmocka_unit_test(what_is_no_command_is_said_and_nothing_is_run),
+        cmocka_unit_test(commands_that_could_not_be_watched_are_no_failure_and_others_are),
         cmocka_unit_test(a_test_ends_whoever_hangs),
         cmocka_unit_test(memory_has_a_bound),
     };
