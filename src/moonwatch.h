@@ -266,7 +266,7 @@ struct moonwatch_tested_case {
     const char *script; /* its file */
     const char *name;   /* what the test claims */
     enum moonwatch_verdict verdict;
-    const char *why;      /* it has not passed; lines */
+    const char *why;      /* it has not passed; or the figures of a baseline; lines */
     const char *output;   /* what the script wrote */
     const char *commands; /* what its commands wrote */
     double seconds;       /* that it took */
@@ -297,11 +297,16 @@ struct moonwatch_test_options {
     moonwatch_tested *tested;
     moonwatch_covered *covered; /* told at the end; or NULL */
     void *ctx;                  /* of both */
+
+    /* Instead of its tests, play this recording, in which nothing is amiss, to each script: it passes when
+     * it throws nothing and tells no more alerts than are allowed. NULL: run the tests. */
+    const char *baseline;
+    uint64_t allow;
 };
 
 /* Run the tests of scripts with made-up events, in this process, or with commands, which children of it
  * run and watch: each path is NAME.lua, NAME_test.lua,
- * or a directory (each NAME_test.lua in it). What cannot be run is told as a test that is wrong, and the
+ * or a directory (each NAME_test.lua in it; for a baseline each NAME.lua). What cannot be run is told as a test that is wrong, and the
  * others are run. 0, or -ENOMEM. */
 MOONWATCH_API int moonwatch_test(const char *const *paths, int paths_len,
                                  const struct moonwatch_test_options *options);

@@ -121,7 +121,7 @@ static void put_case(FILE *to, const struct moonwatch_tested_case *t)
         put_reason(to, "error", t->why);
     if (t->verdict == MOONWATCH_SKIPPED)
         put_reason(to, "skipped", t->why);
-    put_text(to, "system-out", t->output);
+    put_text(to, "system-out", t->verdict == MOONWATCH_PASSED && *t->why ? t->why : t->output);
     put_text(to, "system-err", t->commands);
     fputs("    </testcase>\n", to);
 }

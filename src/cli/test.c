@@ -29,6 +29,9 @@ static const char usage[] =
     "`options` are what mw.option gives. Nothing is watched and no privilege needed;\n"
     "questions such as ev:sockets() have no answer, and no timer is ever due.\n"
     "\n"
+    "      --baseline FILE    instead of their tests: play this recording, of a time in\n"
+    "                         which all was well, to the scripts, and count alerts\n"
+    "      --allow N          with --baseline: so many of them are right (0)\n"
     "      --coverage         say which lines, functions and handlers ran, and which\n"
     "                         ways from a line with a condition were taken\n"
     "      --coverage=FILE    the same, and as lcov's tools read it\n"
@@ -42,7 +45,8 @@ static const char usage[] =
 struct report {
     int number, failed, wrong;
     bool verbose, cover;
-    const char *junit_path, *lcov_path; /* or NULL */
+    const char *junit_path, *lcov_path, *baseline; /* or NULL */
+    uint64_t allow; /* alerts in the baseline */
     struct junit *junit;                /* owned; or NULL */
     struct covered *covered;            /* owned; or NULL */
 };
@@ -141,7 +145,8 @@ static int close_files(struct report *report)
 
 static int run_all(struct report *report, const char *const *paths, int n)
 {
-    struct moonwatch_test_options options = { .size = sizeof options, .tested = print, .ctx = report };
+    struct moonwatch_test_options options = { .size = sizeof options, .tested = print, .ctx = report,
+                                              .baseline = report->baseline, .allow = report->allow };
     options.covered = report->covered ? on_covered : NULL;
     int result = moonwatch_test(paths, n, &options);
     int files = close_files(report);
@@ -165,10 +170,20 @@ static int run(struct report *report, const char *const *paths, int n)
     return status;
 }
 
+static bool parse_count(const char *text, uint64_t *to)
+{
+    char *end;
+    errno = 0;
+    *to = strtoull(text, &end, 10);
+    return *text >= '0' && *text <= '9' && !*end && !errno;
+}
+
 int cli_test(int argc, char **argv)
 {
-    enum { COVERAGE = 256, JUNIT };
+    enum { COVERAGE = 256, JUNIT, BASELINE, ALLOW };
     static const struct option options[] = {
+        { "baseline", required_argument, NULL, BASELINE },
+        { "allow", required_argument, NULL, ALLOW },
         { "coverage", optional_argument, NULL, COVERAGE },
         { "junit", required_argument, NULL, JUNIT },
         { "verbose", no_argument, NULL, 'v' },
@@ -176,6 +191,7 @@ int cli_test(int argc, char **argv)
         { NULL, 0, NULL, 0 },
     };
     struct report report = { 0 };
+    bool allows = false;
     int option;
     optind = 1;
     while ((option = getopt_long(argc, argv, "vh", options, NULL)) != -1) {
@@ -183,6 +199,14 @@ int cli_test(int argc, char **argv)
         case COVERAGE:
             report.cover = true;
             report.lcov_path = optarg;
+            break;
+        case BASELINE:
+            report.baseline = optarg;
+            break;
+        case ALLOW:
+            if (!parse_count(optarg, &report.allow))
+                return cli_usage("test", "--allow takes how many alerts there may be, not '%s'", optarg);
+            allows = true;
             break;
         case JUNIT:
             report.junit_path = optarg;
@@ -199,5 +223,7 @@ int cli_test(int argc, char **argv)
     }
     if (optind == argc)
         return cli_usage("test", "no script is named");
+    if (allows && !report.baseline)
+        return cli_usage("test", "--allow belongs to --baseline");
     return run(&report, (const char *const *)argv + optind, argc - optind);
 }

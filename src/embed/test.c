@@ -5,6 +5,7 @@
 #include "embed/files.h"
 #include "embed/shelf.h"
 #include "host/rehearsal.h"
+#include "record/recording.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -164,6 +165,55 @@ static bool tell_orphan(const struct testing *t, const char *path)
     return orphan;
 }
 
+/* --- a baseline -------------------------------------------------------------------------------------- */
+
+static void play_baseline(struct testing *t, const struct script_file *script)
+{
+    struct buf chunk = { 0 }, wrong = { 0 };
+    if (!script->text) {
+        refuse(t, script->path, script->path, files_error(script));
+        return;
+    }
+    buf_printf(&chunk, "@%s", script->path);
+    struct rehearsal_text text = { buf_str(&chunk), script->text, script->len };
+    struct rehearsal_baseline baseline = { .path = t->options->baseline, .allow = t->options->allow };
+    struct rehearsal_world world = { .ctx = t, .request = answer, .ended = ended, .coverage = t->coverage };
+    t->script = script->path;
+    if (rehearse_baseline(&text, &baseline, &world, &wrong) < 0)
+        tell_wrong(t, script->path, buf_str(&wrong));
+    buf_free(&chunk);
+    buf_free(&wrong);
+}
+
+/* The script, or those of a directory; of a test its script. */
+static void baseline_path(struct testing *t, const char *path)
+{
+    struct script_files files = { 0 };
+    char *script = files_is_test(path) ? counterpart(path) : NULL;
+    files_add(&files, script ? script : path);
+    t->failed |= files.failed;
+    for (int i = 0; i < files.len; i++)
+        if (!files_is_test(files.all[i].path))
+            play_baseline(t, &files.all[i]);
+    files_free(&files);
+    free(script);
+}
+
+/* What cannot be read is said once, and not for each script. */
+static bool can_play(const struct testing *t, const char *path)
+{
+    struct recording *r;
+    char why[512];
+    bool can = recording_open(&r, path, why, sizeof why) == 0;
+    if (can)
+        recording_close(r);
+    else
+        tell_wrong(t, path, why);
+    return can;
+}
+
+/* --- all --------------------------------------------------------------------------------------------- */
+
 static void test_path(struct testing *t, const char *path)
 {
     struct script_files files = { 0 };
@@ -192,8 +242,10 @@ int moonwatch_test(const char *const *paths, int paths_len, const struct moonwat
     struct testing t = { .options = options };
     if (options->covered && coverage_new(&t.coverage) < 0)
         return -ENOMEM;
+    if (options->baseline && !can_play(&t, options->baseline))
+        paths_len = 0;
     for (int i = 0; i < paths_len; i++)
-        test_path(&t, paths[i]);
+        options->baseline ? baseline_path(&t, paths[i]) : test_path(&t, paths[i]);
     if (t.coverage && coverage_tell(t.coverage, covered, &t) < 0)
         t.failed = true;
     coverage_free(t.coverage);

@@ -2,6 +2,7 @@
  * rehearsal.h. */
 #include "host/rehearsal.h"
 
+#include "host/stage.h"
 #include "host/state.h"
 
 #include "base/clock.h"
@@ -14,90 +15,33 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define OUTPUT_MOST (1 << 20)
-#define MEMORY_MOST ((size_t)256 << 20) /* of script and test together */
-#define LIMIT_S     10                  /* of a test */
-#define LOOK_EVERY  10000               /* instructions */
-#define SETTINGS    64
-
-static const char rehearsal_key;
+#define SETTINGS 64
 
 struct rehearsal {
-    struct host *host; /* owned */
-    int output;        /* owned: where it writes */
+    struct stage stage;
+    int output;           /* owned: where the script writes */
     struct buf text, why; /* owned: what it wrote; what is wrong, a line each */
     struct rehearsal_commands commands; /* owned: what came of them */
-    struct coverage *coverage; /* borrowed, or NULL */
-    int64_t began_ns, limit_from_ns;
-    double limit_s;
-    bool late; /* it took longer, and was ended */
+    int64_t began_ns;
     struct host_setting setting[SETTINGS]; /* texts borrowed from the test's table */
     struct host_settings settings;
 };
 
 /* --- a host for one test --------------------------------------------------------------------- */
 
-static struct rehearsal *rehearsal_of(lua_State *L)
-{
-    lua_pushlightuserdata(L, (void *)&rehearsal_key);
-    lua_rawget(L, LUA_REGISTRYINDEX);
-    struct rehearsal *r = lua_touserdata(L, -1);
-    lua_pop(L, 1);
-    return r;
-}
-
-/* A call has an end by the budget of the host, which ends it at the second look. */
-static void look_at_clock(struct rehearsal *r)
-{
-    int64_t now = clock_mono_ns();
-    if ((double)(now - r->limit_from_ns) < r->limit_s * 1e9)
-        return;
-    r->late = true;
-    host_tick(r->host, now);
-    host_tick(r->host, now + r->host->options.soft_ns);
-}
-
-static void on_hook(lua_State *L, lua_Debug *at)
-{
-    struct rehearsal *r = rehearsal_of(L);
-    if (at->event == LUA_HOOKCOUNT)
-        look_at_clock(r);
-    else
-        coverage_note(r->coverage, L, at);
-}
-
-/* Called protected, with the rehearsal as light userdata. */
-static int put_rehearsal(lua_State *L)
-{
-    lua_pushlightuserdata(L, (void *)&rehearsal_key);
-    lua_insert(L, 1);
-    lua_rawset(L, LUA_REGISTRYINDEX);
-    return 0;
-}
-
 static int begin(struct rehearsal *r, const struct rehearsal_world *world)
 {
-    *r = (struct rehearsal){ .output = memfd_create("rehearsal", MFD_CLOEXEC),
-                             .coverage = world->coverage,
-                             .began_ns = clock_mono_ns(),
-                             .limit_s = world->limit_s > 0 ? world->limit_s : LIMIT_S };
-    struct host_options options = { .world = { .request = world->request, .ctx = world->ctx },
-                                    .table_bytes = 16u << 20, .boot = 1, .fd = r->output, .output_lock = -1,
-                                    .soft_ns = 1, .memory_bytes = MEMORY_MOST };
-    r->limit_from_ns = r->began_ns;
-    int result = r->output < 0 ? -errno : host_new(&r->host, &options);
-    if (result == 0 && lua_cpcall(r->host->L, put_rehearsal, r))
-        result = -ENOMEM;
-    if (result == 0)
-        lua_sethook(r->host->L, on_hook, LUA_MASKCOUNT | (r->coverage ? coverage_hooks() : 0), LOOK_EVERY);
-    return result;
+    *r = (struct rehearsal){ .output = memfd_create("rehearsal", MFD_CLOEXEC), .began_ns = clock_mono_ns() };
+    struct stage_options options = { .world = { .request = world->request, .ctx = world->ctx },
+                                     .output = r->output,
+                                     .coverage = world->coverage,
+                                     .limit_s = world->limit_s };
+    return r->output < 0 ? -errno : stage_open(&r->stage, &options);
 }
 
 static void end(struct rehearsal *r)
 {
-    if (r->coverage && r->host)
-        coverage_keep(r->coverage, r->host);
-    host_free(r->host);
+    stage_close(&r->stage);
     if (r->output >= 0)
         close(r->output);
     buf_free(&r->text);
@@ -108,15 +52,9 @@ static void end(struct rehearsal *r)
     buf_free(&r->commands.problem);
 }
 
-static void read_output(struct rehearsal *r)
+static lua_State *state(const struct rehearsal *r)
 {
-    host_flush(r->host);
-    buf_clear(&r->text);
-    ssize_t len = 0;
-    char *to = buf_reserve(&r->text, OUTPUT_MOST);
-    if (to)
-        len = pread(r->output, to, OUTPUT_MOST, 0);
-    r->text.len = len > 0 ? (size_t)len : 0;
+    return r->stage.host->L;
 }
 
 /* --- what is wrong ------------------------------------------------------------------------------ */
@@ -136,44 +74,21 @@ static void complain(struct rehearsal *r, const char *format, ...)
     buf_harmless(&r->why, text, strlen(text));
 }
 
-/* Call the function below its `args` arguments on the stack, code of the test, with a bound on its time.
- * False: a message takes the place of the results.  [-(args + 1), +(results|1), -] */
-static bool call_test(struct rehearsal *r, int args, int results)
-{
-    struct host *h = r->host;
-    int base = lua_gettop(h->L) - args;
-    lua_rawgeti(h->L, LUA_REGISTRYINDEX, h->traceback);
-    lua_insert(h->L, base);
-    budget_begin(&h->budget, 0);
-    bool ok = !lua_pcall(h->L, args, results, base);
-    budget_end(&h->budget);
-    lua_remove(h->L, base);
-    return ok;
-}
-
-/* Where it was when its time was over: "web.lua:3: ", or "". */
-static void say_late(const struct rehearsal *r, struct buf *why)
-{
-    const char *place = r->host->budget.place;
-    buf_harmless(why, place, strlen(place));
-    buf_printf(why, "it was ended: it takes more than %g s", r->limit_s);
-}
-
 /* --- the test's file --------------------------------------------------------------------------- */
 
 /* Run the file and leave its list on the stack. False: `why` says why.  [-0, +(1|0), m] */
 static bool push_tests(struct rehearsal *r, const struct rehearsal_text *test, struct buf *why)
 {
-    lua_State *L = r->host->L;
+    lua_State *L = state(r);
     struct buf line = { 0 };
     bool ok = !luaL_loadbufferx(L, test->text, test->len, test->name, "t");
     if (!ok)
         source_show_line(test->text, test->len, source_line_of(test->name, lua_tostring(L, -1)), &line);
-    ok = ok && call_test(r, 0, 1);
+    ok = ok && stage_call(&r->stage, 0, 1);
     if (ok && lua_istable(L, -1))
         return true;
-    if (r->late)
-        say_late(r, why);
+    if (r->stage.late)
+        stage_say_late(&r->stage, why);
     else if (ok)
         buf_printf(why, "%s returns no list of tests", test->name + 1);
     else
@@ -198,7 +113,7 @@ static const char *setting_text(lua_State *L, int index)
  * are, in its table.  [-0, +0, m] */
 static void take_settings(struct rehearsal *r, const struct rehearsal_text *script, char *stem)
 {
-    lua_State *L = r->host->L;
+    lua_State *L = state(r);
     int n = 0;
     source_stem(script->name, stem, 64);
     lua_getfield(L, -1, "options");
@@ -213,45 +128,91 @@ static void take_settings(struct rehearsal *r, const struct rehearsal_text *scri
         }
     lua_pop(L, 1);
     r->settings = (struct host_settings){ .all = r->setting, .len = n };
-    r->host->options.settings = &r->settings;
+    r->stage.host->options.settings = &r->settings;
 }
 
 /* --- its events ------------------------------------------------------------------------------- */
 
-/* Tell of the records in the list on top of the stack, one by one.  [-0, +0, m] */
-static void tell_records(struct rehearsal *r)
+/* Play the records in the list of this reference, one by one.  [-0, +0, m] */
+static void tell_records(struct rehearsal *r, int records)
 {
-    struct host *h = r->host;
-    lua_State *L = h->L;
+    lua_State *L = state(r);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, records);
     int list = lua_gettop(L);
     struct event_box *box = lua_newuserdata(L, sizeof *box);
-    for (int i = 1, n = (int)lua_objlen(L, list); i <= n && !r->late; i++) {
+    for (int i = 1, n = (int)lua_objlen(L, list); i <= n && !r->stage.late; i++) {
         lua_rawgeti(L, list, i);
         api_event_adopt(L);
         if (api_event_record(L, -1, box)) {
             event_set(box, F_SEQ, i, WHY_COMPUTED);
-            host_event(h, &box->ev);
+            stage_play(&r->stage, &box->ev);
         }
         lua_pop(L, 1);
     }
-    lua_pop(L, 1);
+    lua_pop(L, 2);
 }
 
-/* What lua/moonwatch/rehearsal.lua makes of the test on top of the stack.  [-0, +(1|0), m] */
-static bool push_records(struct rehearsal *r)
+/* A reference to what lua/moonwatch/rehearsal.lua makes of the test on top of the stack; LUA_NOREF: it is
+ * no test, which is said.  [-0, +0, m] */
+static int take_records(struct rehearsal *r)
 {
-    lua_State *L = r->host->L;
+    lua_State *L = state(r);
     host_require(L, "moonwatch.rehearsal");
     lua_pushvalue(L, -2);
     lua_call(L, 1, 2);
-    if (lua_istable(L, -2)) {
-        lua_pop(L, 1);
-        return true;
-    }
     const char *problem = lua_tostring(L, -1);
-    complain(r, "%s", problem ? problem : "it cannot be read");
-    lua_pop(L, 2);
-    return false;
+    if (!lua_istable(L, -2))
+        complain(r, "%s", problem ? problem : "it cannot be read");
+    lua_pop(L, 1);
+    if (lua_istable(L, -1))
+        return luaL_ref(L, LUA_REGISTRYINDEX);
+    lua_pop(L, 1);
+    return LUA_NOREF;
+}
+
+/* A field of the test on top of the stack: a file beside the test's own. "": it has none; the caller's to
+ * free.  [-0, +0, m] */
+static void path_beside(lua_State *L, const char *field, const char *name, struct buf *path)
+{
+    lua_getfield(L, -1, field);
+    const char *file = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "";
+    const char *slash = strrchr(name, '/');
+    if (*file && *file != '/' && slash)
+        buf_add(path, name + 1, (size_t)(slash - name));
+    buf_puts(path, file);
+    lua_pop(L, 1);
+}
+
+/* When the script is loaded: before the first event. False: there is none to be had.  [-0, +0, m] */
+static bool begin_time(struct rehearsal *r, int records, struct buf *recording)
+{
+    lua_State *L = state(r);
+    struct buf why = { 0 };
+    int result = recording->len ? stage_begin_recording(&r->stage, buf_str(recording), &why) : 0;
+    if (result < 0)
+        complain(r, "%s", why.len ? buf_str(&why) : strerror(-result));
+    buf_free(&why);
+    if (recording->len)
+        return result == 0;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, records);
+    lua_getfield(L, -1, "mono");
+    lua_getfield(L, -2, "time");
+    if (lua_isnumber(L, -2))
+        stage_clock(&r->stage, (int64_t)(lua_tonumber(L, -2) * 1e9), (int64_t)(lua_tonumber(L, -1) * 1e9));
+    else
+        stage_clock(&r->stage, clock_mono_ns(), clock_real_ns());
+    lua_pop(L, 3);
+    return true;
+}
+
+static void tell_recording(struct rehearsal *r, struct buf *path)
+{
+    struct stage_played played = { 0 };
+    struct buf why = { 0 };
+    int result = stage_play_recording(&r->stage, buf_str(path), false, &played, &why);
+    if (result < 0)
+        complain(r, "%s", why.len ? buf_str(&why) : strerror(-result));
+    buf_free(&why);
 }
 
 /* --- its commands ------------------------------------------------------------------------------ */
@@ -275,28 +236,28 @@ static char *const *push_argv(lua_State *L)
 static void tell_kept(struct rehearsal *r)
 {
     const struct buf *records = &r->commands.records;
-    struct event_box *box = lua_newuserdata(r->host->L, sizeof *box);
+    struct event_box *box = lua_newuserdata(state(r), sizeof *box);
     int64_t seq = 0;
-    for (size_t at = 0, size; at + sizeof(struct event) <= records->len && !r->late; at += size) {
+    for (size_t at = 0, size; at + sizeof(struct event) <= records->len && !r->stage.late; at += size) {
         const struct event *ev = (const struct event *)(records->data + at);
         size = ev->size;
         if (at + size > records->len || !event_valid(ev, size))
             break;
         if (event_kind(ev) == EVENT_SNAPSHOT) {
-            host_know(r->host, ev);
+            host_know(r->stage.host, ev);
             continue;
         }
         memcpy(box, ev, size);
         event_set(box, F_SEQ, ++seq, WHY_COMPUTED);
-        host_event(r->host, &box->ev);
+        stage_play(&r->stage, &box->ev);
     }
-    lua_pop(r->host->L, 1);
+    lua_pop(state(r), 1);
 }
 
 /* `status`, of all commands or of each.  [-0, +0, -] */
 static void judge_status(struct rehearsal *r)
 {
-    lua_State *L = r->host->L;
+    lua_State *L = state(r);
     lua_getfield(L, -1, "status");
     for (int i = 0; i < r->commands.len && !lua_isnil(L, -1); i++) {
         bool list = lua_istable(L, -1);
@@ -313,7 +274,7 @@ static void judge_status(struct rehearsal *r)
 /* Run the list on top of the stack. False: they were not run, or not to their end.  [-0, +0, m] */
 static bool run_listed(struct rehearsal *r, const struct rehearsal_world *world)
 {
-    lua_State *L = r->host->L;
+    lua_State *L = state(r);
     int list = lua_gettop(L), n = (int)lua_objlen(L, list);
     struct rehearsal_commands *c = &r->commands;
     char *const **argv = lua_newuserdata(L, (size_t)n * sizeof *argv);
@@ -325,9 +286,9 @@ static bool run_listed(struct rehearsal *r, const struct rehearsal_world *world)
     }
     c->argv = argv;
     c->len = n;
-    c->limit_s = r->limit_s;
+    c->limit_s = r->stage.limit_s;
     int result = world->run ? world->run(world->ctx, c) : -ENOSYS;
-    r->limit_from_ns = clock_mono_ns();
+    r->stage.limit_from_ns = clock_mono_ns();
     if (result < 0)
         complain(r, "the commands cannot be run: %s", strerror(-result));
     else if (c->problem.len)
@@ -360,7 +321,7 @@ static void judge_text(struct rehearsal *r, const char *text, size_t len)
 /* `output`: a text, or a list of texts.  [-0, +0, m] */
 static void judge_output(struct rehearsal *r)
 {
-    lua_State *L = r->host->L;
+    lua_State *L = state(r);
     size_t len;
     lua_getfield(L, -1, "output");
     if (lua_type(L, -1) == LUA_TSTRING) {
@@ -379,7 +340,7 @@ static void judge_output(struct rehearsal *r)
 
 static void complain_of_errors(struct rehearsal *r, long long expected, uint64_t thrown)
 {
-    const char *last = thrown ? host_error(r->host) : "";
+    const char *last = thrown ? host_error(r->stage.host) : "";
     const char *end = strstr(last, "\nstack traceback:");
     complain(r, "%lld errors wanted, %llu thrown", expected, (unsigned long long)thrown);
     buf_puts(&r->why, *last ? "\n" : ""); /* harmless already, with the line below it */
@@ -408,7 +369,7 @@ static void listen(lua_State *L)
 /* The lines on top of the stack: what is wanted, what was told.  [-0, +0, m] */
 static void complain_of_alerts(struct rehearsal *r)
 {
-    lua_State *L = r->host->L;
+    lua_State *L = state(r);
     for (int i = 1, n = (int)lua_objlen(L, -1); i <= n; i++) {
         size_t len;
         lua_rawgeti(L, -1, i);
@@ -422,7 +383,7 @@ static void complain_of_alerts(struct rehearsal *r)
 /* `alerts`: how many, or a list.  [-0, +0, m] */
 static void judge_alerts(struct rehearsal *r, uint64_t told)
 {
-    lua_State *L = r->host->L;
+    lua_State *L = state(r);
     long long alerts = wanted(L, "alerts");
     if (alerts >= 0 && (uint64_t)alerts != told)
         complain(r, "%lld alerts wanted, %llu told", alerts, (unsigned long long)told);
@@ -430,7 +391,7 @@ static void judge_alerts(struct rehearsal *r, uint64_t told)
     if (lua_istable(L, -1)) {
         push_expect(L, "difference");
         lua_insert(L, -2);
-        if (!call_test(r, 1, 1) && !r->late)
+        if (!stage_call(&r->stage, 1, 1) && !r->stage.late)
             complain(r, "the alerts cannot be compared: %s", lua_tostring(L, -1));
         else if (lua_istable(L, -1))
             complain_of_alerts(r);
@@ -442,8 +403,8 @@ static void judge_alerts(struct rehearsal *r, uint64_t told)
 static void judge(struct rehearsal *r)
 {
     struct host_script figures = { 0 };
-    host_scripts(r->host, &figures, 1);
-    long long errors = wanted(r->host->L, "errors");
+    host_scripts(r->stage.host, &figures, 1);
+    long long errors = wanted(state(r), "errors");
     judge_alerts(r, figures.alerts);
     if (figures.errors != (uint64_t)(errors < 0 ? 0 : errors))
         complain_of_errors(r, errors < 0 ? 0 : errors, figures.errors);
@@ -465,7 +426,7 @@ struct job {
 static bool run_commands(struct job *job)
 {
     struct rehearsal *r = &job->rehearsal;
-    lua_State *L = r->host->L;
+    lua_State *L = state(r);
     int base = lua_gettop(L);
     lua_getfield(L, base, "commands");
     bool well = !lua_istable(L, -1) || run_listed(r, job->world);
@@ -480,14 +441,22 @@ static bool run_commands(struct job *job)
 
 static bool load(struct job *job)
 {
-    struct rehearsal *r = &job->rehearsal;
-    if (host_load(r->host, job->script->name, job->script->text, job->script->len) == 0)
-        return true;
-    if (r->late)
-        say_late(r, job->why);
-    else
-        buf_puts(job->why, host_error(r->host));
-    return false;
+    const struct rehearsal_text *script = job->script;
+    return stage_load(&job->rehearsal.stage, script->name, script->text, script->len, job->why);
+}
+
+/* The script has been told all: let it end, and see.  [-0, +0, m] */
+static void finish(struct rehearsal *r)
+{
+    if (!r->stage.late)
+        host_finish(r->stage.host);
+    stage_read_output(&r->stage, &r->text);
+    if (!r->stage.late)
+        judge(r);
+    if (r->stage.late) {
+        buf_puts(&r->why, r->why.len ? "\n" : "");
+        stage_say_late(&r->stage, &r->why);
+    }
 }
 
 /* The test on top of the stack. False: the script does not load.  [-0, +0, m] */
@@ -495,34 +464,29 @@ static bool run(struct job *job)
 {
     char stem[64];
     struct rehearsal *r = &job->rehearsal;
-    lua_State *L = r->host->L;
+    struct buf recording = { 0 };
+    lua_State *L = state(r);
+    int records = take_records(r);
+    path_beside(L, "recording", job->test->name, &recording);
+    bool readable = records != LUA_NOREF && begin_time(r, records, &recording);
     take_settings(r, job->script, stem);
     listen(L);
-    if (!load(job))
-        return false;
-    if (!push_records(r))
-        return true;
-    tell_records(r);
-    lua_pop(L, 1);
-    if (!run_commands(job))
-        return true;
-    if (!r->late)
-        host_finish(r->host);
-    read_output(r);
-    if (!r->late)
-        judge(r);
-    if (r->late) {
-        buf_puts(&r->why, r->why.len ? "\n" : "");
-        say_late(r, &r->why);
-    }
-    return true;
+    bool loaded = load(job);
+    if (loaded && readable && recording.len)
+        tell_recording(r, &recording);
+    else if (loaded && readable)
+        tell_records(r, records);
+    if (loaded && readable && run_commands(job))
+        finish(r);
+    buf_free(&recording);
+    return loaded;
 }
 
 /* The test on top of the stack.  [-0, +0, m] */
 static void report(struct job *job)
 {
     struct rehearsal *r = &job->rehearsal;
-    lua_State *L = r->host->L;
+    lua_State *L = state(r);
     struct buf name = { 0 };
     size_t len;
     lua_getfield(L, -1, "name");
@@ -572,7 +536,7 @@ static int one(struct job *job)
 {
     job->result = -EINVAL;
     int result = begin(&job->rehearsal, job->world);
-    if (result == 0 && lua_cpcall(job->rehearsal.host->L, rehearse_one, job))
+    if (result == 0 && lua_cpcall(state(&job->rehearsal), rehearse_one, job))
         result = -ENOMEM;
     if (result < 0)
         buf_puts(job->why, "not enough memory");

@@ -21,7 +21,7 @@ struct rehearsal_text {
 struct rehearsal_result {
     const char *name;
     enum { REHEARSAL_PASSED, REHEARSAL_FAILED, REHEARSAL_SKIPPED } verdict;
-    const char *why;      /* it has not passed, or could not be run; one line each */
+    const char *why;      /* it has not passed, or could not be run, or figures; one line each */
     const char *output;   /* what the script wrote */
     const char *commands; /* what its commands wrote */
     double seconds;     /* that it took */
@@ -60,5 +60,16 @@ struct rehearsal_world {
  * there are; or -EINVAL with a sentence in `why`: script or test are wrong as a whole; or -ENOMEM. */
 int rehearse(const struct rehearsal_text *script, const struct rehearsal_text *test,
              const struct rehearsal_world *world, struct buf *why);
+
+/* A recording in which nothing is amiss: what a script tells of it are false alarms. */
+struct rehearsal_baseline {
+    const char *path;
+    uint64_t allow; /* so many of them */
+};
+
+/* Play it to a script, as its only test; `why` of the result has the figures in any case. 0, or -errno with a
+ * sentence in `why`: the script does not load, or the recording cannot be read. */
+int rehearse_baseline(const struct rehearsal_text *script, const struct rehearsal_baseline *wanted,
+                      const struct rehearsal_world *world, struct buf *why);
 
 #endif

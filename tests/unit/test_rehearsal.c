@@ -8,11 +8,14 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "event/event.h"
 #include "host/rehearsal.h"
+#include "record/recording.h"
 
 #define LIBRARY "local mw = require 'moonwatch'\n"
 
@@ -28,12 +31,14 @@
 
 static struct buf told; /* "NAME: passed" or "NAME: WHY", a line each */
 static int verdict;       /* of the last test */
+static char last_why[4096];
 static double limit_s; /* 0: the usual one */
 
 static void ended(void *ctx, const struct rehearsal_result *r)
 {
     (void)ctx;
     verdict = r->verdict;
+    snprintf(last_why, sizeof last_why, "%s", r->why);
     buf_printf(&told, "%s: %s\n", r->name, r->verdict == REHEARSAL_PASSED ? "passed" : r->why);
 }
 
@@ -226,7 +231,7 @@ static void what_was_told_of_commands_is_played_and_their_status_judged(void **s
         { "status = { 1 }", "`status` is what the commands end with: a number for all of them, or a list of one for each" },
         { "status = -1", "`status` is what the commands end with: a number for all of them, or a list of one for each" },
         { "status = { 1, 'x' }", "`status` is what the commands end with: a number for all of them, or a list of one for each" },
-        { "alerts = 0, events = {}", "a test has `events` or `commands`, not both" },
+        { "alerts = 0, events = {}", "a test has `events`, `commands` or a `recording`: one of them" },
         { "", "it checks nothing: say how many `alerts`, or which, or which `output`" },
     };
     (void)state;
@@ -282,6 +287,163 @@ static void commands_that_could_not_be_watched_are_no_failure_and_others_are(voi
     fake_result = 0;
 }
 
+/* --- recordings ----------------------------------------------------------------------------------- */
+
+#define SECOND  INT64_C(1000000000)
+#define REAL_NS INT64_C(1717243845123500000)
+#define MONO_NS INT64_C(81234567890123)
+
+static char recording_path[64];
+
+static void write_event(struct recording_writer *w, enum event_kind kind, int pid, int ppid, int seconds,
+                        const char *comm, bool known)
+{
+    static struct event_box box;
+    static int64_t seq;
+    event_begin(&box, kind);
+    event_set(&box, F_SEQ, ++seq, WHY_COMPUTED);
+    event_set(&box, F_TIME, REAL_NS + seconds * SECOND, WHY_KERNEL);
+    event_set(&box, F_MONO, MONO_NS + seconds * SECOND, WHY_KERNEL);
+    event_set(&box, F_PID, pid, WHY_KERNEL);
+    event_set(&box, F_TID, pid, WHY_KERNEL);
+    event_set(&box, F_PPID, ppid, WHY_KERNEL);
+    event_set(&box, F_STARTTIME, pid, WHY_KERNEL);
+    event_set_text(&box, F_COMM, comm, strlen(comm), WHY_KERNEL);
+    event_set_text(&box, F_ARGS, "low\0x\0", 6, WHY_KERNEL);
+    recording_event(w, &box.ev, known);
+}
+
+/* nginx, known; sh and ls below it, 60 s apart; a gap of 7. */
+static int write_recording(void **state)
+{
+    struct recording_writer *w;
+    struct recording_head head = { .boot = 7, .real_ns = REAL_NS - SECOND, .mono_ns = MONO_NS - SECOND };
+    (void)state;
+    strcpy(recording_path, "/tmp/moonwatch-recording-XXXXXX");
+    int fd = mkstemp(recording_path);
+    assert_true(fd >= 0);
+    assert_int_equal(recording_begin(&w, fd, &head), 0);
+    write_event(w, EVENT_SNAPSHOT, 10, 1, 0, "nginx", true);
+    write_event(w, EVENT_EXEC, 11, 10, 0, "sh", false);
+    recording_gap(w, 7);
+    write_event(w, EVENT_EXEC, 12, 10, 60, "ls", false);
+    write_event(w, EVENT_EXIT, 12, 10, 60, "ls", false);
+    assert_int_equal(recording_end(w), 0);
+    close(fd);
+    return 0;
+}
+
+static int remove_recording(void **state)
+{
+    (void)state;
+    return unlink(recording_path);
+}
+
+#define CLOCKED                                                                                    \
+    LIBRARY "print('load', mw.now())\n"                                                            \
+            "mw.every(25, function() print('timer', mw.now()) end)\n"                              \
+            "return mw.script { name = 'x', on = { any = function(ev)\n"                           \
+            "print(ev.type, ev.comm, ev.lost, ev.parent and ev.parent.comm, mw.now(), ev.id) end } }\n"
+
+static void a_recording_is_played_in_its_own_time(void **state)
+{
+    char test[1024];
+    (void)state;
+    snprintf(test, sizeof test, "return { { name = 'x', recording = '%s', output = {\n"
+             "'load\\t1717243845.1235\\nexec\\tsh\\tnil\\tnginx\\t1717243845.1235\\t0000000000000007-11-11\\n',\n"
+             "'lost\\tnil\\t7\\tnil\\t1717243845.1235',\n"
+             "'timer\\t1717243870.1235\\ntimer\\t1717243895.1235\\nexec\\tls\\tnil\\tnginx\\t1717243905.1235' } } }",
+             recording_path);
+    assert_string_equal(rehearsed(CLOCKED, test), "x: passed\n");
+    snprintf(test, sizeof test, "return { { name = 'x', recording = '%s', alerts = { { event = { comm = 'sh' } }, "
+             "{ event = { comm = 'ls', parent = { comm = 'nginx' } } } } } }", recording_path);
+    assert_string_equal(rehearsed(TELLER, test), "x: passed\n");
+}
+
+static void made_up_events_have_a_time_that_passes_too(void **state)
+{
+    (void)state;
+    assert_string_equal(rehearsed(CLOCKED, "return { { name = 'x', events = { { comm = 'a' }, { comm = 'b', at = '1m' } }, output = {\n"
+                                           "'load\\t1700000000\\n', 'timer\\t1700000025\\ntimer\\t1700000050\\nexec\\tb' } } }"),
+                        "x: passed\n");
+    log_to(quiet, NULL);
+    limit_s = 0.5;
+    assert_string_equal(rehearsed(LIBRARY "mw.every(0.001, function() end)",
+                                  "return { { name = 'x', alerts = 0, events = { { at = '3650d' } } } }"),
+                        "x: x.lua:2: it was ended: it takes more than 0.5 s\n");
+    limit_s = 0;
+}
+
+static void what_is_no_recording_is_said(void **state)
+{
+    (void)state;
+    const char *found = rehearsed(TELLER, "return { { name = 'x', alerts = 0, recording = 'no/such.mwr' },\n"
+                                          "{ name = 'y', alerts = 0, recording = '/etc/passwd' },\n"
+                                          "{ name = 'z', alerts = 0, recording = 7 },\n"
+                                          "{ name = 'u', alerts = 0, recording = 'x', events = {} } }");
+    assert_non_null(strstr(found, "x: "));
+    assert_non_null(strstr(found, "no/such.mwr"));
+    assert_non_null(strstr(found, "No such file"));
+    assert_non_null(strstr(found, "\ny: "));
+    assert_non_null(strstr(found, "/etc/passwd"));
+    assert_non_null(strstr(found, "\nz: `recording` is the name of a file beside the test, not 7\n"));
+    assert_non_null(strstr(found, "\nu: a test has `events`, `commands` or a `recording`: one of them\n"));
+}
+
+static const char *baseline(const char *script, const char *path, uint64_t allow)
+{
+    struct rehearsal_text text = { "@x.lua", script, strlen(script) };
+    struct rehearsal_world world = { .ended = ended, .limit_s = limit_s };
+    struct rehearsal_baseline wanted = { path, allow };
+    struct buf why = { 0 };
+    verdict = -1;
+    buf_clear(&told);
+    if (rehearse_baseline(&text, &wanted, &world, &why) < 0)
+        buf_printf(&told, "wrong: %s", buf_str(&why));
+    else if (verdict == REHEARSAL_FAILED) /* its text is figures in any case */
+        buf_puts(&told, "failed\n");
+    buf_free(&why);
+    return buf_str(&told);
+}
+
+static void a_baseline_counts_alerts_by_their_keys(void **state)
+{
+    (void)state;
+    log_to(quiet, NULL);
+    const char *found = baseline(TELLER, recording_path, 1);
+    assert_int_equal(verdict, REHEARSAL_FAILED);
+    assert_non_null(strstr(found, "at most 1 alerts in moonwatch-recording-"));
+    baseline(TELLER, recording_path, 2);
+    assert_int_equal(verdict, REHEARSAL_PASSED);
+    assert_string_equal(last_why, "2 alerts, 1000.00 for 1,000 execs: 3 events, 2 execs, 7 events missing\n       2  x");
+
+    baseline(LIBRARY "return mw.script { name = 'x', on = { any = function(ev)\n"
+                     "mw.alert { key = ev.comm and ev.comm .. '\\n' .. ('y'):rep(300), event = ev } end } }", recording_path, 9);
+    assert_int_equal(verdict, REHEARSAL_PASSED);
+    assert_non_null(strstr(last_why, "\n       2  ls\\x0ayyy"));
+    assert_non_null(strstr(last_why, "yyy...\n       1  neither key nor text"));
+    assert_non_null(strstr(last_why, "\n       1  sh\\x0ayyy"));
+    assert_true(strlen(last_why) < 700);
+
+    baseline(LIBRARY "return mw.script { name = 'x', on = { exit = function(ev) error 'no' end } }", recording_path, 9);
+    assert_int_equal(verdict, REHEARSAL_FAILED);
+    assert_non_null(strstr(last_why, "\n1 errors, the last: x.lua:2: no"));
+}
+
+static void a_baseline_ends_and_says_what_is_wrong(void **state)
+{
+    (void)state;
+    log_to(quiet, NULL);
+    limit_s = 0.5;
+    baseline(LIBRARY "return mw.script { name = 'x', on = { exit = function(ev) while true do end end } }", recording_path, 9);
+    assert_int_equal(verdict, REHEARSAL_FAILED);
+    assert_non_null(strstr(last_why, "\nx.lua:2: it was ended: it takes more than 0.5 s"));
+    limit_s = 0;
+    assert_string_equal(baseline("x = = 1", recording_path, 0), "wrong: x.lua:1: unexpected symbol near '='\n\t1 | x = = 1");
+    assert_non_null(strstr(baseline(TELLER, "/no/such.mwr", 0), "wrong: "));
+    assert_non_null(strstr(buf_str(&told), "/no/such.mwr"));
+}
+
 /* --- ends ----------------------------------------------------------------------------------------- */
 
 static void a_test_ends_whoever_hangs(void **state)
@@ -328,6 +490,11 @@ int main(void)
         cmocka_unit_test(what_was_told_of_commands_is_played_and_their_status_judged),
         cmocka_unit_test(what_is_no_command_is_said_and_nothing_is_run),
         cmocka_unit_test(commands_that_could_not_be_watched_are_no_failure_and_others_are),
+        cmocka_unit_test_setup_teardown(a_recording_is_played_in_its_own_time, write_recording, remove_recording),
+        cmocka_unit_test(made_up_events_have_a_time_that_passes_too),
+        cmocka_unit_test(what_is_no_recording_is_said),
+        cmocka_unit_test_setup_teardown(a_baseline_counts_alerts_by_their_keys, write_recording, remove_recording),
+        cmocka_unit_test_setup_teardown(a_baseline_ends_and_says_what_is_wrong, write_recording, remove_recording),
         cmocka_unit_test(a_test_ends_whoever_hangs),
         cmocka_unit_test(memory_has_a_bound),
     };
