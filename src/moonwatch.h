@@ -254,21 +254,62 @@ typedef void moonwatch_remarked(void *ctx, const struct moonwatch_remark *remark
 MOONWATCH_API int moonwatch_lint(const char *const *paths, int paths_len, unsigned flags,
                                  moonwatch_remarked *remarked, void *ctx);
 
+enum moonwatch_verdict {
+    MOONWATCH_PASSED,
+    MOONWATCH_FAILED,
+    MOONWATCH_SKIPPED, /* its commands cannot be watched here: `why` says the reason */
+    MOONWATCH_WRONG, /* script or tests cannot be read or loaded */
+};
+
 /* One test of a script has ended; borrowed for the call. */
 struct moonwatch_tested_case {
     const char *script; /* its file */
     const char *name;   /* what the test claims */
-    bool passed;
-    const char *why;    /* it has not; lines */
-    const char *output; /* what the script wrote */
+    enum moonwatch_verdict verdict;
+    const char *why;      /* it has not passed; or the figures of a baseline; lines */
+    const char *output;   /* what the script wrote */
+    const char *commands; /* what its commands wrote */
+    double seconds;       /* that it took */
 };
 typedef void moonwatch_tested(void *ctx, const struct moonwatch_tested_case *result);
 
-/* Run the tests of a script with made-up events, in this process: `path` is NAME.lua, NAME_test.lua,
- * or a directory (each NAME_test.lua in it). How many there were; or -errno (-EINVAL: script or test
- * are wrong) with the reason in `why`, at most `cap` bytes. */
-MOONWATCH_API int moonwatch_test(const char *path, moonwatch_tested *tested, void *ctx, char *why,
-                                 size_t cap);
+enum moonwatch_part {
+    MOONWATCH_HANDLER,  /* `name`: of what event */
+    MOONWATCH_FUNCTION, /* `name`, as the text has it */
+    MOONWATCH_WAY,      /* from a line with a condition on to line `to`; 0: out of the function */
+    MOONWATCH_CODE,     /* a line */
+};
+
+/* A part of a script that could run in its tests: all of a file together, in the order of the kinds of
+ * parts and of lines. Ways are told only where there are several, and where lines tell them apart. */
+struct moonwatch_covered_part {
+    const char *path;
+    enum moonwatch_part part;
+    const char *name; /* "" where it has none */
+    int line, to;
+    uint64_t runs;
+    bool reached; /* WAY: its line ran */
+};
+typedef void moonwatch_covered(void *ctx, const struct moonwatch_covered_part *part);
+
+struct moonwatch_test_options {
+    size_t size; /* sizeof(struct moonwatch_test_options) */
+    moonwatch_tested *tested;
+    moonwatch_covered *covered; /* told at the end; or NULL */
+    void *ctx;                  /* of both */
+
+    /* Instead of its tests, play this recording, in which nothing is amiss, to each script: it passes when
+     * it throws nothing and tells no more alerts than are allowed. NULL: run the tests. */
+    const char *baseline;
+    uint64_t allow;
+};
+
+/* Run the tests of scripts with made-up events, in this process, or with commands, which children of it
+ * run and watch: each path is NAME.lua, NAME_test.lua,
+ * or a directory (each NAME_test.lua in it; for a baseline each NAME.lua). What cannot be run is told as a test that is wrong, and the
+ * others are run. 0, or -ENOMEM. */
+MOONWATCH_API int moonwatch_test(const char *const *paths, int paths_len,
+                                 const struct moonwatch_test_options *options);
 
 /* --- events --------------------------------------------------------------------------- */
 

@@ -1,12 +1,16 @@
 -- Made-up events for the test of a script: what a test leaves out is filled in.
 --
--- rehearsal(test) -> records, problem. A test is { name, events, alerts, output, errors, options }; a record is what
--- src/host/rehearsal.c makes an event of. Each process is a table in the test: `parent` is told of first, as one that
--- was running before, and the same table twice is the same process.
+-- rehearsal(test) -> records, problem. A test is { name, events, alerts, output, errors, options }, with `commands` and
+-- `status`, or a `recording`, instead of events; a record is what src/host/rehearsal.c makes an event of; those of
+-- commands and recordings it has from elsewhere. Each process is a table in the test: `parent` is told of first, as one
+-- that was running before, and the same table twice is the same process.
 local mw = require "moonwatch"
+local expect = require "moonwatch.expect"
 local meant = require "moonwatch.meant"
 
 local BEGIN = 1700000000 -- s since the epoch; 1 s between events unless `at` says when, from here on
+
+local BEGIN_MONO = 1000 -- the same, s since boot
 
 local fields = mw._core._fields
 local own = { at = true, parent = true, was = true, type = true }
@@ -15,7 +19,7 @@ local kinds = mw.set {
   "fork", "exec", "exit", "uid", "gid", "sid", "ptrace", "comm", "coredump", "snapshot", "lost", "reload", "storm",
 }
 
-local of_test = mw.set { "name", "events", "alerts", "output", "errors", "options" }
+local of_test = mw.set { "name", "events", "commands", "recording", "alerts", "output", "errors", "status", "options" }
 
 local Filler = {}
 Filler.__index = Filler
@@ -52,6 +56,51 @@ local function check_output(output)
   end
 end
 
+local function check_command(command)
+  if not is_list(command) or #command == 0 then
+    fail("`commands` holds %s, but a command is a list of words: { \"sh\", \"-c\", \"exit 3\" }", shown(command))
+  end
+  for _, word in ipairs(command) do
+    if type(word) ~= "string" or word:find "%z" then
+      fail("a command is a list of words, texts without a NUL, and one is %s", shown(word))
+    end
+  end
+end
+
+local function check_commands(test)
+  local commands, status = test.commands, test.status
+  if not is_list(commands) or #commands == 0 then
+    fail("`commands` is a list of commands, not %s", shown(commands))
+  end
+  for _, command in ipairs(commands) do
+    check_command(command)
+  end
+  local is_right = status == nil or is_count(status) or is_list(status) and #status == #commands
+  for _, one in ipairs(type(status) == "table" and is_right and status or {}) do
+    is_right = is_right and is_count(one)
+  end
+  if not is_right then
+    fail "`status` is what the commands end with: a number for all of them, or a list of one for each"
+  end
+end
+
+local function check_source(test)
+  local sources = (test.events and 1 or 0) + (test.commands and 1 or 0) + (test.recording and 1 or 0)
+  if sources > 1 then
+    fail "a test has `events`, `commands` or a `recording`: one of them"
+  elseif test.commands ~= nil then
+    check_commands(test)
+  elseif test.status ~= nil then
+    fail "`status` is what commands end with, and this test has none"
+  elseif test.recording ~= nil then
+    if type(test.recording) ~= "string" or test.recording == "" or test.recording:find "%z" then
+      fail("`recording` is the name of a file beside the test, not %s", shown(test.recording))
+    end
+  elseif not is_list(test.events) then
+    fail "a test has `events`, a list of tables; or `commands`, or a `recording`"
+  end
+end
+
 local function check_test(test)
   for key in pairs(test) do
     if not of_test[key] then
@@ -60,15 +109,18 @@ local function check_test(test)
   end
   if type(test.name) ~= "string" then
     fail "a test is a table with a `name`, a string"
-  elseif not is_list(test.events) then
-    fail "a test has `events`, a list of tables"
-  elseif test.options ~= nil and type(test.options) ~= "table" then
+  end
+  check_source(test)
+  if test.options ~= nil and type(test.options) ~= "table" then
     fail("`options` is a table of names and values, not %s", shown(test.options))
-  elseif test.alerts == nil and test.output == nil and test.errors == nil then
-    fail "it checks nothing: say how many `alerts`, or which `output`"
+  elseif test.alerts == nil and test.output == nil and test.errors == nil and test.status == nil then
+    fail "it checks nothing: say how many `alerts`, or which, or which `output`"
+  elseif type(test.alerts) == "table" and expect.problem(test.alerts) then
+    fail("%s", expect.problem(test.alerts))
   end
   for _, key in ipairs { "alerts", "errors" } do
-    if test[key] ~= nil and not is_count(test[key]) then
+    local is_expected = key == "alerts" and type(test.alerts) == "table"
+    if test[key] ~= nil and not is_expected and not is_count(test[key]) then
       fail("`%s` is a whole number, how many there are to be, not %s", key, shown(test[key]))
     end
   end
@@ -130,7 +182,11 @@ function Filler:describe(record, event)
   default(record, "gid", 1000)
   default(record, "euid", record.uid)
   default(record, "egid", record.gid)
-  default(record, "starttime", pid * 10)
+  if not self.starts[pid] then -- a parent comes before its child, whatever their pids
+    self.starts[pid] = self.next_start
+    self.next_start = self.next_start + 10
+  end
+  default(record, "starttime", self.starts[pid])
   default(record, "start", record.time)
   default(record, "comm", name_of(event))
   default(record, "exe", "/usr/bin/" .. record.comm)
@@ -143,7 +199,7 @@ function Filler:add(event, kind, time)
   for key, value in pairs(event) do
     record[key] = value
   end
-  record.type, record.time, record.mono = kind, time, time - BEGIN + 1000
+  record.type, record.time, record.mono = kind, time, time - BEGIN + BEGIN_MONO
   record.at, record.parent = nil, nil
   if kind ~= "lost" and kind ~= "reload" and kind ~= "storm" then
     self:describe(record, event)
@@ -170,9 +226,12 @@ end
 
 local function fill(test)
   check_test(test)
-  local filler = setmetatable({ records = {}, pids = {}, next_pid = 1000 }, Filler)
+  local filler = setmetatable({ records = {}, pids = {}, starts = {}, next_pid = 1000, next_start = 10000 }, Filler)
   local time = BEGIN
-  for _, event in ipairs(test.events) do
+  if test.events then
+    filler.records.mono, filler.records.time = BEGIN_MONO, BEGIN
+  end
+  for _, event in ipairs(test.events or {}) do
     check(event)
     time = event.at and when(event.at) or time + 1
     filler:parents(event, time, 0)

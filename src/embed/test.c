@@ -1,9 +1,11 @@
 /* test.c - runs the tests of scripts: finds which test belongs to which script. */
 #include "moonwatch.h"
 
+#include "embed/commands.h"
 #include "embed/files.h"
 #include "embed/shelf.h"
 #include "host/rehearsal.h"
+#include "record/recording.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -13,18 +15,50 @@
 #include <unistd.h>
 
 struct testing {
-    const char *script;
-    moonwatch_tested *tested;
-    void *ctx;
+    const struct moonwatch_test_options *options;
+    const char *script; /* of the tests that run */
+    struct coverage *coverage; /* owned; or NULL */
+    bool failed;        /* no memory */
 };
+
+static void tell(const struct testing *t, const struct moonwatch_tested_case *result)
+{
+    t->options->tested(t->options->ctx, result);
+}
 
 static void ended(void *ctx, const struct rehearsal_result *r)
 {
+    static const enum moonwatch_verdict verdicts[] = { [REHEARSAL_PASSED] = MOONWATCH_PASSED,
+                                                       [REHEARSAL_FAILED] = MOONWATCH_FAILED,
+                                                       [REHEARSAL_SKIPPED] = MOONWATCH_SKIPPED };
     const struct testing *t = ctx;
-    struct moonwatch_tested_case result = {
-        .script = t->script, .name = r->name, .passed = r->passed, .why = r->why, .output = r->output
-    };
-    t->tested(t->ctx, &result);
+    tell(t, &(struct moonwatch_tested_case){ .script = t->script,
+                                             .name = r->name,
+                                             .verdict = verdicts[r->verdict],
+                                             .why = r->why,
+                                             .output = r->output,
+                                             .commands = r->commands,
+                                             .seconds = r->seconds });
+}
+
+static void covered(void *ctx, const struct coverage_part *p)
+{
+    const struct testing *t = ctx;
+    struct moonwatch_covered_part part = { .path = p->path,
+                                           .part = (enum moonwatch_part)p->kind,
+                                           .name = p->name,
+                                           .line = p->line,
+                                           .to = p->to,
+                                           .runs = p->runs,
+                                           .reached = p->reached };
+    t->options->covered(t->options->ctx, &part);
+}
+
+/* What cannot be run, told as a test. */
+static void tell_wrong(const struct testing *t, const char *path, const char *why)
+{
+    tell(t, &(struct moonwatch_tested_case){ .script = path, .name = "it can be loaded",
+                                             .verdict = MOONWATCH_WRONG, .why = why, .output = "", .commands = "" });
 }
 
 /* Modules and lists that lie beside the script, as a watch would give them; nothing else. */
@@ -60,89 +94,160 @@ static char *counterpart(const char *path)
     return other;
 }
 
-static int refuse(char *why, size_t cap, const char *path, const char *text)
+/* The text after "PATH: ", which may be a process's choice. */
+static void refuse(const struct testing *t, const char *script, const char *path, const char *text)
 {
-    snprintf(why, cap, "%s: %s", path, text);
-    return -EINVAL;
+    struct buf why = { 0 };
+    buf_harmless(&why, path, strlen(path));
+    buf_printf(&why, ": %s", text);
+    tell_wrong(t, script, buf_str(&why));
+    buf_free(&why);
 }
 
-/* One pair. */
-static int test_pair(const struct script_file *test, const struct script_file *script,
-                     struct testing *t, char *why, size_t cap)
+/* Both can be read. */
+static void test_texts(struct testing *t, const struct script_file *test, const struct script_file *script)
 {
-    const struct script_file *both[] = { test, script };
-    for (int i = 0; i < 2; i++)
-        if (!both[i]->text)
-            return refuse(why, cap, both[i]->path, files_error(both[i]));
-
     struct buf chunks[2] = { 0 }, wrong = { 0 };
-    for (int i = 0; i < 2; i++)
-        buf_printf(&chunks[i], "@%s", both[i]->path);
+    buf_printf(&chunks[0], "@%s", test->path);
+    buf_printf(&chunks[1], "@%s", script->path);
     struct rehearsal_text texts[2] = { { buf_str(&chunks[0]), test->text, test->len },
                                        { buf_str(&chunks[1]), script->text, script->len } };
+    struct rehearsal_world world = { .ctx = t, .request = answer, .ended = ended, .run = commands_run,
+                                     .coverage = t->coverage };
     t->script = script->path;
-    int result = rehearse(&texts[1], &texts[0], answer, ended, t, &wrong);
+    int result = rehearse(&texts[1], &texts[0], &world, &wrong);
     if (result < 0)
-        snprintf(why, cap, "%s", buf_str(&wrong));
+        tell_wrong(t, script->path, buf_str(&wrong));
     buf_free(&chunks[0]);
     buf_free(&chunks[1]);
     buf_free(&wrong);
-    return result;
 }
 
-static int test_file(const char *path, struct testing *t, char *why, size_t cap)
+/* "a/web.lua" or "a/web_test.lua": the pair that it belongs to. */
+static void test_file(struct testing *t, const char *path)
 {
     struct script_files files = { 0 };
     char *other = counterpart(path);
-    files_add(&files, files_is_test(path) ? path : other ? other : path);
-    files_add(&files, files_is_test(path) ? other ? other : path : path);
-    int result = other && files.len == 2 && !files.failed
-                     ? test_pair(&files.all[0], &files.all[1], t, why, cap)
-                     : -ENOMEM;
-    if (result == -ENOMEM)
-        snprintf(why, cap, "not enough memory");
+    const char *pair[2] = { files_is_test(path) ? path : other, files_is_test(path) ? other : path };
+    for (int i = 0; i < 2 && other; i++)
+        files_add(&files, pair[i]);
+    if (!other || files.failed) {
+        t->failed = true;
+    } else {
+        const struct script_file *unread = !files.all[1].text   ? &files.all[1]
+                                           : !files.all[0].text ? &files.all[0]
+                                                                : NULL;
+        if (unread)
+            refuse(t, pair[1], unread->path, files_error(unread));
+        else
+            test_texts(t, &files.all[0], &files.all[1]);
+    }
     files_free(&files);
     free(other);
-    return result;
 }
 
-/* A test whose script is not there, told as one that failed. False: it is there. */
-static bool tell_orphan(const char *path, const struct testing *t)
+/* A test of a directory whose script is not there, told as one that failed. False: it is there. */
+static bool tell_orphan(const struct testing *t, const char *path)
 {
-    char why[PATH_MAX + 64];
     char *script = counterpart(path);
     bool orphan = script && access(script, F_OK) < 0;
     int error = errno;
     if (orphan) {
-        snprintf(why, sizeof why, "%s: %s", script, strerror(error));
-        struct moonwatch_tested_case result = {
-            .script = path, .name = "the script that it tests", .why = why, .output = ""
-        };
-        t->tested(t->ctx, &result);
+        struct buf why = { 0 };
+        buf_harmless(&why, script, strlen(script));
+        buf_printf(&why, ": %s", strerror(error));
+        tell(t, &(struct moonwatch_tested_case){ .script = path, .name = "the script that it tests",
+                                                 .verdict = MOONWATCH_FAILED, .why = buf_str(&why),
+                                                 .output = "", .commands = "" });
+        buf_free(&why);
     }
     free(script);
     return orphan;
 }
 
-int moonwatch_test(const char *path, moonwatch_tested *tested, void *ctx, char *why, size_t cap)
+/* --- a baseline -------------------------------------------------------------------------------------- */
+
+static void play_baseline(struct testing *t, const struct script_file *script)
 {
-    struct testing t = { .tested = tested, .ctx = ctx };
+    struct buf chunk = { 0 }, wrong = { 0 };
+    if (!script->text) {
+        refuse(t, script->path, script->path, files_error(script));
+        return;
+    }
+    buf_printf(&chunk, "@%s", script->path);
+    struct rehearsal_text text = { buf_str(&chunk), script->text, script->len };
+    struct rehearsal_baseline baseline = { .path = t->options->baseline, .allow = t->options->allow };
+    struct rehearsal_world world = { .ctx = t, .request = answer, .ended = ended, .coverage = t->coverage };
+    t->script = script->path;
+    if (rehearse_baseline(&text, &baseline, &world, &wrong) < 0)
+        tell_wrong(t, script->path, buf_str(&wrong));
+    buf_free(&chunk);
+    buf_free(&wrong);
+}
+
+/* The script, or those of a directory; of a test its script. */
+static void baseline_path(struct testing *t, const char *path)
+{
     struct script_files files = { 0 };
-    int all = 0, result = 0;
+    char *script = files_is_test(path) ? counterpart(path) : NULL;
+    files_add(&files, script ? script : path);
+    t->failed |= files.failed;
+    for (int i = 0; i < files.len; i++)
+        if (!files_is_test(files.all[i].path))
+            play_baseline(t, &files.all[i]);
+    files_free(&files);
+    free(script);
+}
+
+/* What cannot be read is said once, and not for each script. */
+static bool can_play(const struct testing *t, const char *path)
+{
+    struct recording *r;
+    char why[512];
+    bool can = recording_open(&r, path, why, sizeof why) == 0;
+    if (can)
+        recording_close(r);
+    else
+        tell_wrong(t, path, why);
+    return can;
+}
+
+/* --- all --------------------------------------------------------------------------------------------- */
+
+static void test_path(struct testing *t, const char *path)
+{
+    struct script_files files = { 0 };
+    size_t len = strlen(path);
+    int tests = 0;
 
     files_add(&files, path);
-    bool directory = files.directory;
-    for (int i = 0; i < files.len && directory && result >= 0; i++)
+    t->failed |= files.failed;
+    for (int i = 0; i < files.len && files.directory; i++)
         if (files_is_test(files.all[i].path)) {
-            result = tell_orphan(files.all[i].path, &t) ? 1
-                                                        : test_file(files.all[i].path, &t, why, cap);
-            all += result > 0 ? result : 0;
+            tests++;
+            if (!tell_orphan(t, files.all[i].path))
+                test_file(t, files.all[i].path);
         }
+    if (files.directory && !tests)
+        refuse(t, path, path, "there is no NAME_test.lua");
+    else if (!files.directory && (len < 5 || strcmp(path + len - 4, ".lua")))
+        refuse(t, path, path, "it is no NAME.lua and no directory of these");
+    else if (!files.directory)
+        test_file(t, path);
     files_free(&files);
-    if (directory)
-        return result < 0 ? result : all ? all : refuse(why, cap, path, "there is no NAME_test.lua");
-    size_t len = strlen(path);
-    if (len < 5 || strcmp(path + len - 4, ".lua"))
-        return refuse(why, cap, path, "it is no NAME.lua and no directory of these");
-    return test_file(path, &t, why, cap);
+}
+
+int moonwatch_test(const char *const *paths, int paths_len, const struct moonwatch_test_options *options)
+{
+    struct testing t = { .options = options };
+    if (options->covered && coverage_new(&t.coverage) < 0)
+        return -ENOMEM;
+    if (options->baseline && !can_play(&t, options->baseline))
+        paths_len = 0;
+    for (int i = 0; i < paths_len; i++)
+        options->baseline ? baseline_path(&t, paths[i]) : test_path(&t, paths[i]);
+    if (t.coverage && coverage_tell(t.coverage, covered, &t) < 0)
+        t.failed = true;
+    coverage_free(t.coverage);
+    return t.failed ? -ENOMEM : 0;
 }

@@ -364,6 +364,7 @@ static void deliver(struct host *h, const struct event *ev, bool summed)
         if (lua_gettop(L) == base)
             api_event_push(L, ev);
         handler->policy->count->events++;
+        handler->told++;
         budget_served(&h->budget, handler->policy->id);
         lua_rawgeti(L, LUA_REGISTRYINDEX, handler->function_ref);
         lua_pushvalue(L, base + 1);

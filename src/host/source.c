@@ -47,6 +47,12 @@ void source_free(struct source **list)
     }
 }
 
+void source_each(const struct source *list, source_visit *visit, void *ctx)
+{
+    for (; list; list = list->next)
+        visit(ctx, list->name, list->text, list->len);
+}
+
 const char *source_first(const struct source *list)
 {
     while (list && list->next)

@@ -14,6 +14,10 @@ struct source;
 int source_add(struct source **list, const char *name, const char *text, size_t len);
 void source_free(struct source **list);
 
+/* Each text that is kept, the last one first; borrowed for the call. */
+typedef void source_visit(void *ctx, const char *name, const char *text, size_t len);
+void source_each(const struct source *list, source_visit *visit, void *ctx);
+
 /* The name of the chunk that was kept first, the script's own; NULL: none. */
 const char *source_first(const struct source *list);
 

@@ -55,6 +55,7 @@ struct handler {
     struct policy *policy;
     const struct where *where; /* NULL: every event; kept alive by where_ref */
     int where_ref, function_ref;
+    uint64_t told; /* events */
     struct handler *next;
 };
 

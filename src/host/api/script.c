@@ -252,7 +252,7 @@ static int script_now(lua_State *L)
 {
     struct host *h = host_of(L);
     const struct event *ev = h->event;
-    int64_t now = ev ? event_int(ev, F_TIME, 0) : h->clock_real_ns;
+    int64_t now = ev ? event_int(ev, F_TIME, h->clock_real_ns) : h->clock_real_ns;
     lua_pushnumber(L, (lua_Number)now / 1e9);
     return 1;
 }
