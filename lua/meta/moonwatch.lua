@@ -44,6 +44,8 @@
 ---@field dedup? string|number hold equal alerts back for this span: "5m"
 ---@field tags? string[] go into rule.tags, instead of those of mw.script
 ---@field sink? moonwatch.Sink|moonwatch.Sink[] where to tell it, instead of the main output
+---@field dump? string|number keep the events of this span before and after, and those of the process's family, in a
+---file that can be replayed: "30s"
 
 ---How a field is known: "connector", "proc", "inherited", "kept", "computed", "absent", or
 ---"missing: " and the reason.

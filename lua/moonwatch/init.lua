@@ -176,7 +176,7 @@ function mw.seconds(span)
   return tonumber(count) * units[unit]
 end
 
-local alert_keys = mw.set { "severity", "text", "event", "key", "dedup", "tags", "sink" }
+local alert_keys = mw.set { "severity", "text", "event", "key", "dedup", "tags", "sink", "dump" }
 local severities = mw.set { "low", "medium", "high", "critical" }
 
 -- Made when first asked for: what no script uses costs no memory.
@@ -246,6 +246,10 @@ function mw.alert(alert)
     error("mw.alert: severity is low, medium, high or critical, not '" .. tostring(severity) .. "'", 2)
   end
   local key = alert.key ~= nil and tostring(alert.key) or nil
+  local dump = alert.dump and mw.seconds(alert.dump) or 0
+  if dump < 0 or dump > 3600 then
+    error("mw.alert: `dump` is a span of an hour at most, such as '30s'", 2)
+  end
   core._verdict(severity, alert.text, alert.event, key)
   local held = 0
   if alert.dedup then
@@ -255,7 +259,7 @@ function mw.alert(alert)
       return false
     end
   end
-  core._alert(severity, alert.text, alert.event, alert.tags, key, held, alert.sink)
+  core._alert(severity, alert.text, alert.event, alert.tags, key, held, alert.sink, dump)
   return true
 end
 

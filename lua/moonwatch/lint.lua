@@ -276,7 +276,7 @@ function Walk:check_keys(node, known, what)
 end
 
 local SCRIPT = set_of "name tags on needs threads state reload description author references"
-local ALERT = set_of "severity text event key dedup tags sink"
+local ALERT = set_of "severity text event key dedup tags sink dump"
 local SEVERITY = set_of "low medium high critical"
 
 function Walk:check_where(node, kinds)

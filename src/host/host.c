@@ -185,7 +185,7 @@ void host_timer_start(struct host *h, int id)
 
 /* --- what is recorded --------------------------------------------------------------------------- */
 
-static void note(struct host *h, struct host_note note)
+static void note(struct host *h, struct recording_note note)
 {
     if (!h->options.world.note)
         return;
@@ -197,7 +197,21 @@ static void note(struct host *h, struct host_note note)
 
 void host_note_answer(struct host *h, enum request_kind kind, const void *answer, size_t len)
 {
-    note(h, (struct host_note){ .kind = HOST_ANSWER, .what = kind, .answer = answer, .answer_len = len });
+    note(h, (struct recording_note){ .kind = NOTE_ANSWER, .what = (uint16_t)kind, .answer = answer,
+                                     .answer_len = (uint32_t)len });
+}
+
+void host_note_alert(struct host *h, const struct host_alert *alert)
+{
+    const struct host_world *world = &h->options.world;
+    if (world->note) {
+        buf_clear(&h->witness);
+        api_witness(h->L, alert, &h->witness);
+        note(h, (struct recording_note){ .kind = NOTE_ALERT, .answer = h->witness.data,
+                                         .answer_len = (uint32_t)h->witness.len });
+    }
+    if (world->alert)
+        world->alert(world->ctx, alert);
 }
 
 size_t host_source_mark(const struct host_source *source, char *stem, size_t cap, uint64_t *hash)
@@ -212,7 +226,7 @@ void host_note_loaded(struct host *h, const struct host_source *source)
     char stem[64];
     uint64_t hash;
     size_t len = host_source_mark(source, stem, sizeof stem, &hash);
-    note(h, (struct host_note){ .kind = HOST_LOADED, .question = stem, .question_len = len,
+    note(h, (struct recording_note){ .kind = NOTE_LOADED, .question = stem, .question_len = len,
                                 .answer = &hash, .answer_len = sizeof hash });
 }
 
@@ -233,9 +247,10 @@ int host_request(struct host *h, enum request_kind kind, const void *bytes, size
     int result = world->request(world->ctx, kind, bytes, len, out, fds);
     budget_pause(&h->budget, false);
     if (is_recorded(kind))
-        note(h, (struct host_note){ .kind = HOST_ANSWER, .what = kind, .result = result,
-                                    .question = bytes, .question_len = len,
-                                    .answer = out->data + before, .answer_len = out->len - before });
+        note(h, (struct recording_note){ .kind = NOTE_ANSWER, .what = (uint16_t)kind, .result = result,
+                                         .question = bytes, .question_len = (uint32_t)len,
+                                         .answer = out->data ? out->data + before : NULL,
+                                         .answer_len = (uint32_t)(out->len - before) });
     return result;
 }
 
@@ -437,7 +452,7 @@ void host_missed(struct host *h, uint64_t records)
     struct event_box *box = calloc(1, sizeof *box);
     if (!box)
         return;
-    note(h, (struct host_note){ .kind = HOST_MISSED,
+    note(h, (struct recording_note){ .kind = NOTE_MISSED,
                                 .result = records < INT32_MAX ? (int32_t)records : INT32_MAX });
     event_begin(box, EVENT_LOST);
     event_set(box, F_LOST, (int64_t)records, WHY_COMPUTED);
@@ -529,7 +544,7 @@ bool host_pressure(struct host *h, double backlog, int64_t now_ns)
         return false;
     enum storm_step step = storm_pressure(h->storm, backlog, now_ns);
     if (step != STORM_CALM && step != STORM_LASTS)
-        note(h, (struct host_note){ .kind = HOST_STORM, .result = step });
+        note(h, (struct recording_note){ .kind = NOTE_STORM, .result = step });
     take_step(h, step);
     return storm_on(h->storm);
 }
@@ -548,7 +563,7 @@ void host_clock(struct host *h, int64_t mono_ns, int64_t real_ns)
 {
     h->alarm_ns = INT64_MIN; /* whatever it was, it has gone off or comes too early */
     set_clock(h, mono_ns, real_ns);
-    note(h, (struct host_note){ .kind = HOST_TICK });
+    note(h, (struct recording_note){ .kind = NOTE_TICK });
     call_due(h);
     if (h->sinks.due_ns && mono_ns >= h->sinks.due_ns)
         sinks_tick(h, mono_ns);
@@ -621,6 +636,11 @@ bool host_jit(const struct host *h)
     }
     lua_pop(L, 2);
     return on;
+}
+
+const char *host_witness(const struct host *h)
+{
+    return buf_str((struct buf *)&h->witness);
 }
 
 size_t host_memory(const struct host *h)
@@ -783,6 +803,7 @@ void host_free(struct host *h)
     output_free(&h->output);
     buf_free(&h->answer);
     buf_free(&h->scratch);
+    buf_free(&h->witness);
     buf_free(&h->error);
     timers_fini(&h->timers);
     free(h);

@@ -13,6 +13,7 @@
 #include "event/event.h"
 #include "host/figures.h"
 #include "host/request.h"
+#include "record/recording.h"
 #include "sink/output.h"
 
 struct host; /* opaque */
@@ -23,22 +24,14 @@ enum profile {
     PROFILE_TRUSTED /* all of LuaJIT: the operator says so, never a script */
 };
 
-/* What came to the scripts besides events. */
-enum host_note_kind {
-    HOST_ANSWER, /* to a question */
-    HOST_TICK,   /* host_clock() */
-    HOST_STORM,  /* host_pressure() made this step: `result`, enum storm_step */
-    HOST_MISSED, /* host_missed(result) */
-    HOST_LOADED, /* a script: `question` is its stem, `answer` a uint64_t hash of name and text */
-};
-struct host_note {
-    enum host_note_kind kind;
-    uint32_t what; /* ANSWER: enum request_kind */
-    int32_t result;
-    uint64_t seq; /* of the last record before it */
-    int64_t mono_ns, real_ns; /* of the scripts' clock */
-    const void *question, *answer;
-    size_t question_len, answer_len;
+/* An alert that was told, not held back. Borrowed. */
+struct host_alert {
+    const struct json_alert *alert;
+    uint32_t id;            /* of the script */
+    uint64_t seq;           /* of the event that it is about; 0: of none */
+    int64_t time_ns;        /* mw.now() */
+    int64_t pid, starttime; /* whom it is about; -1: nobody */
+    double dump_s;          /* the seconds before and after that it wants kept; 0: none */
 };
 
 /* What the host needs of the world around it. */
@@ -73,9 +66,12 @@ struct host_world {
     /* The figures of the watch as of now; NULL: they are all 0. */
     void (*figures)(void *ctx, struct figures *out);
 
-    /* Something came to the scripts that is no event: for a recording, from which a later host can be told
-     * the same. Borrowed for the call. NULL: nobody records. */
-    void (*note)(void *ctx, const struct host_note *note);
+    /* An alert was told. NULL: nobody cares. */
+    void (*alert)(void *ctx, const struct host_alert *alert);
+
+    /* Something came to the scripts that is no event, or of them: for a recording, from which a later host
+     * can be told the same. Borrowed for the call; `group` is not set. NULL: nobody records. */
+    void (*note)(void *ctx, const struct recording_note *note);
 };
 
 /* What the operator set for mw.option: `script` is the name of a file, without .lua. */
@@ -179,6 +175,10 @@ bool host_over(const struct host *h);
 
 /* Is their code compiled? */
 bool host_jit(const struct host *h);
+
+/* What a recording would keep of the alert that is being told, during the world's `alert`; "" when nobody
+ * records. */
+const char *host_witness(const struct host *h);
 
 /* Memory that the scripts hold, in bytes. */
 size_t host_memory(const struct host *h);

@@ -107,6 +107,13 @@ bool source_show_line(const char *text, size_t len, int line, struct buf *out)
     return true;
 }
 
+bool source_has(const struct source *list, const char *name)
+{
+    while (list && strcmp(list->name, name))
+        list = list->next;
+    return list;
+}
+
 bool source_show(const struct source *list, const char *name, int line, struct buf *out)
 {
     for (; list; list = list->next)

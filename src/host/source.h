@@ -21,6 +21,9 @@ void source_each(const struct source *list, source_visit *visit, void *ctx);
 /* The name of the chunk that was kept first, the script's own; NULL: none. */
 const char *source_first(const struct source *list);
 
+/* Is the chunk of this name kept? */
+bool source_has(const struct source *list, const char *name);
+
 /* Append "\n\t12 | the line" when the chunk is kept and has this line. Returns whether it did. */
 bool source_show(const struct source *list, const char *name, int line, struct buf *out);
 

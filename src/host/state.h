@@ -64,7 +64,7 @@ struct host {
     struct host_options options;
     struct tracker *tracker; /* owned */
     struct output output;
-    struct buf answer, scratch; /* owned: reused */
+    struct buf answer, scratch, witness; /* owned: reused */
     struct buf error;           /* owned */
 
     struct policy *policies;               /* owned list, in the order of loading */
@@ -137,6 +137,9 @@ void host_alarm(struct host *h);
 
 /* Start a timer's span now. */
 void host_timer_start(struct host *h, int id);
+
+/* An alert was told: whoever wants to know. */
+void host_note_alert(struct host *h, const struct host_alert *alert);
 
 /* Note that a version of a script took its place. */
 void host_note_loaded(struct host *h, const struct host_source *source);
@@ -245,6 +248,11 @@ void api_emit_to(lua_State *L);
 
 /* Put script, where, alert, emit ... into the table on top of the stack.  [-0, +0, m] */
 void api_script_open(lua_State *L);
+
+/* --- api/witness.c ----------------------------------------------------------------------- */
+
+/* Append what a recording keeps of an alert that is being told.  [-0, +0, m] */
+void api_witness(lua_State *L, const struct host_alert *alert, struct buf *out);
 
 /* --- api/persist.c, api/kill.c ------------------------------------------------------------ */
 

@@ -129,6 +129,25 @@ static void off(void *ctx, uint32_t id, const char *why)
     say(&message);
 }
 
+static void note(void *ctx, const struct recording_note *from)
+{
+    struct recording_note to = *from;
+    (void)ctx;
+    to.group = (uint8_t)worker.options->reader;
+    worker.options->note(worker.options->note_ctx, &to);
+}
+
+static void alert(void *ctx, const struct host_alert *told)
+{
+    (void)ctx;
+    if (told->dump_s > 0)
+        say(&(struct worker_message){ .say = WORKER_DUMP,
+                                      .dump_s = told->dump_s,
+                                      .id = told->id,
+                                      .pid = told->pid,
+                                      .starttime = told->starttime });
+}
+
 static void need(void *ctx, uint64_t fields)
 {
     (void)ctx;
@@ -518,7 +537,7 @@ int worker_run(const struct worker_options *options)
     prctl(PR_SET_NAME, "moonwatch-lua");
 
     int keep[] = { options->control, options->questions, options->host.fd,
-                   options->host.output_lock, ring_reader_fd(options->ring, options->reader) };
+                   options->host.output_lock, options->notes, ring_reader_fd(options->ring, options->reader) };
     if (ring_read_only(options->ring, options->reader) < 0)
         return fail("cannot map the ring for reading", 0);
     ring_reader_resume(options->ring, options->reader);
@@ -533,6 +552,8 @@ int worker_run(const struct worker_options *options)
                                       .need = need,
                                       .off = off,
                                       .figures = figures,
+                                      .alert = alert,
+                                      .note = options->note ? note : NULL,
                                       .alarm = world_alarm,
                                       .clock = world_clock,
                                       .writable_start = world_writable_start,

@@ -23,6 +23,11 @@ struct worker_options {
     void (*know)(void *ctx, void (*sink)(void *to, const struct event *ev), void *to);
     void *know_ctx;
 
+    /* Send a note to who records, on `notes`; NULL: nobody does. */
+    void (*note)(void *ctx, const struct recording_note *note);
+    void *note_ctx;
+    int notes; /* -1: none */
+
     struct host_options host; /* world and marks are filled in here */
 };
 
@@ -41,6 +46,7 @@ enum worker_say {
     WORKER_UNLOADED, /* answers DO_UNLOAD: id, 0: nothing is gone; and what all want now */
     WORKER_OFF,    /* a script (id) was switched off: text */
     WORKER_BUSY,   /* a call takes long: watch us */
+    WORKER_DUMP,   /* keep what happens around an alert: id, dump_s, pid, starttime */
     WORKER_ANSWER, /* answers DO_COMPARE and DO_EVAL: error, text, in pieces while `more` */
 };
 
@@ -56,6 +62,8 @@ struct worker_message {
     uint64_t memory_bytes;
     uint64_t needs; /* as host_needs has them */
     int64_t took_ns;
+    double dump_s;
+    int64_t pid, starttime; /* -1: nobody */
     struct host_script script; /* SCRIPT, LOADED */
     char text[WORKER_TEXT];
 };

@@ -10,7 +10,7 @@
 
 #include "event/event.h"
 
-#define RING_READERS 8
+#define RING_READERS 9
 #define RING_BOARD 20 /* words */
 #define RING_WORDS 8
 

@@ -7,7 +7,7 @@
 static int refused(lua_State *L, int error)
 {
     lua_pushnil(L);
-    lua_pushstring(L, error == -ENOTCONN ? "nobody is here to ask: the events are not live"
+    lua_pushstring(L, error == -ENODATA ? "not recorded" : error == -ENOTCONN ? "nobody is here to ask: the events are not live"
                       : error == -EACCES ? "/proc is mounted with hidepid: it hides the processes of others from us"
                       : error == -EXDEV  ? "/proc is of another pid namespace"
                                          : strerror(-error));

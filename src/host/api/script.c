@@ -247,13 +247,15 @@ static int script_cancel(lua_State *L)
     return 0;
 }
 
+static int64_t now_ns(const struct host *h)
+{
+    return h->event ? event_int(h->event, F_TIME, h->clock_real_ns) : h->clock_real_ns;
+}
+
 /* mw.now() -> seconds since the epoch: of the event that is handled, else when the call began */
 static int script_now(lua_State *L)
 {
-    struct host *h = host_of(L);
-    const struct event *ev = h->event;
-    int64_t now = ev ? event_int(ev, F_TIME, h->clock_real_ns) : h->clock_real_ns;
-    lua_pushnumber(L, (lua_Number)now / 1e9);
+    lua_pushnumber(L, (lua_Number)now_ns(host_of(L)) / 1e9);
     return 1;
 }
 
@@ -411,7 +413,7 @@ static void push_script_tags(lua_State *L, const struct policy *policy)
     lua_remove(L, -2);
 }
 
-/* _alert(severity, text, event, tags, key, held, sink or list of sinks): without tags of its own it
+/* _alert(severity, text, event, tags, key, held, sink or list of sinks, seconds to keep): without tags of its own it
  * has those of the script */
 static int script_alert(lua_State *L)
 {
@@ -420,6 +422,7 @@ static int script_alert(lua_State *L)
     const char *tags[TAGS_MAX];
     struct json_alert alert = { .severity = luaL_checkstring(L, 1), .script = policy->name };
     alert.text = luaL_optlstring(L, 2, NULL, &alert.text_len);
+    double dump_s = luaL_optnumber(L, 8, 0);
     lua_settop(L, 7);
     if (lua_isnil(L, 4)) {
         push_script_tags(L, policy);
@@ -441,6 +444,15 @@ static int script_alert(lua_State *L)
     else if (!policy->shadow)
         api_sink_event(L, 7, ev, &context, &alert);
     policy->count->alerts++;
+    struct host_alert told = { .alert = &alert,
+                               .id = policy->id,
+                               .seq = ev ? (uint64_t)event_int(ev, F_SEQ, 0) : 0,
+                               .time_ns = now_ns(h),
+                               .pid = ev ? event_int(ev, F_PID, -1) : -1,
+                               .starttime = ev ? event_int(ev, F_STARTTIME, -1) : -1,
+                               .dump_s = dump_s };
+    if (!policy->shadow)
+        host_note_alert(h, &told);
     return 0;
 }
 

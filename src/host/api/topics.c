@@ -60,6 +60,8 @@ static const char *failure_text(int error)
         return "permission denied";
     case -ENOTCONN:
         return "nobody to ask: the events are not live";
+    case -ENODATA:
+        return "not recorded";
     case -ETIMEDOUT:
         return "no answer in time";
     case -EBUSY:
