@@ -33,7 +33,8 @@ enum moonwatch_end {
     MOONWATCH_STOPPED,     /* a script called mw.stop() */
     MOONWATCH_READER_GONE, /* nobody reads the output any more (a closed pipe) */
     MOONWATCH_OUTPUT_LOST, /* the output cannot be written: disk full or worse */
-    MOONWATCH_WORKER_DIED, /* the scripts' process ended by itself */
+    MOONWATCH_WORKER_DIED, /* the scripts' process, or the recording one, ended by itself */
+    MOONWATCH_RECORDED,    /* the recording has reached `record_bytes` */
 };
 
 /* The watch wants to end: break the loop, then call moonwatch_stop. */
@@ -86,6 +87,12 @@ struct moonwatch_options {
     const char *const *sockets; /* and these unix sockets, sockets_len of them */
     int sockets_len;
     bool allow_exec;            /* programs, run as `user` */
+
+    /* What is written down, with a worker only. */
+    int record;             /* descriptor of an empty file for everything; borrowed; -1: none */
+    uint64_t record_bytes;  /* its size at the most; 0: any */
+    uint64_t flight_bytes;  /* of the flight recorder below `state_dir`; 0: there is none */
+    const char *redact;     /* Lua file of what is a secret; NULL: the usual; "none": nothing is */
 };
 
 /* Fill in the defaults. */
@@ -154,6 +161,19 @@ struct moonwatch_summary {
     uint64_t exe_asked, args_asked; /* execs of which somebody needed to know it */
 };
 
+/* What was written down. */
+struct moonwatch_recorded {
+    uint64_t events, notes, bytes;
+    uint64_t missed;     /* records that the recording was too slow for */
+    uint64_t dropped;    /* that could not be written: `error` */
+    uint64_t notes_lost; /* answers and the like that it had no room for */
+    uint64_t redacted;   /* events with secrets left out */
+    int error;           /* errno of the last write; 0: it went well */
+    bool flight;         /* it is the flight recorder */
+};
+/* False: nothing is recorded. As of a second ago at most. */
+MOONWATCH_API bool moonwatch_recorded(struct moonwatch *m, struct moonwatch_recorded *out);
+
 /* The figures as of now; any time. */
 MOONWATCH_API void moonwatch_summarize(struct moonwatch *m, struct moonwatch_summary *out);
 
@@ -178,9 +198,59 @@ typedef void moonwatch_reply(void *ctx, int result, const char *text);
  *   shadow FILE      run this next version beside the script with the same file name
  *   diff NAME        what the two told: { "both": 3, "only_old": [...], "only_new": [...] }
  *   promote NAME     the shadow becomes the script; drop NAME: it goes
+ *   dump SECONDS PID AFTER  write the last SECONDS of the flight recorder, and AFTER more, with all of the
+ *                    family of PID (-1: nobody's), into a file: { "path": "..." } when it is there
  *   eval TEXT        run a text in the scripts' process: what it returned, as text */
 MOONWATCH_API void moonwatch_order(struct moonwatch *m, const char *const *words, int n,
                                    moonwatch_reply *reply, void *ctx);
+
+/* --- replaying ------------------------------------------------------------------------- */
+
+/* An alert that was told, borrowed for the call. */
+struct moonwatch_alert {
+    const char *script, *severity, *text, *key; /* text, key: any bytes; "" when there is none */
+    size_t text_len, key_len;
+    uint64_t seq;     /* of the event that it is about, else of the last one */
+    double time;      /* since the epoch */
+    const char *json; /* who told it, where, and with what values: one object */
+};
+typedef void moonwatch_alerted(void *ctx, const struct moonwatch_alert *alert);
+
+struct moonwatch_replay {
+    size_t size;                /* sizeof(struct moonwatch_replay), set by moonwatch_replay_init */
+    const char *const *files;   /* recordings, in the order of time; a directory: the flight recorder's */
+    int files_len;
+    double speed;               /* 1: as fast as it was; 0: as fast as it goes */
+    double from, until;         /* seconds since the epoch; 0: all. What is before is known, not told */
+    uint64_t from_seq, until_seq; /* the same by the numbers of events; 0: all */
+    moonwatch_alerted *on_alert; /* or NULL */
+    void *ctx;
+    const volatile bool *stop;  /* set it to end; or NULL */
+
+    /* What came of it. */
+    uint64_t events;               /* told */
+    double first, last;            /* time of the first and the last of these */
+    uint64_t answered, unanswered; /* questions of scripts whose answer was recorded, or was not */
+    uint64_t missing;              /* events that the recording lacks, as it says */
+    uint64_t damaged, torn_bytes;  /* frames left out; bytes at its end that are no frame */
+    bool same_scripts;             /* as those that ran when it was recorded: then timers are, too */
+};
+MOONWATCH_API void moonwatch_replay_init(struct moonwatch_replay *replay);
+
+/* What a recording is, or the flight recorder's directory. 0; or -errno with one sentence in `why`. */
+struct moonwatch_recording {
+    double first, last; /* seconds since the epoch, of its events; 0: there is none */
+    uint64_t events, bytes;
+    char host[65];      /* the machine's name */
+    int utc_offset;     /* seconds, of its local time */
+    bool torn;          /* it was not closed in order */
+};
+MOONWATCH_API int moonwatch_recording(const char *path, struct moonwatch_recording *out, char *why, size_t cap);
+
+/* Instead of a start: tell the scripts, in this process, what was recorded. Needs no privilege, reads
+ * nothing of this machine but files beside the scripts, sends no signal and opens no output but the
+ * one of the options. 0; -EINVAL: a script is wrong; -ENOENT: a recording cannot be read. */
+MOONWATCH_API int moonwatch_replay(struct moonwatch *m, struct moonwatch_replay *replay);
 
 /* --- planning -------------------------------------------------------------------------- */
 

@@ -20,7 +20,7 @@ enum {
 typedef int cli_command(int argc, char **argv);
 
 cli_command cli_watch, cli_run, cli_ps, cli_tree, cli_fields, cli_plan, cli_doctor, cli_lint, cli_test, cli_new, cli_ctl, cli_reload,
-    cli_top, cli_repl;
+    cli_top, cli_repl, cli_record, cli_replay, cli_backtest, cli_explain;
 
 /* "moonwatch: text" on stderr. Paths and names in it cannot steer a terminal or begin a line. */
 void cli_say(const char *format, ...) __attribute__((format(printf, 1, 2)));

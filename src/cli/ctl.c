@@ -26,9 +26,15 @@ static const char usage[] =
     "  diff NAME     the alerts of the two; + only of the new one, - only of the old\n"
     "                one\n"
     "  promote NAME  the new version becomes the script; drop NAME: it goes\n"
+    "  dump SPAN     write the last 30s, 5m, ... that the flight recorder has into a\n"
+    "                file for `moonwatch replay`\n"
     "\n"
     "      --control PATH  where the watch listens ($MOONWATCH_CONTROL, or the usual\n"
     "                      place)\n"
+    "      --pid N         with `dump`: all of this process, its ancestors and its\n"
+    "                      descendants, however early it was\n"
+    "      --after SPAN    with `dump`: wait for so long and write that, too (25s at\n"
+    "                      most)\n"
     "      --json          the answer as it comes\n"
     "  -h, --help          this text\n"
     "\n"
@@ -62,6 +68,8 @@ struct request {
     const char *control;
     bool json, promote, drop;
     double shadow; /* seconds; 0: none */
+    double after;  /* the same, of `dump` */
+    const char *pid; /* or NULL */
 };
 
 /* --- answers -------------------------------------------------------------------------------------- */
@@ -136,6 +144,12 @@ static int print_reload(const struct value *result)
     return value_count(refused) ? EXIT_FAILED : EXIT_OK;
 }
 
+static void print_path(const struct value *result)
+{
+    cli_put(stdout, value_text(result, "path"));
+    putchar('\n');
+}
+
 static int print_answer(const char *order, const struct value *result)
 {
     if (!strcmp(order, "status"))
@@ -144,6 +158,8 @@ static int print_answer(const char *order, const struct value *result)
         print_difference(result);
     else if (!strcmp(order, "reload"))
         return print_reload(result);
+    else if (!strcmp(order, "dump"))
+        print_path(result);
     return EXIT_OK;
 }
 
@@ -187,11 +203,31 @@ static const struct {
     { "shadow", 2, true },   { "diff", 2, false },   { "promote", 2, false }, { "drop", 2, false },
 };
 
+/* BEFORE, PID (-1: none) and AFTER, as numbers. */
+static int order_dump(const struct request *r, int argc, char **argv)
+{
+    char before[32], after[32];
+    double seconds = argc == 2 ? cli_seconds(argv[1]) : -1;
+    if (seconds <= 0 || seconds > 86400 * 30)
+        return cli_usage("ctl", "dump takes a span such as 30s or 5m");
+    snprintf(before, sizeof before, "%.3f", seconds);
+    snprintf(after, sizeof after, "%.3f", r->after);
+    const char *words[] = { "dump", before, r->pid ? r->pid : "-1", after };
+    struct client_link link;
+    int status = client_connect(&link, r->control);
+    if (status == EXIT_OK)
+        status = give(&link, r, words, 4);
+    client_close(&link);
+    return finish(status);
+}
+
 static int order(const struct request *r, int argc, char **argv)
 {
     char path[PATH_MAX];
     const char *words[2] = { argv[0], argc > 1 ? argv[1] : NULL };
     size_t i = 0;
+    if (!strcmp(argv[0], "dump"))
+        return order_dump(r, argc, argv);
     while (i < sizeof orders / sizeof *orders && strcmp(orders[i].name, argv[0]))
         i++;
     if (i == sizeof orders / sizeof *orders)
@@ -217,6 +253,8 @@ static const struct option options[] = {
     { "shadow", required_argument, NULL, 's' },
     { "promote", no_argument, NULL, 'p' },
     { "drop", no_argument, NULL, 'd' },
+    { "pid", required_argument, NULL, 'P' },
+    { "after", required_argument, NULL, 'a' },
     { "help", no_argument, NULL, 'h' },
     { NULL, 0, NULL, 0 },
 };
@@ -242,6 +280,14 @@ static int take_option(struct request *r, int option, const char *command, const
         if (r->shadow <= 0 || r->shadow > 86400 * 7)
             return cli_usage(command, "--shadow takes a span such as 60s or 10m, not '%s'", optarg);
         return -1;
+    case 'P':
+        r->pid = optarg;
+        return atoi(optarg) > 0 ? -1 : cli_usage(command, "--pid takes the number of a process, not '%s'", optarg);
+    case 'a':
+        r->after = cli_seconds(optarg);
+        return r->after > 0 && r->after <= 25
+                   ? -1
+                   : cli_usage(command, "--after takes a span of 25s at most, not '%s'", optarg);
     case 'h':
         fputs(help, stdout);
         return EXIT_OK;
@@ -267,6 +313,8 @@ int cli_ctl(int argc, char **argv)
         return status;
     if (r.shadow > 0 || r.promote || r.drop)
         return cli_usage("ctl", "--shadow, --promote and --drop belong to `moonwatch reload`");
+    if ((r.pid || r.after > 0) && (optind == argc || strcmp(argv[optind], "dump")))
+        return cli_usage("ctl", "--pid and --after belong to `dump`");
     if (optind == argc)
         return cli_usage("ctl", "no order is given");
     argc -= optind;
@@ -388,7 +436,7 @@ int cli_reload(int argc, char **argv)
     int n = argc - optind;
     if (r.shadow > 0)
         return n == 1 ? shadow(&r, argv[optind]) : cli_usage("reload", "--shadow takes one file");
-    if (n || r.promote || r.drop)
+    if (n || r.promote || r.drop || r.pid || r.after > 0)
         return cli_usage("reload", "a file, --promote and --drop belong to --shadow");
     return order(&r, 1, reload);
 }

@@ -16,15 +16,19 @@ static const struct {
     const char *what;
 } commands[] = {
     { "run", cli_run, "watch with scripts" },
+    { "record", cli_record, "watch, and write everything into a file" },
+    { "replay", cli_replay, "tell scripts what was recorded, again" },
+    { "backtest", cli_backtest, "what a script would have told of the last hours" },
+    { "explain", cli_explain, "how an alert came about, from a recording" },
     { "ps", cli_ps, "list the processes that run now" },
     { "tree", cli_tree, "the same as a tree" },
     { "fields", cli_fields, "what an event carries, and can be asked of a process" },
-    { "plan", cli_plan, "what scripts make the watch read, with the cost of each" },
+    { "plan", cli_plan, "what scripts make the watch read, and its cost" },
     { "new", cli_new, "write a script and its test, to begin with" },
     { "test", cli_test, "run the tests of scripts, with made-up events" },
     { "lint", cli_lint, "what is wrong with scripts, without running them" },
-    { "top", cli_top, "what the scripts of a running watch cost and tell, live" },
-    { "ctl", cli_ctl, "orders to a running watch: status, disable, enable, ..." },
+    { "top", cli_top, "what scripts of a running watch cost and tell, live" },
+    { "ctl", cli_ctl, "orders to a running watch: status, dump, disable, ..." },
     { "reload", cli_reload, "look at scripts again, or try a version beside the old" },
     { "repl", cli_repl, "Lua by the line, on live events" },
     { "doctor", cli_doctor, "test each source of events, explain what does not work" },
@@ -39,7 +43,7 @@ static int help(FILE *to)
           "       moonwatch run SCRIPT|DIRECTORY...\n",
           to);
     for (size_t i = 1; i < sizeof commands / sizeof *commands; i++)
-        fprintf(to, "       moonwatch %-6s  %s\n", commands[i].name, commands[i].what);
+        fprintf(to, "       moonwatch %-8s %s\n", commands[i].name, commands[i].what);
     fputs("\n"
           "examples:\n"
           "  moonwatch                              what runs here?\n"

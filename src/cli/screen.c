@@ -157,6 +157,26 @@ static const struct value *same_script(const struct value *before, const struct 
 
 /* --- the parts --------------------------------------------------------------------------------------- */
 
+/* What is written down, if anything is: in yellow when something was not. */
+static void print_recorded(struct frame *f, const struct value *status)
+{
+    char events[32], bytes[32], missed[32];
+    const struct value *r = value_get(status, "flight");
+    const char *name = r ? "flight recorder" : "recording";
+    r = r ? r : value_get(status, "recording");
+    if (!r)
+        return;
+    double lost = value_number(r, "missed") + value_number(r, "dropped");
+    fprintf(f->line, "%s %s events in %s, %s missed", name,
+            short_count(value_number(r, "events"), events, sizeof events),
+            short_bytes(value_number(r, "bytes"), bytes, sizeof bytes), short_count(lost, missed, sizeof missed));
+    if (*value_text(r, "error")) {
+        fputs(": ", f->line);
+        put_cell(f->line, value_text(r, "error"), 40);
+    }
+    end_line(f, lost > 0 || *value_text(r, "error") ? "\x1b[33m" : "");
+}
+
 static void print_watch(struct frame *f, const struct value *status, const struct value *before, double seconds)
 {
     char span[32], events[32], texts[2][32];
@@ -170,6 +190,7 @@ static void print_watch(struct frame *f, const struct value *status, const struc
     fputs("priority ", f->line);
     put_cell(f->line, value_text(status, "priority"), 60);
     end_line(f, "");
+    print_recorded(f, status);
 }
 
 static void print_workers(struct frame *f, const struct value *workers)

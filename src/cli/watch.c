@@ -1,4 +1,4 @@
-/* watch.c - the live view, one-liners and `run`: a watch until a signal, --for or a script ends it.
+/* watch.c - the live view, one-liners, `run` and `record`: a watch until a signal, --for or a script ends it.
  */
 #include "cli/cli.h"
 #include "cli/control.h"
@@ -17,6 +17,7 @@ static const char usage[] =
     "usage: moonwatch [options]\n"
     "       moonwatch [options] -e '[EVENT,...:] CONDITION [=> ACTION]'\n"
     "       moonwatch run [options] SCRIPT|DIRECTORY...\n"
+    "       moonwatch record -o FILE [options] [SCRIPT|DIRECTORY...]\n"
     "\n"
     "Watches every process until Ctrl-C. Without scripts, each event is one line:\n"
     "text on a terminal, JSON (ECS names) elsewhere. With scripts, they decide what\n"
@@ -36,6 +37,14 @@ static const char usage[] =
     "      --set SCRIPT.NAME=VALUE\n"
     "                   what mw.option(NAME) gives in SCRIPT.lua; may be given more\n"
     "                   than once\n"
+    "  -o FILE          with `record`: write everything into it, for `moonwatch\n"
+    "                   replay`: all events, and what scripts were answered. With\n"
+    "                   scripts, what they tell is written as ever\n"
+    "      --size N     with `record`: end when the file has this size\n"
+    "      --redact F   a Lua file of what is a secret: the recording has a token in\n"
+    "                   its place (the usual secrets); none: it has everything\n"
+    "      --flight N   with `run`: keep so much of the last hours below --state-dir,\n"
+    "                   for `moonwatch backtest` and `ctl dump` (256M); none: do not\n"
     "  -q, --quiet      no summary\n"
     "      --trusted S  a script or directory that may use all of LuaJIT, in a\n"
     "                   process of its own; may be given more than once\n"
@@ -85,6 +94,7 @@ struct watch {
     int lines_len, trusted_len;
     struct cli_settings settings;
     bool scripts;             /* it is `run` */
+    const char *record_path;  /* -o; NULL: it is not `record` */
     const char *control_path; /* --control, or NULL */
     struct control *control;  /* NULL: nobody can ask */
     const char *sockets[64]; /* --allow-unix */
@@ -121,7 +131,10 @@ enum {
     OPTION_SET,
     OPTION_CONTROL,
     OPTION_STATE_DIR,
-    OPTION_ALLOW_KILL
+    OPTION_ALLOW_KILL,
+    OPTION_SIZE,
+    OPTION_REDACT,
+    OPTION_FLIGHT
 };
 
 static const struct option long_options[] = {
@@ -150,9 +163,24 @@ static const struct option long_options[] = {
     { "control", required_argument, NULL, OPTION_CONTROL },
     { "state-dir", required_argument, NULL, OPTION_STATE_DIR },
     { "allow-kill", no_argument, NULL, OPTION_ALLOW_KILL },
+    { "size", required_argument, NULL, OPTION_SIZE },
+    { "redact", required_argument, NULL, OPTION_REDACT },
+    { "flight", required_argument, NULL, OPTION_FLIGHT },
     { "help", no_argument, NULL, 'h' },
     { NULL, 0, NULL, 0 },
 };
+
+/* Of what goes to the disk; a segment of the flight recorder has a sixteenth. */
+#define RECORD_LEAST (64 << 10)
+#define FLIGHT_LEAST (4 << 20)
+#define FLIGHT_USUAL (256 << 20)
+
+static bool parse_disk(const char *text, uint64_t least, uint64_t *to)
+{
+    long long bytes = cli_bytes(text);
+    *to = (uint64_t)bytes;
+    return bytes >= (long long)least;
+}
 
 static bool parse_size(const char *text, size_t *to)
 {
@@ -302,6 +330,22 @@ static int take_option(struct watch *w, int option, const char *command)
     case OPTION_ALLOW_KILL:
         w->options.allow_kill = true;
         return -1;
+    case 'o':
+        w->record_path = optarg;
+        return -1;
+    case OPTION_SIZE:
+        if (!parse_disk(optarg, RECORD_LEAST, &w->options.record_bytes))
+            return cli_usage(command, "--size takes a size from 64k on, such as 100M, not '%s'", optarg);
+        return -1;
+    case OPTION_REDACT:
+        w->options.redact = optarg;
+        return -1;
+    case OPTION_FLIGHT:
+        w->options.flight_bytes = 0;
+        if (strcmp(optarg, "none") && !parse_disk(optarg, FLIGHT_LEAST, &w->options.flight_bytes))
+            return cli_usage(command, "--flight takes a size from 4M on, such as 256M, or none, not '%s'",
+                             optarg);
+        return -1;
     case 'h':
         fputs(usage, stdout);
         return EXIT_OK;
@@ -314,7 +358,7 @@ static int parse(struct watch *w, int argc, char **argv, const char *command)
 {
     int option, status = -1;
     optind = 1;
-    while (status < 0 && (option = getopt_long(argc, argv, "e:qh", long_options, NULL)) != -1)
+    while (status < 0 && (option = getopt_long(argc, argv, "e:o:qh", long_options, NULL)) != -1)
         status = take_option(w, option, command);
     if (status < 0 && w->json && w->text)
         return cli_usage(command, "--json and --text exclude each other");
@@ -438,6 +482,28 @@ static void summarize_scripts(struct moonwatch *m)
             fputs(", off", stderr);
         fputc('\n', stderr);
     }
+}
+
+static void summarize_recording(struct watch *w, struct moonwatch *m)
+{
+    struct moonwatch_recorded r;
+    if (!moonwatch_recorded(m, &r))
+        return;
+    if (!r.flight)
+        fprintf(stderr, "moonwatch: recorded %s events in %s bytes, %.1f an event\n", grouped(r.events),
+                grouped(r.bytes), r.events ? (double)r.bytes / (double)r.events : 0);
+    if (r.redacted && !r.flight)
+        fprintf(stderr, "moonwatch: %s events had secrets, which are left out\n", grouped(r.redacted));
+    const char *what = r.flight ? "the flight recorder" : "the recording";
+    if (r.missed)
+        fprintf(stderr, "moonwatch: %s events missed by %s\n", grouped(r.missed), what);
+    if (r.dropped || r.error)
+        fprintf(stderr, "moonwatch: %s events could not be written by %s: %s\n", grouped(r.dropped), what,
+                strerror(r.error));
+    if (r.notes_lost)
+        fprintf(stderr, "moonwatch: %s answers to scripts missed by %s\n", grouped(r.notes_lost), what);
+    if (!r.flight && (r.dropped || r.error))
+        w->status = EXIT_FAILED;
 }
 
 static void on_answer(void *ctx)
@@ -577,6 +643,7 @@ static int watch(struct watch *w, struct moonwatch *m)
     if (!w->quiet) {
         summarize_watch(m, seconds);
         summarize_scripts(m);
+        summarize_recording(w, m);
     }
     moonwatch_free(m);
     control_free(w->control);
@@ -595,19 +662,49 @@ static int add_scripts(struct watch *w, struct moonwatch *m, int argc, char **ar
     return result;
 }
 
+/* An old recording is never written over: who wants it gone removes it. 0, or an exit status. */
+static int open_recording(struct watch *w)
+{
+    w->options.record = open(w->record_path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (w->options.record >= 0)
+        return 0;
+    cli_say("%s: %s", w->record_path,
+            errno == EEXIST ? "it is there already: remove it, or name another file" : strerror(errno));
+    return errno == EEXIST ? EXIT_USAGE : EXIT_FAILED;
+}
+
+/* Which options belong together. -1, or an exit status. */
+static int check_recording(struct watch *w, const char *command)
+{
+    bool record = !strcmp(command, "record");
+    if (record && !w->record_path)
+        return cli_usage(command, "no file is named: -o FILE");
+    if (!record && w->record_path)
+        return cli_usage(command, "-o belongs to `moonwatch record`");
+    if (!record && w->options.record_bytes)
+        return cli_usage(command, "--size belongs to `moonwatch record`");
+    if (record && !w->options.worker)
+        return cli_usage(command, "--single records nothing: leave it out");
+    return -1;
+}
+
 static int begin(int argc, char **argv, bool scripts)
 {
     struct watch w = { .scripts = scripts, .control_path = getenv("MOONWATCH_CONTROL") };
-    const char *command = scripts ? "run" : "";
+    const char *command = scripts ? argv[0] : "";
     moonwatch_options_init(&w.options);
     w.options.worker = true;
     w.options.on_end = on_end;
     w.options.ctx = &w;
 
+    bool run = !strcmp(command, "run");
+    w.options.flight_bytes = run ? FLIGHT_USUAL : 0;
     int status = parse(&w, argc, argv, command);
+    if (status < 0)
+        status = check_recording(&w, command);
     if (status >= 0)
         return status;
-    if (scripts && optind == argc && !w.lines_len && !w.trusted_len)
+    if (run && optind == argc && !w.lines_len && !w.trusted_len)
         return cli_usage(command, "no script is named");
     if (!scripts && optind < argc)
         return cli_usage(command, "'%s' is no option; scripts are given to `moonwatch run`",
@@ -618,6 +715,9 @@ static int begin(int argc, char **argv, bool scripts)
     w.options.json = w.json || (!w.text && !isatty(STDOUT_FILENO));
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN); /* a file that may not grow: the write tells */
+    status = w.record_path ? open_recording(&w) : EXIT_OK;
+    if (status)
+        return status;
     w.loop = ev_loop_new(EVFLAG_AUTO); /* the default loop would take our children's ends away */
     struct moonwatch *m = moonwatch_new(&w.options);
     if (!w.loop || !m) {
@@ -626,8 +726,12 @@ static int begin(int argc, char **argv, bool scripts)
     }
     w.hangup_ends = has_terminal() || (optind == argc && !w.trusted_len);
     if (add_scripts(&w, m, argc - optind, argv + optind) < 0)
-        return fail(m, EXIT_SCRIPT);
-    return watch(&w, m);
+        status = fail(m, EXIT_SCRIPT);
+    else
+        status = watch(&w, m);
+    if (w.record_path && w.began == 0) /* nothing is in it */
+        unlink(w.record_path);
+    return status;
 }
 
 int cli_watch(int argc, char **argv)
@@ -636,6 +740,11 @@ int cli_watch(int argc, char **argv)
 }
 
 int cli_run(int argc, char **argv)
+{
+    return begin(argc, argv, true);
+}
+
+int cli_record(int argc, char **argv)
 {
     return begin(argc, argv, true);
 }

@@ -126,6 +126,10 @@ static int start_workers(struct crew *c)
     if (result < 0)
         return crew_fail(c, result, "no shared memory for the ring: %s", strerror(-result));
     c->lock = memfd_create("moonwatch-lock", MFD_CLOEXEC);
+    if (c->record && !c->options.only_load)
+        result = recorder_start(&c->recorder, c->record, c->ring, CREW_SLOTS);
+    if (result < 0)
+        return crew_fail(c, result, "cannot start the process that records: %s", strerror(-result));
     for (int group = CREW_POLICY; group <= CREW_TRUSTED && result == 0; group++) {
         if (slots_wanted(c, (enum crew_group)group))
             result = start_one(&c->slots[group]);
@@ -133,16 +137,8 @@ static int start_workers(struct crew *c)
     return result;
 }
 
-/* In this process there is no worker to tell the scripts what time it is. */
-static void tell_time(struct crew *c)
-{
-    if (c->host)
-        host_clock(c->host, clock_mono_ns(), clock_real_ns());
-}
-
 static int load_here(struct crew *c)
 {
-    tell_time(c);
     for (int i = 0; i < c->scripts_len; i++) {
         struct crew_script *s = c->scripts[i];
         struct host_source source = { .id = s->id,
@@ -180,7 +176,7 @@ int crew_hear_out(struct crew *c)
 {
     struct worker_message message;
     char how[128];
-    for (int i = 0; i < RING_READERS; i++) {
+    for (int i = 0; i < CREW_SLOTS; i++) {
         struct worker_slot *slot = &c->slots[i];
         int got, result = 0;
         while (slot->pid && (got = slot_receive(slot, &message, LOAD_LOOK_MS)) >= 0) {
@@ -212,6 +208,64 @@ static void on_patience(struct ev_loop *loop, ev_timer *watcher, int events)
     crew_figures_came(watcher->data);
 }
 
+static void stop_recorder(struct crew *c)
+{
+    if (!c->recorder)
+        return;
+    int result = recorder_stop(c->recorder);
+    c->recorded_last = recorder_count(c->recorder);
+    if (result < 0 && !c->recorded_last.error)
+        c->recorded_last.error = -result;
+    recorder_free(c->recorder);
+    c->recorder = NULL;
+}
+
+/* Without it the watch goes on, unless it was there for nothing else. */
+static void recorder_died(struct crew *c)
+{
+    ev_io_stop(c->loop, &c->recorded);
+    stop_recorder(c);
+    bool file = c->record->fd >= 0;
+    crew_fail(c, -EIO, "the process that records has ended: %s", strerror(c->recorded_last.error ? c->recorded_last.error : EIO));
+    log_error("%s", crew_error(c));
+    if (file)
+        c->options.calls.ending(c->options.calls.ctx, CREW_DIED, 0);
+}
+
+static void on_recorded(struct ev_loop *loop, ev_io *watcher, int events)
+{
+    struct crew *c = watcher->data;
+    struct recorder_message message;
+    int got;
+    (void)loop, (void)events;
+    while ((got = recorder_hear(c->recorder, &message)) == 1)
+        if (message.say == RECORDER_FULL)
+            c->options.calls.ending(c->options.calls.ctx, CREW_RECORDED, 0);
+        else
+            c->options.calls.dumped(c->options.calls.ctx, message.number, message.error);
+    if (got < 0)
+        recorder_died(c);
+}
+
+void crew_record(struct crew *c, const struct recorder_options *options)
+{
+    c->record = options;
+}
+
+struct recorder *crew_recorder(const struct crew *c)
+{
+    return c->recorder;
+}
+
+bool crew_recorded(const struct crew *c, struct recorder_counters *out)
+{
+    if (c->recorder)
+        *out = recorder_count(c->recorder);
+    else
+        *out = c->recorded_last;
+    return c->record;
+}
+
 void crew_listen(struct crew *c, struct ev_loop *loop)
 {
     double every = (double)c->options.hard_ns / 1e9 / LOOKS_A_LIMIT;
@@ -225,7 +279,12 @@ void crew_listen(struct crew *c, struct ev_loop *loop)
     c->loop = loop;
     pthread_mutex_unlock(&c->mutex);
     roster_tell_dependences(c);
-    for (int i = 0; i < RING_READERS; i++)
+    if (c->recorder) {
+        ev_io_init(&c->recorded, on_recorded, recorder_fd(c->recorder), EV_READ);
+        c->recorded.data = c;
+        ev_io_start(loop, &c->recorded);
+    }
+    for (int i = 0; i < CREW_SLOTS; i++)
         if (c->slots[i].pid)
             slot_listen(&c->slots[i]);
 }
@@ -252,7 +311,7 @@ struct crew_wants crew_wants(const struct crew *c)
     if (c->host)
         return (struct crew_wants){ host_kinds(c->host), host_threads(c->host),
                                     host_needs(c->host) };
-    for (int i = 0; i < RING_READERS; i++) {
+    for (int i = 0; i < CREW_SLOTS; i++) {
         wants.kinds |= c->slots[i].wants.kinds;
         wants.threads = wants.threads || c->slots[i].wants.threads;
         wants.needs |= c->slots[i].wants.needs;
@@ -262,6 +321,12 @@ struct crew_wants crew_wants(const struct crew *c)
 
 /* --- changes ------------------------------------------------------------------------------------
  */
+
+/* In this process there is no worker to tell the scripts what time it is. */
+static void tell_time(struct crew *c)
+{
+    host_clock(c->host, clock_mono_ns(), clock_real_ns());
+}
 
 static int load_now(struct crew *c, struct crew_script *s)
 {
@@ -534,7 +599,7 @@ void crew_ask(struct crew *c, bool weigh, void (*done)(void *ctx), void *ctx)
         crew_figures_came(c);
         return;
     }
-    for (int i = 0; !asked && i < RING_READERS; i++) {
+    for (int i = 0; !asked && i < CREW_SLOTS; i++) {
         struct worker_slot *slot = &c->slots[i];
         slot->reporting = slot->ready && slot_send(slot, &order, NULL) == 0;
         c->reports += slot->reporting;
@@ -547,7 +612,7 @@ void crew_ask(struct crew *c, bool weigh, void (*done)(void *ctx), void *ctx)
 
 bool crew_worker_at(const struct crew *c, int index, struct crew_worker *out)
 {
-    for (int i = 0; i < RING_READERS; i++) {
+    for (int i = 0; i < CREW_SLOTS; i++) {
         const struct worker_slot *slot = &c->slots[i];
         if (!slot->pid || index--)
             continue;
@@ -567,7 +632,7 @@ bool crew_worker_at(const struct crew *c, int index, struct crew_worker *out)
 uint64_t crew_missed(const struct crew *c)
 {
     uint64_t missed = 0;
-    for (int i = 0; i < RING_READERS; i++)
+    for (int i = 0; i < CREW_SLOTS; i++)
         missed += c->slots[i].missed + c->slots[i].missed_before;
     return missed;
 }
@@ -586,7 +651,7 @@ int crew_new(struct crew **out, const struct crew_options *options)
     c->options.means.script_depends = roster_note_dependence;
     c->options.means.ctx = c;
     pthread_mutex_init(&c->mutex, NULL);
-    for (int i = 0; i < RING_READERS; i++)
+    for (int i = 0; i < CREW_SLOTS; i++)
         c->slots[i] =
             (struct worker_slot){ .crew = c,
                                   .reader = i,
@@ -642,9 +707,11 @@ void crew_stop(struct crew *c)
         ev_timer_stop(c->loop, &c->watching);
         ev_timer_stop(c->loop, &c->patience);
     }
-    for (int i = 0; c->loop && i < RING_READERS; i++)
+    for (int i = 0; c->loop && i < CREW_SLOTS; i++)
         if (c->slots[i].pid)
             ev_io_stop(c->loop, &c->slots[i].said);
+    if (c->loop && c->recorder)
+        ev_io_stop(c->loop, &c->recorded);
     if (c->loop) {
         ev_ref(c->loop);
         ev_async_stop(c->loop, &c->depended);
@@ -654,9 +721,10 @@ void crew_stop(struct crew *c)
     pthread_mutex_unlock(&c->mutex);
     if (c->ring)
         ring_finish(c->ring);
-    for (int i = 0; i < RING_READERS; i++)
+    for (int i = 0; i < CREW_SLOTS; i++)
         hear_to_the_end(&c->slots[i], patience_ns);
     slots_hear_last_words(c, patience_ns);
+    stop_recorder(c); /* after the last notes */
     if (c->host)
         crew_summarize_host(c);
 }
@@ -665,7 +733,7 @@ bool crew_free(struct crew *c)
 {
     if (!c)
         return true;
-    for (int i = 0; i < RING_READERS; i++) {
+    for (int i = 0; i < CREW_SLOTS; i++) {
         struct worker_slot *slot = &c->slots[i];
         if (slot->pid) { /* the start failed half-way */
             kill(slot->pid, SIGKILL);
@@ -678,6 +746,7 @@ bool crew_free(struct crew *c)
     }
     if (!slots_free_stewards(c, clock_mono_ns() + FREE_PATIENCE_NS))
         return false;
+    recorder_free(c->recorder);
     ring_free(c->ring);
     while (c->found) {
         struct dependence *next = c->found->next;

@@ -10,6 +10,7 @@
 #ifndef EMBED_CREW_H
 #define EMBED_CREW_H
 
+#include "embed/recorder.h"
 #include "embed/steward.h"
 #include "host/worker.h"
 
@@ -18,7 +19,7 @@ struct ev_loop;
 
 enum crew_group { CREW_POLICY, CREW_TRUSTED, CREW_WARD };
 
-enum crew_end { CREW_STOPPED, CREW_OUTPUT, CREW_DIED };
+enum crew_end { CREW_STOPPED, CREW_OUTPUT, CREW_DIED, CREW_RECORDED };
 
 /* What the crew wants of the watch. */
 struct crew_calls {
@@ -28,8 +29,13 @@ struct crew_calls {
     void (*retell)(void *ctx); /* a worker missed records: tell of all processes again */
     /* A script runs code that is in this file. */
     void (*depends)(void *ctx, const char *script, const char *file, uint64_t hash);
-    /* The end of the watch is wanted; `error`: OUTPUT: errno of it. */
+    /* The recorder has written what was asked for with this number; `error`: 0, or errno. */
+    void (*dumped)(void *ctx, uint32_t number, int error);
+    /* The end of the watch is wanted; RECORDED: the file has its size; `error`: OUTPUT: errno of it. */
     void (*ending)(void *ctx, enum crew_end why, int error);
+    /* A script wants what happens around its alert kept: seconds before and after, and the family of
+     * this process (-1: nobody). */
+    void (*dump)(void *ctx, const char *script, double span_s, int64_t pid, int64_t starttime);
     /* Each process that is known, for a worker that begins later; runs in the worker. */
     void (*know)(void *ctx, void (*sink)(void *to, const struct event *ev), void *to);
 };
@@ -166,6 +172,15 @@ struct crew_worker {
     double backlog;
     bool ready, jit;
 };
+
+/* Before the start: record this; borrowed. */
+void crew_record(struct crew *c, const struct recorder_options *options);
+
+/* What it wrote, also after its end; false: there was none. */
+bool crew_recorded(const struct crew *c, struct recorder_counters *out);
+
+/* The recorder, or NULL: there is none, or it has ended. Borrowed. */
+struct recorder *crew_recorder(const struct crew *c);
 
 /* The workers that there are; false after the last. */
 bool crew_worker_at(const struct crew *c, int index, struct crew_worker *out);

@@ -14,6 +14,7 @@
 
 #define LEAVING_MOST 64
 #define FIRST_WARD 2 /* slots before it: policy, trusted */
+#define CREW_SLOTS (RING_READERS - 1) /* the last cursor is the recorder's */
 
 /* Somebody waits for an answer of a worker; they come in order. */
 struct waiting {
@@ -85,7 +86,11 @@ struct crew {
 
     struct crew_script **scripts; /* owned, by id */
     int scripts_len;
-    struct worker_slot slots[RING_READERS];
+    struct worker_slot slots[CREW_SLOTS];
+    struct recorder *recorder; /* owned; NULL: nothing is recorded */
+    const struct recorder_options *record; /* borrowed; NULL: nothing is to be recorded */
+    struct recorder_counters recorded_last; /* of one that has ended */
+    ev_io recorded;
     ev_timer watching, patience;
     ev_async depended;
     pthread_mutex_t mutex;         /* of the names, which stewards read, and of the next two */

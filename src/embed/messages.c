@@ -22,7 +22,7 @@
 
 struct worker_slot *slot_ward_of(struct crew *c, const struct crew_script *s)
 {
-    for (int i = FIRST_WARD; s->warded && i < RING_READERS; i++)
+    for (int i = FIRST_WARD; s->warded && i < CREW_SLOTS; i++)
         if (c->slots[i].pid && c->slots[i].ward_of == s->id)
             return &c->slots[i];
     return NULL;
@@ -337,6 +337,14 @@ static void hear_failed(struct worker_slot *slot, const struct worker_message *m
     s->warded = false; /* its ward is about to end */
 }
 
+static void hear_dump(struct worker_slot *slot, const struct worker_message *message)
+{
+    const struct crew_calls *calls = &slot->crew->options.calls;
+    const struct crew_script *s = own_script(slot, message->id);
+    if (s && message->dump_s > 0 && message->dump_s <= 3600)
+        calls->dump(calls->ctx, crew_script_name(s), message->dump_s, message->pid, message->starttime);
+}
+
 /* The worker runs scripts: what it says is checked, never trusted. */
 void slot_hear(struct worker_slot *slot, const struct worker_message *message)
 {
@@ -381,6 +389,9 @@ void slot_hear(struct worker_slot *slot, const struct worker_message *message)
         break;
     case WORKER_BUSY:
         slots_watch(c);
+        break;
+    case WORKER_DUMP:
+        hear_dump(slot, message);
         break;
     case WORKER_ANSWER:
         hear_answer(slot, message);

@@ -171,6 +171,20 @@ static void add_script(struct buf *out, const struct crew_script *s)
     buf_putc(out, '}');
 }
 
+static void add_recorded(struct buf *out, const struct moonwatch_recorded *r)
+{
+    buf_printf(out, ",\"%s\":{\"events\":", r->flight ? "flight" : "recording");
+    json_int(out, (int64_t)r->events);
+    add_int(out, "bytes", r->bytes);
+    add_int(out, "missed", r->missed);
+    add_int(out, "dropped", r->dropped);
+    add_int(out, "notes", r->notes);
+    add_int(out, "notes_lost", r->notes_lost);
+    add_int(out, "redacted", r->redacted);
+    add_text(out, "error", r->error ? strerror(r->error) : "");
+    buf_putc(out, '}');
+}
+
 static void write_status(struct moonwatch *m, struct buf *out)
 {
     struct moonwatch_summary s;
@@ -184,6 +198,9 @@ static void write_status(struct moonwatch *m, struct buf *out)
     add_int(out, "missed", s.missed);
     add_text(out, "sources", s.sources);
     add_text(out, "priority", s.priority);
+    struct moonwatch_recorded r;
+    if (moonwatch_recorded(m, &r))
+        add_recorded(out, &r);
     buf_puts(out, ",\"workers\":[");
     for (int i = 0; crew_worker_at(watch_crew(m), i, &worker); i++) {
         buf_puts(out, i ? "," : "");
@@ -303,6 +320,42 @@ static void order_shadow(const struct asker *a, const char *path)
     refuse(a, result, path);
 }
 
+static void tell_path(void *ctx, int error, const char *path)
+{
+    struct asker *a = ctx;
+    struct buf text = { 0 };
+    if (error) {
+        buf_printf(&text, "%s is not written: %s", path, strerror(error));
+    } else {
+        buf_puts(&text, "{\"path\":");
+        json_string(&text, path, strlen(path));
+        buf_putc(&text, '}');
+    }
+    a->reply(a->ctx, -error, buf_str(&text));
+    buf_free(&text);
+    free(a);
+}
+
+static void order_dump(const struct asker *a, const char *before, const char *pid, const char *after)
+{
+    struct watch_dump dump = { .name = "ctl",
+                               .before_s = strtod(before, NULL),
+                               .after_s = strtod(after, NULL),
+                               .pid = strtol(pid, NULL, 10),
+                               .starttime = -1 };
+    struct asker *kept = keep(a);
+    bool fits = dump.before_s >= 0 && dump.before_s < 1e8 && dump.after_s >= 0 && dump.after_s <= 3600;
+    int result = !kept ? -ENOMEM : fits ? watch_dump(a->watch, &dump, tell_path, kept) : -EINVAL;
+    if (result == 0)
+        return;
+    free(kept);
+    a->reply(a->ctx, result, result == -ENOENT ? "there is no flight recorder: it needs `moonwatch run` as root, "
+                                                 "without --flight none, and a --state-dir of its own"
+                             : result == -EBUSY ? "16 files are being written already"
+                             : result == -EINVAL ? "dump takes seconds, a pid and seconds"
+                                                 : strerror(-result));
+}
+
 static bool is(const char *const *words, int n, const char *word, int len)
 {
     return n == len && !strcmp(words[0], word);
@@ -329,10 +382,12 @@ void moonwatch_order(struct moonwatch *m, const char *const *words, int n, moonw
         confirm(&a, crew_promote(crew, words[1]), words[1]);
     else if (is(words, n, "drop", 2))
         confirm(&a, crew_drop(crew, words[1]), words[1]);
+    else if (is(words, n, "dump", 4))
+        order_dump(&a, words[1], words[2], words[3]);
     else if (is(words, n, "eval", 2))
         order_eval(&a, words[1]);
     else
         reply(ctx, -EINVAL,
               "no such order: there are status, reload, disable NAME, enable NAME, shadow FILE, "
-              "diff NAME, promote NAME, drop NAME, eval TEXT");
+              "diff NAME, promote NAME, drop NAME, dump SECONDS PID AFTER, eval TEXT");
 }

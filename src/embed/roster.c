@@ -126,7 +126,7 @@ static bool make_room(struct crew *c)
 /* The next script of this id does not begin with them. */
 static void forget_counts(struct crew *c, uint32_t id)
 {
-    for (int i = 0; i < RING_READERS; i++)
+    for (int i = 0; i < CREW_SLOTS; i++)
         for (int n = 0; c->slots[i].shared && n < HOST_COUNTS; n++)
             if (c->slots[i].shared->counts.of[n].id == id)
                 c->slots[i].shared->counts.of[n].count = (struct host_count){ 0 };

@@ -98,6 +98,11 @@ static enum profile profile_of(const struct worker_slot *slot)
     return trusted ? PROFILE_TRUSTED : PROFILE_POLICY;
 }
 
+static void send_note(void *ctx, const struct recording_note *note)
+{
+    recorder_note(ctx, note);
+}
+
 static void run_worker(struct worker_slot *slot, int control, int questions, int lock)
 {
     struct crew *c = slot->crew;
@@ -114,6 +119,9 @@ static void run_worker(struct worker_slot *slot, int control, int questions, int
         .only_load = c->options.only_load,
         .know = c->started ? c->options.calls.know : NULL,
         .know_ctx = c->options.calls.ctx,
+        .note = c->recorder ? send_note : NULL,
+        .note_ctx = c->recorder,
+        .notes = c->recorder ? recorder_notes(c->recorder) : -1,
         .host = c->options.host,
     };
     options.host.output_memory = &slot->shared->output;
@@ -367,7 +375,7 @@ static void move_counts(const struct worker_slot *from, struct worker_slot *to, 
 static bool open_ward(struct worker_slot *dead, struct crew_script *s)
 {
     struct crew *c = dead->crew;
-    for (int i = FIRST_WARD; i < RING_READERS; i++) {
+    for (int i = FIRST_WARD; i < CREW_SLOTS; i++) {
         struct worker_slot *ward = &c->slots[i];
         if (ward->pid)
             continue;
@@ -575,7 +583,7 @@ void slots_on_look(struct ev_loop *loop, ev_timer *watcher, int events)
     int64_t now = clock_mono_ns();
     bool any = false;
     (void)events;
-    for (int i = 0; i < RING_READERS; i++)
+    for (int i = 0; i < CREW_SLOTS; i++)
         any = slot_look(&c->slots[i], now) || any;
     if (!any)
         ev_timer_stop(loop, watcher);

@@ -9,11 +9,13 @@
 #include "collect/collector.h"
 #include "collect/priority.h"
 #include "embed/crew.h"
+#include "embed/flight.h"
 #include "embed/signals.h"
 #include "embed/shelf.h"
 #include "embed/steward.h"
 #include "embed/vault.h"
 #include "embed/watch.h"
+#include "host/secrets.h"
 #include "host/source.h"
 #include "host/world.h"
 #include "sink/keeper.h"
@@ -44,6 +46,9 @@ struct moonwatch {
     struct procfs proc;      /* for the scripts' questions */
     struct vault *vault;     /* owned; NULL: nothing is kept */
     struct signals *signals; /* owned */
+    struct recorder_options record;
+    struct redact_rules *secrets; /* owned; NULL: none is left out */
+    struct flight *flight;      /* owned; NULL: there is none */
     struct crew_wants wants; /* as the collector was told */
     uint64_t needs;          /* fields that somebody looks at; only grows */
     bool only_load;          /* end when the scripts are loaded */
@@ -111,6 +116,7 @@ void moonwatch_options_init(struct moonwatch_options *options)
         .memory_bytes = 64u << 20,
         .errors_a_minute = 60,
         .state_dir = "/var/lib/moonwatch",
+        .record = -1,
     };
 }
 
@@ -436,8 +442,10 @@ static void need(void *ctx, uint64_t fields)
 static struct crew_wants wants_of(const struct moonwatch *m)
 {
     struct crew_wants wants = crew_wants(m->crew);
-    if (m->options.on_event) /* what it looks at nobody can tell */
+    if (m->options.on_event || m->options.record >= 0) /* what is looked at nobody can tell */
         wants = (struct crew_wants){ ON_ALL, wants.threads, UINT64_MAX };
+    if (m->flight)
+        wants.kinds |= ON_PROCESS; /* those that no script wants are rare */
     return wants;
 }
 
@@ -469,7 +477,37 @@ static void want_end(void *ctx, enum crew_end why, int error)
     if (why == CREW_DIED)
         fail(m, -EIO, "%s", crew_error(m->crew));
     if (why != CREW_OUTPUT)
-        ending(m, why == CREW_DIED ? MOONWATCH_WORKER_DIED : MOONWATCH_STOPPED);
+        ending(m, why == CREW_DIED       ? MOONWATCH_WORKER_DIED
+                  : why == CREW_RECORDED ? MOONWATCH_RECORDED
+                                         : MOONWATCH_STOPPED);
+}
+
+static void told_dump(void *ctx, int error, const char *path)
+{
+    (void)ctx;
+    if (error)
+        log_error("%s is not written: %s", path, strerror(error));
+    else
+        log_warn("%s is written", path);
+}
+
+/* A script asked for it: there may be nobody who could. */
+static void dump(void *ctx, const char *script, double span_s, int64_t pid, int64_t starttime)
+{
+    struct moonwatch *m = ctx;
+    struct watch_dump dump = { .name = script, .before_s = span_s, .after_s = span_s, .pid = pid,
+                               .starttime = starttime };
+    int result = watch_dump(m, &dump, told_dump, m);
+    if (result < 0)
+        log_warn("%s: what happened around its alert is not kept: %s", script,
+                 result == -ENOENT ? "there is no flight recorder" : strerror(-result));
+}
+
+static void dumped(void *ctx, uint32_t number, int error)
+{
+    struct moonwatch *m = ctx;
+    if (m->flight)
+        flight_dumped(m->flight, number, error);
 }
 
 static void know(void *ctx, void (*sink)(void *to, const struct event *ev), void *to)
@@ -496,10 +534,24 @@ static struct crew_calls calls_of(struct moonwatch *m)
                                 .retell = retell,
                                 .depends = depends,
                                 .ending = want_end,
+                                .dump = dump,
+                                .dumped = dumped,
                                 .know = know };
 }
 
 /* --- workers --------------------------------------------------------------------------------- */
+
+/* What the tap tells costs nothing more; what /proc has to be read for is read for scripts only. */
+static void need_for_flight(struct moonwatch *m)
+{
+    static const enum event_field basic[] = { F_EXE, F_ARGS, F_COMM, F_UID, F_EUID };
+    uint64_t fields = 0;
+    if (!m->flight)
+        return;
+    for (size_t i = 0; i < sizeof basic / sizeof *basic; i++)
+        fields |= UINT64_C(1) << basic[i];
+    need(m, strstr(collector_count(m->collector).sources, "tap") ? UINT64_MAX : fields);
+}
 
 /* Memory that is not there when an event comes costs the event. Only pages that are used are
  * locked; without the right to, it goes on without. */
@@ -539,11 +591,53 @@ static void take_wants(struct moonwatch *m, struct collector_options *options)
     options->needs = m->needs;
 }
 
+/* --- what is written down ---------------------------------------------------------------------- */
+
+static int load_rules(struct moonwatch *m)
+{
+    char why[512];
+    const char *file = m->options.redact;
+    if (file && !strcmp(file, "none"))
+        return 0;
+    int result = secrets_load(&m->secrets, file, why, sizeof why);
+    return result < 0 ? fail(m, -EINVAL, "%s", why) : 0;
+}
+
+/* Without a place for it the watch does without a flight recorder. */
+static void open_flight(struct moonwatch *m)
+{
+    char why[512];
+    if (!m->options.flight_bytes || !m->options.state_dir)
+        return;
+    if (flight_open(&m->flight, m->options.state_dir, why, sizeof why) < 0)
+        log_info("no flight recorder: %s", why);
+}
+
+static int open_record(struct moonwatch *m)
+{
+    bool file = m->options.record >= 0;
+    if (!file)
+        open_flight(m);
+    if (!file && !m->flight)
+        return 0;
+    int result = load_rules(m);
+    m->record = (struct recorder_options){ .fd = m->options.record,
+                                           .dir = m->flight ? flight_dir(m->flight) : -1,
+                                           .bytes = file ? m->options.record_bytes
+                                                         : m->options.flight_bytes,
+                                           .table_bytes = m->options.table_bytes,
+                                           .rules = m->secrets };
+    crew_record(m->crew, &m->record);
+    return result;
+}
+
 /* The workers first: so their own start is no news, and their scripts say what to ask the kernel
  * for. */
 static int start_with_workers(struct moonwatch *m, struct collector_options *options)
 {
     int result = open_proc(m, options->proc);
+    if (result == 0)
+        result = open_record(m);
     if (result == 0)
         result = start_crew(m, NULL);
     if (result < 0)
@@ -552,6 +646,7 @@ static int start_with_workers(struct moonwatch *m, struct collector_options *opt
     result = open_collector(m, options);
     if (result < 0)
         return result;
+    need_for_flight(m);
     crew_listen(m->crew, m->loop);
     if (m->options.realtime) {
         m->priority = priority_raise((enum priority)m->options.priority);
@@ -604,11 +699,31 @@ static void need_here(void *ctx, uint64_t fields)
     ev_timer_start(m->loop, &m->needing);
 }
 
+/* One state has one profile: that of who may the most. */
+static struct host_options host_options_of(const struct moonwatch *m)
+{
+    struct host_options host = {
+        .table_bytes = m->options.table_bytes,
+        .boot = event_boot_id(),
+        .fd = m->options.output,
+        .json = m->options.json,
+        .print_all = m->options.print,
+        .settings = &m->settings,
+        .output_lock = -1,
+    };
+    const struct crew_script *s;
+    for (int i = 0; (s = crew_script_at(m->crew, i)); i++)
+        if (s->trusted)
+            host.profile = PROFILE_TRUSTED;
+    return host;
+}
+
 /* When there is only to be loaded, nothing will be due. */
 static int open_host(struct moonwatch *m, const char *proc)
 {
-    struct host_options host = {
-        .world = { .ctx = &m->world,
+    struct host_options host = host_options_of(m);
+    host.world = (struct host_world){
+                   .ctx = &m->world,
                    .request = request_here,
                    .stop = stop_here,
                    .need = need_here,
@@ -616,18 +731,7 @@ static int open_host(struct moonwatch *m, const char *proc)
                    .alarm = world_alarm,
                    .clock = world_clock,
                    .writable_start = world_writable_start,
-                   .writable_stop = world_writable_stop },
-        .table_bytes = m->options.table_bytes,
-        .boot = event_boot_id(),
-        .fd = m->options.output,
-        .json = m->options.json,
-        .print_all = m->options.print,
-        .settings = &m->settings,
-    };
-    const struct crew_script *s; /* one state has one profile: that of who may the most */
-    for (int i = 0; (s = crew_script_at(m->crew, i)); i++)
-        if (s->trusted)
-            host.profile = PROFILE_TRUSTED;
+                   .writable_stop = world_writable_stop };
     if (m->only_load) {
         host.world.alarm = NULL;
         host.world.stop = NULL;
@@ -647,7 +751,10 @@ static int open_host(struct moonwatch *m, const char *proc)
 static int load_here(struct moonwatch *m, const char *proc)
 {
     int result = open_host(m, proc);
-    return result < 0 ? result : start_crew(m, m->host);
+    if (result < 0)
+        return result;
+    world_tell_time(&m->world);
+    return start_crew(m, m->host);
 }
 
 /* The scripts first, as with workers: they say what to ask the kernel for. */
@@ -745,8 +852,7 @@ int watch_wants(struct moonwatch *m, struct watch_wants *wants)
     return result;
 }
 
-/* --- the end ------------------------------------------------------------------------------------
- */
+/* --- figures ---------------------------------------------------------------------------------- */
 
 static struct moonwatch_script_summary summary_of(const struct crew_script *s)
 {
@@ -775,6 +881,68 @@ static void summarize_scripts(struct moonwatch *m)
     }
 }
 
+/* --- replays ---------------------------------------------------------------------------------- */
+
+int watch_open_host(struct moonwatch *m, const struct host_world *world, uint64_t boot,
+                    struct host_counts *counts, struct host **out)
+{
+    struct host_options host = host_options_of(m);
+    host.world = *world;
+    host.boot = boot;
+    host.counts = counts;
+    host.errors_a_minute = m->options.errors_a_minute;
+    int result = check_settings(m);
+    if (result < 0)
+        return result;
+    if ((!m->steward && steward_new(&m->steward, crew_means(m->crew)) < 0) || host_new(&m->host, &host) < 0)
+        return fail(m, -ENOMEM, "not enough memory for the script host");
+    *out = m->host;
+    return 0;
+}
+
+int watch_load(struct moonwatch *m)
+{
+    return start_crew(m, m->host);
+}
+
+bool watch_source(const struct moonwatch *m, int index, struct host_source *out)
+{
+    const struct crew_script *s = crew_script_at(m->crew, index);
+    if (s)
+        *out = (struct host_source){ .id = s->id, .name = s->name, .text = s->text, .len = s->len };
+    return s;
+}
+
+int watch_answer(struct moonwatch *m, enum request_kind kind, const void *bytes, size_t len,
+                 struct buf *out, int *fds)
+{
+    int got[REQUEST_FDS];
+    return steward_answer(m->steward, kind, bytes, len, out, fds ? fds : got);
+}
+
+int watch_fail(struct moonwatch *m, int error, const char *why)
+{
+    return fail(m, error, "%s", why);
+}
+
+int watch_fail_output(struct moonwatch *m, int error)
+{
+    return fail(m, -error, "cannot write the output: %s", strerror(error));
+}
+
+void watch_end_replay(struct moonwatch *m)
+{
+    if (!m->host)
+        return;
+    crew_ask(m->crew, false, NULL, NULL);
+    summarize_scripts(m);
+    host_free(m->host);
+    m->host = NULL;
+}
+
+/* --- the end ------------------------------------------------------------------------------------
+ */
+
 static void stop_host(struct moonwatch *m)
 {
     world_fini(&m->world);
@@ -800,9 +968,11 @@ void moonwatch_stop(struct moonwatch *m)
     m->loop = NULL;
 }
 
-/* What stewards need. */
+/* What stewards need, and the recorder. */
 static void free_means(struct moonwatch *m)
 {
+    flight_close(m->flight);
+    secrets_free(m->secrets);
     vault_free(m->vault);
     signals_free(m->signals);
     keeper_free(m->keeper); /* after all who write: children see the end of their input */
@@ -860,6 +1030,23 @@ void moonwatch_summarize(struct moonwatch *m, struct moonwatch_summary *out)
     out->buffer_bytes = (size_t)f.buffer_bytes;
 }
 
+bool moonwatch_recorded(struct moonwatch *m, struct moonwatch_recorded *out)
+{
+    struct recorder_counters c;
+    if (!crew_recorded(m->crew, &c))
+        return false;
+    *out = (struct moonwatch_recorded){ .events = c.events,
+                                        .notes = c.notes,
+                                        .bytes = c.bytes,
+                                        .missed = c.missed,
+                                        .dropped = c.dropped,
+                                        .notes_lost = c.notes_lost,
+                                        .redacted = c.redacted,
+                                        .error = c.error,
+                                        .flight = m->flight };
+    return true;
+}
+
 /* Whoever asks while an answer is on its way gets the same one. */
 static void answer(void *ctx)
 {
@@ -889,6 +1076,19 @@ void watch_ask(struct moonwatch *m, void (*done)(void *ctx), void *ctx)
     m->asked = done;
     m->asked_ctx = ctx;
     crew_ask(m->crew, true, answer, m);
+}
+
+int watch_dump(struct moonwatch *m, const struct watch_dump *what, flight_done *done, void *ctx)
+{
+    struct recorder *recorder = crew_recorder(m->crew);
+    int64_t now_ns = clock_real_ns();
+    struct recorder_dump dump = { .from_ns = now_ns - (int64_t)(what->before_s * 1e9),
+                                  .until_ns = now_ns + (int64_t)(what->after_s * 1e9),
+                                  .pid = what->pid,
+                                  .starttime = what->starttime };
+    if (!m->flight || !recorder)
+        return -ENOENT;
+    return flight_dump(m->flight, recorder, what->name, dump, done, ctx);
 }
 
 struct crew *watch_crew(const struct moonwatch *m)

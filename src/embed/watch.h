@@ -2,6 +2,7 @@
 #ifndef EMBED_WATCH_H
 #define EMBED_WATCH_H
 
+#include "embed/flight.h"
 #include "host/host.h"
 #include "moonwatch.h"
 
@@ -29,6 +30,39 @@ double watch_uptime_s(const struct moonwatch *m);
 /* Ask for the figures of the scripts with their memory; `done` is told, and with it whoever asked
  * through moonwatch_ask_scripts meanwhile. */
 void watch_ask(struct moonwatch *m, void (*done)(void *ctx), void *ctx);
+
+/* Have the flight recorder write a file. 0; -ENOENT: there is none; another -errno. */
+struct watch_dump {
+    const char *name; /* goes into the file's */
+    double before_s, after_s;
+    int64_t pid, starttime; /* whose family is kept whole; -1: nobody's */
+};
+int watch_dump(struct moonwatch *m, const struct watch_dump *what, flight_done *done, void *ctx);
+
+/* --- for replays: scripts in this process, and a world that is not this machine --------------- */
+
+struct host_world;
+
+/* Make the host. 0, or -errno with moonwatch_error(). */
+int watch_open_host(struct moonwatch *m, const struct host_world *world, uint64_t boot,
+                    struct host_counts *counts, struct host **out);
+
+/* Load the scripts into it. 0; -EINVAL: one is wrong. */
+int watch_load(struct moonwatch *m);
+
+/* Script number `index`, from 0; false after the last. Borrowed. */
+bool watch_source(const struct moonwatch *m, int index, struct host_source *out);
+
+/* As steward_answer: what may be asked without a watch. */
+int watch_answer(struct moonwatch *m, enum request_kind kind, const void *bytes, size_t len,
+                 struct buf *out, int *fds);
+
+/* Keep the sentence; returns `error`. */
+int watch_fail(struct moonwatch *m, int error, const char *why);
+int watch_fail_output(struct moonwatch *m, int error);
+
+/* The scripts' figures are kept, the host goes. */
+void watch_end_replay(struct moonwatch *m);
 
 /* A list that is kept for orders.c: put it, or take it with NULL. */
 struct asker;

@@ -30,8 +30,8 @@ import time
 
 import plot
 from figures import NO_TAP, SLICE, TAP, Figures, percent, read
-from tools import (BPFTRACE, BPFTRACE_EXECS, COUNT, LATENCY, PATIENCE_S, SCRIPT, SHOW, TROUBLE,
-                   WITH_TRACEFS, Failed, Tool, forks_so_far, living_processes, memory_kib)
+from tools import (BPFTRACE, BPFTRACE_EXECS, COUNT, LATENCY, LOOK, PATIENCE_S, SCRIPT, SHOW, TROUBLE,
+                   WITH_TRACEFS, Failed, Tool, cpu_ns, family, forks_so_far, living_processes, memory_kib)
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
@@ -79,7 +79,7 @@ class Bench(Figures):
         self.marks = 0
         self.lost, self.took = {}, {}
         self.storms, self.shares, self.many_shares, self.rates, self.latency = {}, {}, {}, {}, {}
-        self.memory, self.idle, self.paced, self.host = {}, {}, {}, {}
+        self.memory, self.idle, self.paced, self.host, self.recorded = {}, {}, {}, {}, {}
         self.absent = {}   # form of moonwatch: why there is none
         self.foreign = {}  # phase: the most processes that others started meanwhile, for one of ours
         self.living = self.idle_foreign = 0
@@ -106,7 +106,7 @@ class Bench(Figures):
         self.storm_helper = self.compile("storm")
         self.drain_helper = self.compile("drain")
         for name, text in (("args.lua", SCRIPT), ("show.lua", SHOW), ("count.lua", COUNT),
-                           ("latency.lua", LATENCY)):
+                           ("latency.lua", LATENCY), ("replay.lua", LOOK)):
             text = text.replace("TINY", os.path.basename(self.tiny))
             with open(self.script(name), "w") as f:
                 f.write(text.replace("STORM", os.path.basename(self.storm_helper)))
@@ -505,6 +505,58 @@ class Bench(Figures):
         if found:
             self.host["json"] = [float(n) for n in found.groups()]
 
+    # --- recording ----------------------------------------------------------------------------------
+
+    def record(self, path, act):
+        """Record what happens during `act`; the processor time of the process that writes it, in ns."""
+        watch = subprocess.Popen([self.moonwatch, "record", "-o", path], stdout=subprocess.DEVNULL,
+                                 stderr=subprocess.PIPE, text=True)
+        while not (os.path.exists(path) and os.path.getsize(path)):
+            if watch.poll() is not None:
+                raise Failed("recording: " + watch.stderr.read())
+            time.sleep(0.01)
+        writer = next(pid for pid in family(watch.pid) if read("/proc/%d/comm" % pid) == "moonwatch-rec\n")
+        act()
+        time.sleep(1.5)  # it writes once a second
+        spent = cpu_ns(writer)
+        watch.send_signal(signal.SIGINT)
+        said = watch.communicate(timeout=PATIENCE_S)[1]
+        found = re.search(r"recorded ([\d,]+) events in ([\d,]+) bytes", said)
+        if watch.returncode or not found:
+            raise Failed("recording: " + said)
+        events, size = (int(number.replace(",", "")) for number in found.groups())
+        return {"events": events, "bytes": size / events, "ns": spent / events}
+
+    def compile_some(self):
+        """A build, as large as this form of the benchmark: of ours, elsewhere."""
+        rooms = "event ring" if self.form != "full" else "base event collect ring sink host"
+        objects = [os.path.join(self.temp, "b/obj", room, name[:-2] + ".o") for room in rooms.split()
+                   for name in sorted(os.listdir(os.path.join(ROOT, "src", room)))
+                   if name.endswith(".c") and not name.endswith(".bpf.c") and name not in ("tap.c", "library.c")]
+        subprocess.run(["make", "-s", "-j2", "-C", ROOT, "BUILD=" + os.path.join(self.temp, "b"), *objects], check=True,
+                       stdout=subprocess.DEVNULL)
+
+    def replay(self, path):
+        """Events a second, by processor time: through a script that looks at each exec."""
+        rates = []
+        for _ in range(self.rounds if self.form != "smoke" else 1):
+            before = os.times()
+            done = subprocess.run([self.moonwatch, "replay", path, self.script("replay.lua")], check=True,
+                                  stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+            after = os.times()
+            spent = after.children_user + after.children_system - before.children_user - before.children_system
+            events = int(re.search(r"(\d+) events of", done.stderr).group(1))
+            rates.append(events / max(spent, 0.01))
+        return rates
+
+    def measure_recording(self):
+        say("recording")
+        build, storm = self.script("build.mwr"), self.script("storm.mwr")
+        self.recorded["build"] = self.record(build, self.compile_some)
+        count = 10000 if self.form == "full" else self.per_spawner
+        self.recorded["storm"] = self.record(storm, lambda: self.storm(3, count, "r"))
+        self.recorded["replay"] = self.replay(storm)
+
     # --- where it goes ----------------------------------------------------------------------------
 
     def write(self, path, text):
@@ -547,7 +599,7 @@ class Bench(Figures):
                 ("long storm", self.measure_many), ("highest rate", self.measure_rates),
                 ("latency", self.measure_latency), ("idle", self.measure_idle),
                 ("paced", self.measure_paced), ("memory", self.measure_memory),
-                ("host", self.measure_host)):
+                ("recording", self.measure_recording), ("host", self.measure_host)):
             began = time.monotonic()
             try:
                 measure()

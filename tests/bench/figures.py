@@ -265,6 +265,15 @@ class Figures:
                 ["live tables", "policy", "trusted", "bar (trusted)", "share, policy", "share, trusted"],
                 rows)
 
+    def report_recording(self, r):
+        rows = [[what, "{:,}".format(f["events"]), "%.1f" % f["bytes"], "%.0f" % f["ns"]]
+                for what, f in (("a build", self.recorded.get("build")), ("a storm", self.recorded.get("storm"))) if f]
+        note = ["Bytes and processor time of the process that writes, for one event; secrets are looked for."]
+        if "replay" in self.recorded:
+            note.append("A replay of the storm through a script that looks at each exec: %s events a second of processor time."
+                        % spread(self.recorded["replay"], "%.0f"))
+        r.table("Recording", note, ["", "events", "bytes", "ns"], rows)
+
     def report_idle(self, r):
         def cell(figures, name, form):
             return form % figures[name] if name in figures else "-"
@@ -352,10 +361,17 @@ class Figures:
                        most(0.02), "%.3f", busy),
             quiet_row("latency", "event to handler, --delay 0, median, µs", "<= 100", age(0.5), 100, "%.0f"),
             quiet_row("latency", "event to handler, --delay 0, p99, µs", "<= 1000", age(0.99), 1000, "%.0f"),
-            self.judge(TAP, "memory of both processes, Pss, MB", "<= 12 with 1,000 alive",
+            self.judge(TAP, "memory of all processes, Pss, MB", "<= 12 with 1,000 alive",
                        None if self.alive < 1000 else weight, lambda w: w["pss"] <= 12,
                        lambda w: "%.1f (Rss %.1f)" % (w["pss"], w["rss"]),
                        self.alive < 1000 and "the longer forms only"),
+            self.judge(TAP, "recording a build, bytes an event", "<= 40", self.recorded.get("build"),
+                       lambda f: f["bytes"] <= 40, lambda f: "%.1f" % f["bytes"]),
+            self.judge(TAP, "recording a storm, µs an event", "<= 1", None if self.form == "smoke" else self.recorded.get("storm"),
+                       lambda f: f["ns"] <= 1000, lambda f: "%.2f" % (f["ns"] / 1e3), "the longer forms only"),
+            self.judge(TAP, "replay, events a second through a script", ">= 1,000,000",
+                       None if self.form == "smoke" else median(self.recorded.get("replay", [])), lambda v: v >= 1e6, "%.0f",
+                       "the longer forms only"),
         ]
 
     def report_targets(self, r):
@@ -374,7 +390,7 @@ class Figures:
                 (self.report_cpu, self.storms), (self.report_shares, self.shares),
                 (self.report_rates, self.rates), (self.report_latency, self.latency),
                 (self.report_memory, self.memory), (self.report_slowdown, self.storms),
-                (self.report_host, self.host), (self.report_idle, self.idle or self.paced)):
+                (self.report_recording, self.recorded), (self.report_host, self.host), (self.report_idle, self.idle or self.paced)):
             if figures:
                 report(r)
         self.report_targets(r)

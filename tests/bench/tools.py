@@ -258,6 +258,18 @@ return mw.script {
 }
 """
 
+LOOK = """-- Looks at every exec.
+local mw = require "moonwatch"
+local n = 0
+mw.at_exit(function() print(n) end)
+return mw.script {
+  name = "look",
+  on = { exec = function(ev)
+    if ev.comm == "TINY" and ev.args and ev.args[2] == "r-7" then n = n + 1 end
+  end },
+}
+"""
+
 LATENCY = """-- How old is an exec when a handler gets it?
 local mw = require "moonwatch"
 local ffi = require "ffi"

@@ -315,6 +315,8 @@ class Watch:
         self._markers = 0
         command = [MOONWATCH]
         if scripts or lines or trusted:
+            if "--flight" not in options: # it is shared by all watches, and reads more than scripts ask for
+                options = ("--flight", "none", *options)
             action = " => print(args[1], args[2])" if frugal else ""
             command += ["run", *options, "-e", f'exec: args and args[2] == "{MARKER}"{action}']
             for line in lines:
