@@ -27,7 +27,8 @@ return mw.script {
         what, severity = "runs a shell", "medium"
       end
       if what then
-        mw.alert { severity = severity, text = what, event = ev, key = server.id .. " " .. what, dedup = "10m", dump = "30s" }
+        local key = server.id .. " " .. what
+        mw.alert { severity = severity, text = what, event = ev, key = key, dedup = "10m", dump = "30s" }
       end
     end,
   },

@@ -114,7 +114,7 @@ static int create(struct flight *f, const char *name, char **path)
     char file[160], plain[64] = "", stamp[32];
     struct timespec now;
     struct tm utc;
-    for (size_t i = 0; name[i] && i < sizeof plain - 1; i++) {
+    for (size_t i = 0; i < sizeof plain - 1 && name[i]; i++) {
         bool fine = strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-", name[i]);
         plain[i] = fine ? name[i] : '_';
         plain[i + 1] = '\0';
