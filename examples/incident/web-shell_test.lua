@@ -20,7 +20,8 @@ return {
   {
     name = "a picture whose name is a command",
     events = {
-      { comm = "sh", args = { "sh", "-c", "convert /var/www/upload/1.jpg;id -resize 1x1 /var/www/small/1.jpg" }, parent = nginx },
+      { comm = "sh", args = { "sh", "-c", "convert /var/www/upload/1.jpg;id -resize 9x9 /var/www/small/1.jpg" },
+        parent = nginx },
     },
     alerts = 1,
   },
