@@ -47,6 +47,35 @@
 ---@field dump? string|number keep the events of this span before and after, and those of the process's family, in a
 ---file that can be replayed: "30s"
 
+-- NAME_test.lua returns a list of these, for `moonwatch test`: ---@type moonwatch.Test[]
+
+---@class moonwatch.Test
+---@field name string what it claims
+---@field events? moonwatch.TestEvent[] made-up events, in their order
+---@field commands? string[][] really run and watched, one after another: { { "sh", "-c", "exit 3" } }
+---@field recording? string a file beside the test, to be played
+---@field alerts? integer|moonwatch.TestAlert[] how many; or which, in any order
+---@field output? string|string[] texts to be found in what the script writes
+---@field errors? integer how many it throws; 0 when not given
+---@field status? integer|integer[] what the commands end with, 128 + the signal that ended one: of all, or of each
+---@field options? table<string, string|number|boolean> what mw.option gives
+
+---@class moonwatch.TestEvent: moonwatch.Event what is left out is filled in
+---@field type? moonwatch.Kind "exec" when not given
+---@field at? string|number when, from the beginning: "5m"; a second after the one before when not given
+---@field parent? moonwatch.TestEvent was running before; the same table twice is the same process
+
+---A value, or a predicate such as mw.match.glob "/tmp/*" makes it.
+---@alias moonwatch.TestValue string|number|boolean|fun(value: any): any
+
+---What one alert is to have; what is left out does not matter.
+---@class moonwatch.TestAlert
+---@field severity? moonwatch.TestValue
+---@field text? moonwatch.TestValue
+---@field key? moonwatch.TestValue
+---@field tags? moonwatch.TestValue[]|fun(value: any): any each of these is among its tags; or one fits
+---@field event? table<string, any> of its event or process: fields, parent = { ... }, was = { ... }
+
 ---How a field is known: "connector", "proc", "inherited", "kept", "computed", "absent", or
 ---"missing: " and the reason.
 ---@param field string

@@ -287,7 +287,8 @@ end
 local function show_alert(alert, shape)
   local shown = {}
   for _, name in ipairs { "severity", "text", "key", "tags" } do
-    if alert[name] ~= nil then
+    local value = alert[name]
+    if value ~= nil and not (name == "tags" and type(value) == "table" and #value == 0) then
       shown[#shown + 1] = ("%s = %s"):format(name, show(alert[name]))
     end
   end
