@@ -1,6 +1,7 @@
 /* encode.c - packs records into a frame. See codec.h. */
 #include "record/codec.h"
 
+#include "record/hash.h"
 #include "record/wire.h"
 
 #include <errno.h>
@@ -233,22 +234,6 @@ static void put_kept(struct encoder *e, struct pair *p)
 /* --- text ---------------------------------------------------------------------------------------
  */
 
-static uint32_t hash(const uint8_t *bytes, size_t len)
-{
-    const uint64_t prime = UINT64_C(0x9e3779b97f4a7c15);
-    uint64_t h = len * prime, w;
-    for (; len >= sizeof w; len -= sizeof w, bytes += sizeof w) {
-        memcpy(&w, bytes, sizeof w);
-        h = (h ^ w) * prime;
-        h ^= h >> 29;
-    }
-    w = 0;
-    if (len)
-        memcpy(&w, bytes, len);
-    h = (h ^ w) * prime;
-    return (uint32_t)(h >> 32);
-}
-
 static void put_new_text(struct encoder *e, struct place *place, const struct text *t,
                          const uint8_t *bytes)
 {
@@ -263,7 +248,7 @@ static void put_new_text(struct encoder *e, struct place *place, const struct te
 
 static void put_text(struct encoder *e, const uint8_t *bytes, uint32_t len)
 {
-    struct text new = { .hash = hash(bytes, len), .len = len };
+    struct text new = { .hash = hash_bytes(bytes, len), .len = len };
     struct place *free_place = NULL;
     for (uint32_t i = 0; i < PROBES && !free_place; i++) {
         struct place *place = &e->text_at[(new.hash + i) % TEXT_PLACES];
@@ -383,7 +368,7 @@ static void put_shape(struct encoder *e, const struct pair *p, bool known)
                        .flags = (p->young ? CODEC_YOUNG : 0) | (known ? CODEC_KNOWN : 0),
                        .kind = (uint8_t)p->ev->cell[F_TYPE].num };
     memcpy(s.why, p->ev->why, sizeof s.why);
-    uint32_t at = hash(s.why, sizeof s.why) ^ hash((const uint8_t *)&s.odd, 10);
+    uint32_t at = hash_bytes(s.why, sizeof s.why) ^ hash_bytes(&s.odd, 10);
     for (;; at++) {
         struct place *place = &e->shape_at[at % SHAPE_PLACES];
         if (place->frame != e->frame) {

@@ -9,6 +9,9 @@
 
 #include "base/clock.h"
 #include "collect/collector.h"
+#include "record/redact.h"
+
+#include "../unit/redact_rules.h"
 
 #include <errno.h>
 #include <ev.h>
@@ -185,10 +188,19 @@ static void tell(const char *name, double *ns)
            ns[RUNS - 1]);
 }
 
+static struct redact *redact;
+
+static void redact_all(void)
+{
+    static struct event_box out;
+    for (size_t at = 0; at < events_len; at += ((const struct event *)(events + at))->size)
+        redact_event(redact, (const void *)(events + at), &out);
+}
+
 static void measure(const char *path)
 {
     char copy[] = "/tmp/bench_record-XXXXXX";
-    double write_ns[RUNS], read_ns[RUNS];
+    double write_ns[RUNS], read_ns[RUNS], redact_ns[RUNS];
     uint64_t bytes = 0;
     close(mkstemp(copy));
     for (int run = 0; run < RUNS; run++) {
@@ -197,13 +209,17 @@ static void measure(const char *path)
         int64_t written = clock_cpu_ns();
         read_all(copy);
         write_ns[run] = (double)(written - begin) / (double)count;
-        read_ns[run] = (double)(clock_cpu_ns() - written) / (double)count;
+        int64_t read = clock_cpu_ns();
+        redact_all();
+        read_ns[run] = (double)(read - written) / (double)count;
+        redact_ns[run] = (double)(clock_cpu_ns() - read) / (double)count;
     }
     unlink(copy);
     printf("%s: %zu events, %.1f bytes each, %.1f before\n", path, count,
            (double)bytes / (double)count, (double)events_len / (double)count);
     tell("write", write_ns);
     tell("read", read_ns);
+    tell("redact", redact_ns);
 }
 
 int main(int argc, char **argv)
@@ -214,11 +230,16 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: bench_record --record FILE COMMAND... | bench_record FILE...\n");
         return 2;
     }
+    redact = rules_load();
+    if (!redact)
+        return 1;
     for (int i = 1; i < argc; i++) {
         if (!load(argv[i]))
             return 1;
         measure(argv[i]);
     }
     free(events);
+    redact_free(redact);
+    rules_free();
     return 0;
 }

@@ -3,6 +3,7 @@
 #include "record/recording.h"
 
 #include "record/frame.h"
+#define STORY_CLOCK
 #include "record_fixture.h"
 
 #include <errno.h>
@@ -470,7 +471,8 @@ static void a_damaged_frame_costs_itself_and_is_said(void **state)
     expect_gap(2);
     assert_int_equal(next(), 0);
     recording_rewind(r);
-    while (next()) {}
+    while (next()) {
+    }
     assert_int_equal(recording_about(r)->bad_frames, 1);
     close_it();
 

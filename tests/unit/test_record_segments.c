@@ -2,6 +2,7 @@
  * read alone, and nobody else's is touched. */
 #include "record/segments.h"
 
+#define STORY_CLOCK
 #include "record_fixture.h"
 
 #include <errno.h>
