@@ -220,6 +220,7 @@ struct moonwatch_replay {
     size_t size;                /* sizeof(struct moonwatch_replay), set by moonwatch_replay_init */
     const char *const *files;   /* recordings, in the order of time; a directory: the flight recorder's */
     int files_len;
+    int lines;                  /* instead: descriptor of lines of JSON, ours or ECS; -1 */
     double speed;               /* 1: as fast as it was; 0: as fast as it goes */
     double from, until;         /* seconds since the epoch; 0: all. What is before is known, not told */
     uint64_t from_seq, until_seq; /* the same by the numbers of events; 0: all */
@@ -232,7 +233,7 @@ struct moonwatch_replay {
     double first, last;            /* time of the first and the last of these */
     uint64_t answered, unanswered; /* questions of scripts whose answer was recorded, or was not */
     uint64_t missing;              /* events that the recording lacks, as it says */
-    uint64_t damaged, torn_bytes;  /* frames left out; bytes at its end that are no frame */
+    uint64_t damaged, torn_bytes;  /* frames or lines left out; bytes at its end that are no frame */
     bool same_scripts;             /* as those that ran when it was recorded: then timers are, too */
 };
 MOONWATCH_API void moonwatch_replay_init(struct moonwatch_replay *replay);

@@ -3,6 +3,8 @@
 #include "cli/cli.h"
 #include "cli/told.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -12,6 +14,7 @@
 
 static const char usage[] =
     "usage: moonwatch replay [options] FILE [SCRIPT|DIRECTORY...]\n"
+    "       moonwatch replay --input FILE [options] [SCRIPT|DIRECTORY...]\n"
     "       moonwatch replay --diff OLD.lua NEW.lua FILE\n"
     "       moonwatch replay --bisect[=N] FILE SCRIPT\n"
     "\n"
@@ -22,6 +25,8 @@ static const char usage[] =
     "be a directory of the flight recorder (/var/lib/moonwatch/flight).\n"
     "\n"
     "  -e LINE          a script in one line\n"
+    "      --input F    lines of JSON instead of a recording, - for standard input:\n"
+    "                   ours, or ECS with process.* as auditbeat and others write it\n"
     "      --speed S    1x: as fast as it was, 10x, ...; max (the default)\n"
     "      --from T     tell what is later only; the processes of before are known\n"
     "      --to T       until then. T is a date and time (2026-11-25T06:00:00, local;\n"
@@ -41,7 +46,8 @@ static const char usage[] =
     "command line, or FILE cannot be read; 3 a script is wrong.\n";
 
 enum {
-    OPTION_SPEED = 256,
+    OPTION_INPUT = 256,
+    OPTION_SPEED,
     OPTION_FROM,
     OPTION_TO,
     OPTION_DIFF,
@@ -53,6 +59,7 @@ enum {
 };
 
 static const struct option long_options[] = {
+    { "input", required_argument, NULL, OPTION_INPUT },
     { "speed", required_argument, NULL, OPTION_SPEED },
     { "from", required_argument, NULL, OPTION_FROM },
     { "to", required_argument, NULL, OPTION_TO },
@@ -77,7 +84,7 @@ static void on_signal(int signal)
 
 struct replaying {
     struct told_run run;
-    const char *from, *to;
+    const char *input, *from, *to;
     bool diff, json, text, quiet;
     int bisect; /* 0: no */
 };
@@ -102,6 +109,9 @@ static int take_option(struct replaying *r, int option)
         return told_take(&r->run, TOLD_LINE, optarg, "replay");
     case OPTION_TRUSTED:
         return told_take(&r->run, TOLD_TRUSTED, optarg, "replay");
+    case OPTION_INPUT:
+        r->input = optarg;
+        return -1;
     case OPTION_SPEED:
         if (!parse_speed(optarg, &r->run.replay.speed))
             return cli_usage("replay", "--speed takes 1x, 10x, 0.5x, ... or max, not '%s'", optarg);
@@ -299,9 +309,16 @@ static int bisect(struct replaying *r)
 
 /* --- which of them ------------------------------------------------------------------------------- */
 
-/* FILE. -1, or an exit status. */
+/* FILE, unless it is read from elsewhere; -1, or an exit status. */
 static int take_file(struct replaying *r, int *argc, char ***argv)
 {
+    if (r->input) {
+        r->run.replay.lines = !strcmp(r->input, "-") ? STDIN_FILENO : open(r->input, O_RDONLY | O_CLOEXEC);
+        if (r->run.replay.lines >= 0)
+            return -1;
+        cli_say("%s: %s", r->input, strerror(errno));
+        return EXIT_USAGE;
+    }
     int at = r->diff ? 2 : 0;
     if (*argc <= at)
         return cli_usage("replay", r->diff ? "--diff takes two scripts and a recording" : "no recording is named");
@@ -326,6 +343,8 @@ static int run(struct replaying *r, int argc, char **argv)
         return argc == 3 ? diff(r, argv) : cli_usage("replay", "--diff takes two scripts and a recording");
     r->run.scripts = argv;
     r->run.scripts_len = argc;
+    if (r->bisect && r->input)
+        return cli_usage("replay", "--bisect takes a recording: the input can be read once only");
     if (r->bisect && !argc && !r->run.lines_len)
         return cli_usage("replay", "--bisect takes a recording and a script");
     return r->bisect ? bisect(r) : replay(r);
@@ -345,6 +364,8 @@ int cli_replay(int argc, char **argv)
         status = take_option(r, option);
     if (status < 0 && r->json && r->text)
         status = cli_usage("replay", "--json and --text exclude each other");
+    if (status < 0 && r->diff && r->input)
+        status = cli_usage("replay", "--diff takes a recording: the input can be read once only");
     if (status < 0)
         status = run(r, argc - optind, argv + optind);
     free(r);

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "embed/tape.h"
 #include "embed/watch.h"
+#include "event/read.h"
 #include "host/figures.h"
 #include "record/segments.h"
 
@@ -237,6 +238,41 @@ static void play_file(struct replay *r, struct recording *file, bool first)
     }
 }
 
+static int play_lines(struct replay *r)
+{
+    struct reader *reader;
+    char *line = NULL, why[512], text[640];
+    size_t cap = 0;
+    ssize_t len;
+    int result = reader_new(&reader);
+    FILE *in = result < 0 ? NULL : fdopen(dup(r->o->lines), "r");
+    if (!in)
+        return fail(r, -ENOMEM, "not enough memory for the input");
+    for (int number = 1; !ended(r) && (len = getline(&line, &cap, in)) >= 0; number++) {
+        const struct event *ev, *parent;
+        int got = reader_line(reader, line, (size_t)len, &ev, &parent, why, sizeof why);
+        if (got < 0 && r->o->damaged++ < 10) {
+            snprintf(text, sizeof text, "input, line %d: %s: left out", number, why);
+            log_warn("%s", text);
+        }
+        if (got != 1 || is_late(r, ev))
+            continue;
+        if (reader_boot(reader))
+            host_set_boot(r->host, reader_boot(reader));
+        if (parent)
+            host_know(r->host, parent);
+        memcpy(&r->box.ev, ev, ev->size);
+        host_fill(r->host, &r->box);
+        tell(r, &r->box.ev);
+    }
+    if (ferror(in))
+        result = fail(r, -EIO, "the input cannot be read");
+    fclose(in);
+    free(line);
+    reader_free(reader);
+    return result;
+}
+
 /* The number of its first event; 0: it has none. */
 static uint64_t first_seq(struct replay *r, struct recording *file)
 {
@@ -373,7 +409,7 @@ int moonwatch_recording(const char *path, struct moonwatch_recording *out, char 
 
 void moonwatch_replay_init(struct moonwatch_replay *replay)
 {
-    *replay = (struct moonwatch_replay){ .size = sizeof *replay };
+    *replay = (struct moonwatch_replay){ .size = sizeof *replay, .lines = -1 };
 }
 
 static int finish(struct replay *r)
@@ -434,7 +470,9 @@ int moonwatch_replay(struct moonwatch *m, struct moonwatch_replay *options)
         r->exact = options->same_scripts = same_scripts(r);
         result = start(r, r->files_len ? recording_head(r->files[0]) : NULL);
     }
-    if (result == 0)
+    if (result == 0 && options->lines >= 0)
+        result = play_lines(r);
+    else if (result == 0)
         result = play(r);
     if (result == 0)
         result = finish(r);

@@ -607,6 +607,23 @@ int host_flush(struct host *h)
     return output_flush(&h->output);
 }
 
+void host_set_boot(struct host *h, uint64_t boot)
+{
+    h->options.boot = boot;
+}
+
+void host_fill(struct host *h, struct event_box *box)
+{
+    const struct event *known = &h->parent_box.ev;
+    tracker_ref ref = tracker_alive(h->tracker, event_int(&box->ev, F_PID, -1));
+    event_begin(&h->parent_box, EVENT_SNAPSHOT);
+    if (!tracker_copy_state(h->tracker, ref, &h->parent_box, WHY_KEPT))
+        return;
+    for (int field = EVENT_FIRST_STATE; field <= EVENT_LAST_STATE; field++)
+        if (box->ev.why[field] == WHY_ABSENT && event_has(known, field))
+            event_copy_field(box, field, known, field, WHY_KEPT);
+}
+
 void host_know(struct host *h, const struct event *ev)
 {
     tracker_apply(h->tracker, ev);

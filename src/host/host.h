@@ -197,6 +197,12 @@ uint64_t host_needs(const struct host *h);
 /* Deliver one record; borrowed for the call. */
 void host_event(struct host *h, const struct event *ev);
 
+/* The events are of this boot of their machine. */
+void host_set_boot(struct host *h, uint64_t boot);
+
+/* An event from somebody who tells of changes only: what it does not say of its process is as it was. */
+void host_fill(struct host *h, struct event_box *box);
+
 /* A process that is known already: scripts are told nothing. */
 void host_know(struct host *h, const struct event *ev);
 

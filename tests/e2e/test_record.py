@@ -8,7 +8,7 @@ import subprocess
 import time
 
 from mwcontrol import Controlled
-from mwtest import (DEADLINE, MOONWATCH, Act, Failed, Watch, args_of, at, check, environment, equal, helper, kind, main,
+from mwtest import (DEADLINE, MOONWATCH, ROOT, Act, Failed, Watch, args_of, at, check, environment, equal, helper, kind, main,
                     note, of, proc_stat, run, scratch, scratch_file, test, unique)
 
 TAG = f"record-{os.getpid()}"
@@ -396,6 +396,41 @@ return { args = { { "--pin=([0-9]+)", has = { "--pin=" } } }, environ = usual.en
         check(b"t0psecret" not in told and b"/home/me" in told and re.search(token.encode(), told), f"environ: {told}")
     status, _, errors = run("record", "-o", mwr(), "--redact", scratch_file("bad.lua", "return { args = { '(' } }"))
     check(status == 3 and "bad.lua: rule 1 of args: " in errors and errors.count("\n") == 1, errors)
+
+
+@test("a recording of version 1 is read as it was when it was new")
+def old():
+    fixtures = os.path.join(ROOT, "tests", "fixtures")
+    status, out, errors = replay(os.path.join(fixtures, "recording-v1.mwr"), "-q", "--json")
+    equal((status, errors), (0, ""), "replay")
+    equal(out.decode().splitlines(), text(os.path.join(fixtures, "recording-v1.jsonl")).decode().splitlines(), "its events")
+
+
+@test("lines of JSON are replayed: ours tell the same, those of others what they say")
+def lines():
+    path, _ = recorded(scratch_file("all9.lua", ALL), [["1"], ["a\xff\nb"], ["3"]], "--redact", "none")
+    ours_ = replay(path, "-q", "--json")[1]
+    file = scratch_file("lines.jsonl", ours_)
+    equal(run("replay", "-q", "--json", "--input", file)[1], ours_.decode(), "the lines that came in")
+    script = scratch_file("tells.lua", """local mw = require "moonwatch"
+return mw.script { name = "tells", on = {
+  exec = function(ev) print(ev.type, ev.pid, ev.comm, ev.cmdline, ev.uid, ev.parent and ev.parent.comm) end,
+  exit = function(ev) print(ev.type, ev.pid, ev.code, ev.comm) end } }""")
+    others = (b'{"@timestamp":"2026-11-25T06:00:00.5Z","event":{"category":["process"],"action":"process_started"},'
+              b'"process":{"pid":7,"executable":"/usr/bin/curl","args":["curl","-s"],"parent":{"pid":5,"name":"nginx"}},'
+              b'"user":{"id":"33"}}\n'
+              b'not JSON\n\n{"event":{"category":"network"}}\n'
+              b'{"@timestamp":"2026-11-25T06:00:01.5Z","event.category":"process","event.action":"process_stopped",'
+              b'"process.pid":7,"process.exit_code":3}\n')
+    done = subprocess.run([MOONWATCH, "replay", "--text", "--input", "-", script], input=others, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, env=environment(), timeout=30)
+    equal(done.stdout.decode(), "exec\t7\tcurl\tcurl -s\t33\tnginx\nexit\t7\t3\tcurl\n", "what the script tells")
+    check(b"moonwatch: input, line 2: it is no JSON object: " in done.stderr and b"1 damaged pieces left out" in done.stderr,
+          done.stderr)
+    for words_, said in ((["--input", "/nonexistent", script], "No such file"), (["--input", "-", "--bisect", script], "--bisect takes"),
+                         (["--input", "-", "--diff", script, script, "x"], "--diff takes")):
+        status, _, errors = run("replay", *words_)
+        check(status == 2 and said in errors, f"{words_}: {errors}")
 
 
 main()
