@@ -619,8 +619,11 @@ void host_fill(struct host *h, struct event_box *box)
     event_begin(&h->parent_box, EVENT_SNAPSHOT);
     if (!tracker_copy_state(h->tracker, ref, &h->parent_box, WHY_KEPT))
         return;
+    bool exec = event_kind(&box->ev) == EVENT_EXEC;
     for (int field = EVENT_FIRST_STATE; field <= EVENT_LAST_STATE; field++)
-        if (box->ev.why[field] == WHY_ABSENT && event_has(known, field))
+        if (exec && (field == F_COMM || field == F_EXE || field == F_ARGS || field == F_DELETED))
+            continue; /* of another program now */
+        else if (box->ev.why[field] == WHY_ABSENT && event_has(known, field))
             event_copy_field(box, field, known, field, WHY_KEPT);
 }
 
