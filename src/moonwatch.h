@@ -253,6 +253,68 @@ MOONWATCH_API int moonwatch_recording(const char *path, struct moonwatch_recordi
  * one of the options. 0; -EINVAL: a script is wrong; -ENOENT: a recording cannot be read. */
 MOONWATCH_API int moonwatch_replay(struct moonwatch *m, struct moonwatch_replay *replay);
 
+/* --- explaining ------------------------------------------------------------------------ */
+
+/* An alert that was told while a recording was made: as struct moonwatch_alert has these. */
+typedef void moonwatch_noted(void *ctx, uint64_t seq, double time, const char *json);
+
+/* All of them in order. `path`: a recording, or the flight recorder's directory. 0; -ENOENT: it cannot be
+ * read; or -ENOMEM: with one sentence in `why`, at most `cap` bytes. */
+MOONWATCH_API int moonwatch_noted_alerts(const char *path, moonwatch_noted *noted, void *ctx, char *why,
+                                         size_t cap);
+
+/* What a process is to the one that is explained. */
+enum moonwatch_kin {
+    MOONWATCH_OTHER, /* of the same family: below an ancestor, but none of these */
+    MOONWATCH_ANCESTOR,
+    MOONWATCH_ITSELF,
+    MOONWATCH_DESCENDANT,
+};
+
+/* Texts may be shown on a terminal, are UTF-8 and cut to 4096 columns; "" is not known. Of the explained one they are
+ * as of the alert, of its ancestors as of the forks, of the others as of the end. */
+struct moonwatch_story_process {
+    int parent; /* who forked it: smaller than its own number; -1: nobody who is known */
+    int depth;  /* how many above it are known */
+    enum moonwatch_kin kin;
+    int64_t pid, starttime, uid; /* uid: the effective one; -1: not known */
+    const char *comm, *command, *exe, *cwd;
+    bool before;      /* it ran before the recording began */
+    double began;     /* seconds since the epoch; 0: not known */
+    double ended;     /* 0: it was not seen to end */
+    int code, signal; /* of the end; -1: not so, or not known */
+};
+
+struct moonwatch_story_event {
+    double time; /* seconds since the epoch */
+    uint64_t seq;
+    int process;      /* the number of the one that it is about; -1: of none, as a loss */
+    const char *type; /* as moonwatch_type has it; "gap": events are missing in the recording here */
+    const char *text; /* what the live view shows behind its columns */
+};
+
+struct moonwatch_story {
+    const struct moonwatch_story_process *processes; /* in the order of a tree: whoever is below one follows it */
+    int processes_len;
+    const struct moonwatch_story_event *events; /* what happened to them, in order */
+    int events_len;
+    int itself;  /* the number of the explained process */
+    int root;    /* whose family it is: the nearest of its ancestors and itself that ran before the
+                    recording began; else the farthest that is known. Of what is above, only ancestors are here */
+    int alert;   /* the number of the event `seq`; -1: it is none of the family */
+    double time; /* of the event `seq`; 0: the recording does not have it */
+    double first, last; /* time of the recording's first and last event */
+    uint64_t processes_left, events_left; /* that were too many to keep, at least */
+};
+typedef void moonwatch_explained(void *ctx, const struct moonwatch_story *story);
+
+/* Tell the story of a process, once, borrowed for the call: of `pid` with this start time (either may be
+ * -1), else of whom the event `seq` is about. `time`, in seconds since the epoch, says which event is meant
+ * when several watches numbered theirs alike; 0: the last one. 0; -ENOENT: the recording cannot be read;
+ * -ESRCH: it does not know the process; or -ENOMEM: with one sentence in `why`. */
+MOONWATCH_API int moonwatch_explain(const char *path, uint64_t seq, double time, int64_t pid, int64_t starttime,
+                                    moonwatch_explained *explained, void *ctx, char *why, size_t cap);
+
 /* --- planning -------------------------------------------------------------------------- */
 
 struct moonwatch_plan_script {

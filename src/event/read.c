@@ -418,15 +418,14 @@ static void set_time(struct reader *r)
 
 static void read_fields(struct reader *r, const json_t *line)
 {
-    const json_t *raw = find(line, "moonwatch.raw"), *missing = find(line, "moonwatch.missing"), *reason;
-    const char *name;
+    const json_t *raw = find(line, "moonwatch.raw"), *missing = find(line, "moonwatch.missing");
     for (int field = F_SEQ; field < EVENT_FIELDS; field++) {
         const char *own = event_fields[field].name;
         if (!set_raw(r, &r->event, field, json_object_get(raw, own)) && *event_fields[field].ecs)
             set_field(r, &r->event, field, find(line, event_fields[field].ecs));
     }
-    json_object_foreach((json_t *)missing, name, reason)
-        set_missing(&r->event, name, reason);
+    for (void *at = json_object_iter((json_t *)missing); at; at = json_object_iter_next((json_t *)missing, at))
+        set_missing(&r->event, json_object_iter_key(at), json_object_iter_value(at));
     set_by_path(r, &r->event, F_UID, line, "user.id");
     set_by_path(r, &r->event, F_EUID, line, "user.effective.id");
     set_by_path(r, &r->event, F_GID, line, "group.id");

@@ -271,7 +271,7 @@ static void put_text(struct buf *out, const struct frame_item *item)
     }
     if (!alert)
         buf_printf(out, "%s: ", event_kind_name(event_kind(item->ev)));
-    view_command(out, item->ev);
+    view_command(out, item->ev, 0);
 }
 
 static void put_tags(struct buf *out, const struct json_alert *alert)

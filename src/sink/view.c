@@ -503,9 +503,9 @@ static void put_command(struct line *l, const struct event *ev, const struct eve
     line_text(l, "]");
 }
 
-void view_command(struct buf *out, const struct event *ev)
+void view_command(struct buf *out, const struct event *ev, int cells)
 {
-    struct line l = line_begin(out, 0, false);
+    struct line l = line_begin(out, cells, false);
     put_command(&l, ev, NULL);
 }
 
@@ -768,19 +768,35 @@ static void put_indent(struct line *l, int depth)
         line_text(l, " ");
 }
 
+static enum event_kind known_kind(const struct event *ev)
+{
+    enum event_kind kind = event_kind(ev);
+    return (unsigned)kind < EVENT_KINDS ? kind : EVENT_NONE;
+}
+
+static void put_what(struct line *l, const struct view *view, const struct event *ev,
+                     const struct event *parent)
+{
+    looks[known_kind(ev)].body(l, view, ev, parent);
+    if (event_int(ev, F_INFERRED, 0))
+        line_coloured(l, DIM, " (found after a loss)");
+}
+
+void view_what(struct buf *out, const struct event *ev, int cells)
+{
+    struct view plain = { .columns = cells };
+    struct line l = line_begin(out, cells, false);
+    put_what(&l, &plain, ev, NULL);
+}
+
 void view_event(struct buf *out, const struct view *view, const struct event *ev, int depth,
                 const struct event *parent)
 {
     struct line l = line_begin(out, view->columns, view->colour);
-    enum event_kind kind = event_kind(ev);
 
-    if ((unsigned)kind >= EVENT_KINDS)
-        kind = EVENT_NONE;
-    put_columns(&l, view, ev, kind);
+    put_columns(&l, view, ev, known_kind(ev));
     put_indent(&l, depth);
-    looks[kind].body(&l, view, ev, parent);
-    if (event_int(ev, F_INFERRED, 0))
-        line_coloured(&l, DIM, " (found after a loss)");
+    put_what(&l, view, ev, parent);
     line_end(&l);
 }
 

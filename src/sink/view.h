@@ -34,8 +34,12 @@ void view_process(struct buf *out, const struct view *view, const struct event *
 void view_alert(struct buf *out, const struct view *view, const char *severity, const char *script,
                 const char *text, size_t text_len, const struct event *ev);
 
-/* The program and its arguments as the lines above show them, without a newline. */
-void view_command(struct buf *out, const struct event *ev);
+/* The program and its arguments as the lines above show them, without a newline. At most `cells`
+ * columns wide (0: no limit; what is cut ends in an ellipsis). */
+void view_command(struct buf *out, const struct event *ev, int cells);
+
+/* The same of all that stands behind the columns of an event's line: "curl: exit 6 after 1.2 s". */
+void view_what(struct buf *out, const struct event *ev, int cells);
 
 /* Any bytes made safe for a terminal, at most `cells` columns wide (0: no limit; what is cut ends
  * in an ellipsis). Returns the columns used. */

@@ -949,7 +949,7 @@ def doctor():
 def help_texts():
     for words in (["--help"], ["-h"], ["help"], ["run", "--help"], ["ps", "--help"], ["tree", "-h"], ["fields", "--help"],
                   ["plan", "--help"], ["doctor", "--help"], ["new", "--help"], ["test", "--help"], ["lint", "--help"],
-                  ["record", "--help"], ["replay", "--help"], ["backtest", "--help"], ["top", "--help"], ["ctl", "--help"], ["reload", "--help"], ["repl", "--help"], ["--version"]):
+                  ["record", "--help"], ["replay", "--help"], ["explain", "--help"], ["backtest", "--help"], ["top", "--help"], ["ctl", "--help"], ["reload", "--help"], ["repl", "--help"], ["--version"]):
         status, out, errors = run(*words)
         equal((status, errors), (0, ""), f"status and errors of {words}")
         check(("usage: moonwatch" in out or out.startswith("moonwatch ")) and not re.search(r".{81}", out),
