@@ -210,7 +210,7 @@ install: all
 	ln -sf libmoonwatch.so.0 $(LIBDIR)/libmoonwatch.so
 	install -D -m 644 $(BUILD)/moonwatch.pc $(LIBDIR)/pkgconfig/moonwatch.pc
 	for f in lua/meta/*.lua; do install -D -m 644 $$f $(DESTDIR)$(PREFIX)/share/moonwatch/meta/$${f##*/}; done
-	for f in examples/*.lua scripts/*.lua; do install -D -m 644 $$f $(DESTDIR)$(PREFIX)/share/moonwatch/$${f%/*}/$${f##*/}; done
+	for f in examples/*.lua examples/incident/* scripts/*.lua; do install -D -m 644 $$f $(DESTDIR)$(PREFIX)/share/moonwatch/$${f%/*}/$${f##*/}; done
 	for f in README.md scripts/README.md; do install -D -m 644 $$f $(DESTDIR)$(PREFIX)/share/doc/moonwatch/$$f; done
 
 # What install puts there, and the directories that were ours alone.

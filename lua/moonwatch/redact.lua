@@ -99,6 +99,13 @@ return {
     { program "curl" .. [[(?:-[a-zA-Z]*u\x00?|--user[=\x00])[^\x00:]*:([^\x00]+)]], has = { "curl" } },
     { program "curl" .. [[(?:-[a-zA-Z]*U\x00?|--proxy-user[=\x00])[^\x00:]*:([^\x00]+)]], has = { "curl" } },
 
+    -- the same in a line for a shell
+    {
+      [[\bcurl\s[^\x00;|&]{0,1000}?(?:(?<=\s)-[a-zA-Z]{0,9}[uU]\s{0,4}|--(?:proxy-)?user[=\s]\s{0,4})]]
+        .. [=[["']?[^\x00\s:"']{1,100}:([^\x00\s"';|&]+)]=],
+      has = { "curl " },
+    },
+
     -- mysql -phunter2; mysqldump, mariadb and what else belongs to them
     { program [[(?:mysql|mariadb)[a-z_-]*]] .. [[-p([^\x00]+)]], has = { "mysql", "mariadb" } },
 

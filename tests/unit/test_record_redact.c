@@ -154,6 +154,8 @@ static void secrets_in_arguments_are_taken_out(void **state)
         "curl|-H|X-Api-Key: {0123}|-H|Accept: text/html",
         "curl|-H|PRIVATE-TOKEN: {0123}",
         "curl|--header|Cookie: {session=0123; other=4}",
+        "sh|-c|curl -s -u joe:{hunter2} https://api -o x; true",
+        "sh|-c|cd /; curl --user 'joe:{hunter2}' https://api",
         "curl|-u|joe:{hunter2}|https://api",
         "/usr/bin/curl|-s|-ujoe:{hunter2}|https://api",
         "curl|--user=joe:{hunter2}|--proxy-user|me:{too}|https://api",
