@@ -246,4 +246,4 @@ help:
 	@echo 'FUZZ=1    instrumented for libFuzzer, below build/fuzz'
 	@echo 'FUZZ_SECONDS=5  for each fuzzer in make test'
 
--include $(LIB_OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(UNIT:=.d)
+-include $(LIB_OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(UNIT:=.d) $(FUZZERS:=.d)

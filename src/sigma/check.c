@@ -239,12 +239,14 @@ static void check_selections(const struct checking *c, bool never)
 /* --- regular expressions
  * ---------------------------------------------------------------------------------- */
 
-/* Texts on which those that try again and again do so. */
+/* A text on which those that try again and again do so: what fits, over and over, and in the end what
+ * does not. */
 static void make_hostile(char *text, size_t len, const char *of)
 {
     size_t of_len = strlen(of);
     for (size_t i = 0; i < len; i++)
         text[i] = of[i % of_len];
+    text[len - 1] = '\1';
 }
 
 static void try_regex(const struct checking *c, const struct item *item, const struct test *t)

@@ -141,6 +141,12 @@ static void say_unreadable(struct sigma *s, const char *path, const struct yaml_
         s->options.remarked(s->options.ctx, &remark);
 }
 
+/* Behind a last "---" there is nothing. */
+static bool is_empty(const struct yaml_node *document)
+{
+    return !document || (document->kind == YAML_SCALAR && document->plain && !document->len);
+}
+
 int sigma_add(struct sigma *s, const char *path, const char *text, size_t len)
 {
     struct yaml_text yaml;
@@ -148,14 +154,13 @@ int sigma_add(struct sigma *s, const char *path, const char *text, size_t len)
     if (!kept)
         return -ENOMEM;
     int result = yaml_read(&s->trees, text, len, &yaml);
-    if (result == -EINVAL) {
+    bool wrong = result == -EINVAL; /* from some place on: the documents before it are good */
+    result = wrong ? 0 : result;
+    for (size_t i = 0; i < yaml.len && result == 0; i++)
+        if (!is_empty(yaml.documents[i]))
+            result = rule_read(s, kept, yaml.documents[i]);
+    if (wrong && result == 0)
         say_unreadable(s, kept, &yaml);
-        result = 0;
-    } else {
-        for (size_t i = 0; i < yaml.len && result == 0; i++)
-            if (yaml.documents[i])
-                result = rule_read(s, kept, yaml.documents[i]);
-    }
     arena_free(&s->trees);
     return result;
 }
