@@ -123,14 +123,32 @@ static void add_followers(struct aho *a, const struct aho_word *const *sorted, s
         spans[a->states_len] = (struct span){ from, to, s.depth + 1 };
         a->bytes[a->states_len++] = (unsigned char)sorted[from]->text[s.depth];
     }
-    uint32_t len = a->states_len - a->states[state].first;
-    if (len <= WIDE && state)
-        return;
-    uint32_t *table = a->tables[a->tables_len];
-    memset(table, 0, sizeof *a->tables);
-    a->states[state].table = ++a->tables_len;
-    for (uint32_t next = a->states[state].first; next < a->states_len; next++)
-        table[a->bytes[next]] = next;
+}
+
+static bool is_wide(const struct aho *a, uint32_t state)
+{
+    return !state || a->states[state + 1].first - a->states[state].first > WIDE;
+}
+
+static int add_tables(struct aho *a)
+{
+    uint32_t n = 0;
+    for (uint32_t state = 0; state < a->states_len; state++)
+        n += is_wide(a, state);
+    a->tables = memory_get(&a->memory, n * sizeof *a->tables);
+    if (!a->tables)
+        return -ENOMEM;
+    memset(a->tables, 0, n * sizeof *a->tables);
+    a->size += n * sizeof *a->tables;
+    for (uint32_t state = 0; state < a->states_len; state++) {
+        if (!is_wide(a, state))
+            continue;
+        uint32_t *table = a->tables[a->tables_len];
+        for (uint32_t next = a->states[state].first; next < a->states[state + 1].first; next++)
+            table[a->bytes[next]] = next;
+        a->states[state].table = ++a->tables_len;
+    }
+    return 0;
 }
 
 /* Of the followers of one state; those of states before it have theirs. */
@@ -147,8 +165,8 @@ static void link_followers(struct aho *a, uint32_t state)
     }
 }
 
-static void build(struct aho *a, const struct aho_word *const *sorted, const struct aho_word *words,
-                  uint32_t len, struct span *spans)
+static int build(struct aho *a, const struct aho_word *const *sorted, const struct aho_word *words,
+                 uint32_t len, struct span *spans)
 {
     spans[0] = (struct span){ 0, len, 0 };
     a->states_len = 1;
@@ -157,24 +175,25 @@ static void build(struct aho *a, const struct aho_word *const *sorted, const str
         add_followers(a, sorted, spans, state);
     }
     a->states[a->states_len].first = a->states_len;
+    if (add_tables(a) < 0)
+        return -ENOMEM;
     for (uint32_t state = 0; state < a->states_len; state++)
         link_followers(a, state);
+    return 0;
 }
 
-/* A state with more than WIDE followers has as many words at least: so many tables can there be. */
 static int make_room(struct aho *a, size_t states, uint32_t len)
 {
     a->states = memory_get(&a->memory, (states + 1) * sizeof *a->states);
     a->bytes = memory_get(&a->memory, states);
-    a->tables = memory_get(&a->memory, (len / WIDE + 2) * sizeof *a->tables);
     a->ends = memory_get(&a->memory, (len + 1) * sizeof *a->ends);
     a->words = memory_get(&a->memory, (len + 1) * sizeof *a->words);
-    if (!a->states || !a->bytes || !a->tables || !a->ends || !a->words)
+    if (!a->states || !a->bytes || !a->ends || !a->words)
         return -ENOMEM;
     memset(a->states, 0, (states + 1) * sizeof *a->states);
     memset(a->ends, 0, (len + 1) * sizeof *a->ends);
     a->bytes[0] = 0;
-    a->size = (states + 1) * sizeof *a->states + states + (len / WIDE + 2) * sizeof *a->tables +
+    a->size = (states + 1) * sizeof *a->states + states +
               (len + 1) * (sizeof *a->ends + sizeof *a->words);
     return 0;
 }
@@ -197,8 +216,7 @@ int aho_new(struct aho **out, const struct memory *memory, const struct aho_word
     spans = states < UINT32_MAX / 2 ? malloc(states * sizeof *spans) : NULL;
     if (!spans || make_room(a, states, len) < 0)
         goto out;
-    build(a, sorted, words, len, spans);
-    result = 0;
+    result = build(a, sorted, words, len, spans);
 out:
     free(sorted);
     free(spans);

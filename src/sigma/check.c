@@ -239,8 +239,8 @@ static void check_selections(const struct checking *c, bool never)
 /* --- regular expressions
  * ---------------------------------------------------------------------------------- */
 
-/* A text on which those that try again and again do so: what fits, over and over, and in the end what
- * does not. */
+/* A text on which those that try again and again do so: what fits, over and over, and in the end
+ * what does not. */
 static void make_hostile(char *text, size_t len, const char *of)
 {
     size_t of_len = strlen(of);

@@ -59,7 +59,7 @@ struct node *node_new(struct sigma *s, enum node_kind kind, int line)
 {
     struct node *node = arena_get(&s->arena, sizeof *node);
     if (node)
-        *node = (struct node){ .kind = kind,
+        *node = (struct node){ .kind = (uint8_t)kind,
                                .line = line,
                                .depth = 1,
                                .weight = 1,
@@ -70,14 +70,21 @@ struct node *node_new(struct sigma *s, enum node_kind kind, int line)
 
 int node_add(struct sigma *s, struct node *to, struct node *child)
 {
-    struct node **more =
-        arena_grow(&s->arena, to->nodes, to->len, &to->cap, 1, sizeof(struct node *));
+    if (to->kind == NODE_NOT || to->kind == NODE_NAME) {
+        to->nodes = arena_get(&s->arena, sizeof(struct node *));
+        to->cap = 1;
+    }
+    size_t cap = to->cap;
+    struct node **more = to->nodes || !cap ? arena_grow(&s->arena, to->nodes, to->len, &cap, 1,
+                                                        sizeof(struct node *))
+                                           : NULL;
     if (!more)
         return -ENOMEM;
     to->nodes = more;
+    to->cap = (uint32_t)cap;
     more[to->len++] = child;
     if (to->depth <= child->depth)
-        to->depth = child->depth + 1;
+        to->depth = (uint16_t)(child->depth + 1);
     to->weight += child->weight;
     return to->depth > NODE_DEPTH_MAX || to->weight > NODE_WEIGHT_MAX ? -EINVAL : 0;
 }
@@ -89,16 +96,19 @@ static int read_selection(struct reader *r, const struct yaml_node *from, struct
 
 static int read_map(struct reader *r, const struct yaml_node *map, struct node **out)
 {
-    struct node *all = node_new(r->s, NODE_AND, map->line), *one = NULL;
-    int result = all ? 0 : -ENOMEM;
+    struct node *all, *one;
     if (!map->len)
         return reader_refuse(r, map, "the selection is empty");
+    if (map->len == 2)
+        return value_read(r, map->nodes[0], map->nodes[1], r->rule->about.source, out);
+    all = node_new(r->s, NODE_AND, map->line);
+    int result = all ? 0 : -ENOMEM;
     for (size_t i = 0; i < map->len && result == 0; i += 2) {
         result = value_read(r, map->nodes[i], map->nodes[i + 1], r->rule->about.source, &one);
         if (result == 0)
             result = node_add(r->s, all, one);
     }
-    *out = map->len == 2 ? one : all;
+    *out = all;
     return result;
 }
 

@@ -73,6 +73,25 @@ static void forget_interned(struct sigma *s)
     s->interned_cap = 0;
 }
 
+/* There are many: what they grow out of is given back. */
+static bool room_for_literal(struct sigma *s)
+{
+    const struct memory *m = &s->options.memory;
+    if (s->literals_len < s->literals_cap)
+        return true;
+    size_t cap = s->literals_cap ? s->literals_cap * 2 : 256;
+    struct literal *more = memory_get(m, cap * sizeof *more);
+    if (!more)
+        return false;
+    if (s->literals) {
+        memcpy(more, s->literals, s->literals_len * sizeof *more);
+        memory_put(m, s->literals);
+    }
+    s->literals = more;
+    s->literals_cap = cap;
+    return true;
+}
+
 uint32_t set_literal(struct sigma *s, uint32_t field, enum aho_place place,
                      const struct pattern *text)
 {
@@ -82,17 +101,13 @@ uint32_t set_literal(struct sigma *s, uint32_t field, enum aho_place place,
     for (size_t i = 0; i < text->len; i++)
         small[i] = (char)pattern_small((unsigned char)small[i]);
     struct literal wanted = { .field = field, .place = (uint8_t)place, .text = small };
-    wanted.len = text->len;
+    wanted.len = (uint32_t)text->len;
     uint32_t *slot = slot_of(s, s->interned, s->interned_cap, &wanted);
     if (!*slot) {
-        struct literal *more =
-            arena_grow(&s->arena, s->literals, s->literals_len, &s->literals_cap, 1, sizeof *more);
         wanted.text = arena_copy(&s->arena, small, text->len);
-        if (more)
-            s->literals = more;
-        if (!more || !wanted.text)
+        if (!wanted.text || !room_for_literal(s))
             return NONE;
-        more[s->literals_len] = wanted;
+        s->literals[s->literals_len] = wanted;
         *slot = (uint32_t)++s->literals_len;
     }
     s->literals[*slot - 1].uses++;
@@ -123,6 +138,8 @@ void sigma_free(struct sigma *s)
     for (size_t i = 0; i < s->fields_len; i++)
         aho_free(s->fields[i].aho);
     forget_interned(s);
+    if (s->literals)
+        memory_put(&memory, s->literals);
     regex_close(s);
     arena_free(&s->trees);
     arena_free(&s->arena);
@@ -363,5 +380,6 @@ struct sigma_size sigma_size(const struct sigma *s)
                                 .literals = s->literals_len,
                                 .states = s->states,
                                 .regexes = s->regexes_len,
-                                .bytes = s->arena.bytes + s->automata_bytes };
+                                .bytes = s->arena.bytes + s->automata_bytes +
+                                         s->literals_cap * sizeof *s->literals };
 }

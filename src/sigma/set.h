@@ -72,16 +72,17 @@ struct item {
 enum node_kind { NODE_AND, NODE_OR, NODE_NOT, NODE_NAME, NODE_ITEM };
 
 struct node {
-    enum node_kind kind;
-    int line, depth;
-    uint32_t number;     /* in the order in which they were read */
-    uint32_t weight;     /* nodes below it, each as often as it is there */
-    const char *name;    /* NAME: of the selection */
+    uint8_t kind; /* enum node_kind */
+    bool tried;   /* something in it is costly to try */
+    uint16_t depth;
+    int line;
+    uint32_t number; /* in the order in which they were read */
+    uint32_t weight; /* nodes below it, each as often as it is there */
+    uint32_t len, cap;
     struct node **nodes; /* NOT and NAME: one */
-    size_t len, cap;
-    struct item *item; /* ITEM */
-    double cost;       /* of finding out by literals whether it could hold; < 0: not known yet */
-    bool tried;        /* something in it is costly to try */
+    const char *name;    /* NAME: of the selection */
+    struct item *item;   /* ITEM */
+    double cost;         /* of finding out by literals whether it could hold; < 0: not known yet */
 };
 
 struct logsource {
@@ -126,7 +127,7 @@ struct literal {
     uint32_t field;
     uint8_t place;
     const char *text; /* small letters */
-    size_t len;
+    uint32_t len;
     uint32_t number;          /* from the end on: by field */
     uint32_t uses;            /* items that look for it */
     uint32_t *groups, *rules; /* to stamp, to try, when it is found */
@@ -154,7 +155,7 @@ struct sigma {
     size_t filters_len, filters_cap;
     struct field *fields;
     size_t fields_len, fields_cap;
-    struct literal *literals;
+    struct literal *literals; /* owned */
     size_t literals_len, literals_cap, states, automata_bytes;
     uint32_t *interned; /* owned until the end: literals by their text, + 1 */
     size_t interned_cap;
