@@ -29,7 +29,7 @@ import tempfile
 import time
 
 import plot
-from figures import NO_TAP, SLICE, TAP, Figures, percent, read
+from figures import FLIGHT, NO_TAP, SLICE, TAP, Figures, percent, read
 from tools import (BPFTRACE, BPFTRACE_EXECS, COUNT, LATENCY, LOOK, PATIENCE_S, SCRIPT, SHOW, TROUBLE,
                    WITH_TRACEFS, Failed, Tool, cpu_ns, family, forks_so_far, living_processes, memory_kib)
 
@@ -52,9 +52,10 @@ def say(text):
     print(text, file=sys.stderr, flush=True)
 
 
-# The forms of moonwatch, and the options that make them.
+# The forms of moonwatch, and the options that make them. Its flight recorder is a form of its own: no peer has one.
 VARIANTS = (
     (TAP, []),
+    (FLIGHT, ["--flight", "256M"]),
     ("moonwatch, JSON", ["--json"]),
     ("moonwatch, delay 0", ["--delay", "0"]),
     (NO_TAP, ["--without", "tap"]),
@@ -112,7 +113,8 @@ class Bench(Figures):
                 f.write(text.replace("STORM", os.path.basename(self.storm_helper)))
 
     def run_words(self, options, script):
-        return [self.moonwatch, "run", *options, self.script(script)]
+        flight = [] if "--flight" in options else ["--flight", "none"]
+        return [self.moonwatch, "run", *flight, "--state-dir", os.path.join(self.temp, "state"), *options, self.script(script)]
 
     def find_moonwatch(self, name, options):
         """A form of moonwatch, unless it runs as one that is there already."""
@@ -529,7 +531,7 @@ class Bench(Figures):
 
     def compile_some(self):
         """A build, as large as this form of the benchmark: of ours, elsewhere."""
-        rooms = "event ring" if self.form != "full" else "base event collect ring sink host"
+        rooms = "event" if self.form == "smoke" else "base event collect ring record sink host"
         objects = [os.path.join(self.temp, "b/obj", room, name[:-2] + ".o") for room in rooms.split()
                    for name in sorted(os.listdir(os.path.join(ROOT, "src", room)))
                    if name.endswith(".c") and not name.endswith(".bpf.c") and name not in ("tap.c", "library.c")]
@@ -553,7 +555,7 @@ class Bench(Figures):
         say("recording")
         build, storm = self.script("build.mwr"), self.script("storm.mwr")
         self.recorded["build"] = self.record(build, self.compile_some)
-        count = 10000 if self.form == "full" else self.per_spawner
+        count = 10000 if self.form == "full" else 10 * self.per_spawner
         self.recorded["storm"] = self.record(storm, lambda: self.storm(3, count, "r"))
         self.recorded["replay"] = self.replay(storm)
 

@@ -12,6 +12,7 @@ import time
 
 # The forms of moonwatch that have targets.
 TAP, NO_TAP, SLICE = "moonwatch", "moonwatch, no tap", "moonwatch, slice only"
+FLIGHT = "moonwatch, flight recorder"
 
 
 def read(path):
@@ -361,7 +362,7 @@ class Figures:
                        most(0.02), "%.3f", busy),
             quiet_row("latency", "event to handler, --delay 0, median, µs", "<= 100", age(0.5), 100, "%.0f"),
             quiet_row("latency", "event to handler, --delay 0, p99, µs", "<= 1000", age(0.99), 1000, "%.0f"),
-            self.judge(TAP, "memory of all processes, Pss, MB", "<= 12 with 1,000 alive",
+            self.judge(TAP, "memory of both processes, Pss, MB", "<= 12 with 1,000 alive",
                        None if self.alive < 1000 else weight, lambda w: w["pss"] <= 12,
                        lambda w: "%.1f (Rss %.1f)" % (w["pss"], w["rss"]),
                        self.alive < 1000 and "the longer forms only"),
