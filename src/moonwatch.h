@@ -110,6 +110,13 @@ MOONWATCH_API int moonwatch_add_trusted(struct moonwatch *m, const char *path);
 MOONWATCH_API int moonwatch_add_text(struct moonwatch *m, const char *name, const char *text);
 MOONWATCH_API int moonwatch_add_line(struct moonwatch *m, const char *line);
 
+/* Add rules of Sigma, before the start: a file, or each *.yml and *.yaml below a directory. They are a
+ * script named "sigma" ("sigma-2" and so on for further ones), with the options level and dedup, which
+ * tells of each exec that a rule fits; they are read again when they change. `placeholders` as with
+ * moonwatch_sigma_load. */
+MOONWATCH_API int moonwatch_add_sigma(struct moonwatch *m, const char *path,
+                                      const char *const *placeholders, int placeholders_len);
+
 /* A script is taken only when nobody could have written it but root or the user who we are: so must
  * it be with its directories. This user's are taken too, by the whole program: the one who typed
  * sudo. Before anything is added. */
@@ -135,11 +142,24 @@ MOONWATCH_API void moonwatch_free(struct moonwatch *m);
 /* The last failure: one sentence, maybe a traceback below. "" when there was none. */
 MOONWATCH_API const char *moonwatch_error(const struct moonwatch *m);
 
+#define MOONWATCH_RULES_TOLD 5
+
+/* A rule of Sigma, and the events that it was asked about. */
+struct moonwatch_rule_summary {
+    char id[64], title[128];
+    uint64_t asked, fired, undecided;
+};
+
 struct moonwatch_script_summary {
     char name[64];
     uint64_t events, errors, alerts;
     uint64_t undecided; /* events that lacked what a one-liner looked at */
     const char *off;    /* why it was switched off; NULL: it was not */
+    unsigned rules, rules_blind; /* of Sigma: how many; and of which there are events of which they
+                                    could not say whether they fit */
+    struct moonwatch_rule_summary worst[MOONWATCH_RULES_TOLD]; /* of these the blindest, the worst
+                                                                  first */
+    int worst_len;
 };
 
 struct moonwatch_summary {

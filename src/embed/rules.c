@@ -1,6 +1,8 @@
 /* rules.c - the files of rules that a path means. See rules.h. */
 #include "embed/rules.h"
 
+#include "base/clock.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -10,6 +12,8 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#define SETTLED_NS (3 * NS_PER_SECOND)
 
 static void mix(struct rule_files *files, const void *bytes, size_t len)
 {
@@ -38,6 +42,8 @@ static int add(struct rule_files *files, const char *path, const struct stat *ab
     if (!files->paths[files->len])
         return -ENOMEM;
     files->len++;
+    int64_t changed_ns = about->st_ctim.tv_sec * NS_PER_SECOND + about->st_ctim.tv_nsec;
+    files->newest_ns = changed_ns > files->newest_ns ? changed_ns : files->newest_ns;
     mix(files, path, strlen(path) + 1);
     mix(files, facts, sizeof facts);
     return 0;
@@ -96,14 +102,23 @@ static int find_below(struct rule_files *files, const char *path, int depth)
     return result;
 }
 
+/* Timestamps stand still for some milliseconds, on some file systems for two seconds: what was
+ * written so shortly before may look the same after the next write. */
+static void mix_age(struct rule_files *files)
+{
+    int64_t now_ns = clock_real_ns();
+    if (now_ns - files->newest_ns < SETTLED_NS)
+        mix(files, &now_ns, sizeof now_ns);
+}
+
 int rules_find(struct rule_files *files, const char *path)
 {
     struct stat about;
     files->looks = 0xcbf29ce484222325u;
     if (stat(path, &about) < 0)
         return -errno;
-    files->directory = S_ISDIR(about.st_mode);
-    int result = files->directory ? find_below(files, path, 0) : add(files, path, &about);
+    int result = S_ISDIR(about.st_mode) ? find_below(files, path, 0) : add(files, path, &about);
+    mix_age(files);
     if (!files->looks)
         files->looks = 1;
     return result < 0 ? result : files->len ? 0 : -ENODATA;

@@ -3,6 +3,7 @@
 
 #include "embed/commands.h"
 #include "embed/files.h"
+#include "embed/rules.h"
 #include "embed/shelf.h"
 #include "host/rehearsal.h"
 #include "record/recording.h"
@@ -61,7 +62,15 @@ static void tell_wrong(const struct testing *t, const char *path, const char *wh
                                              .verdict = MOONWATCH_WRONG, .why = why, .output = "", .commands = "" });
 }
 
-/* Modules and lists that lie beside the script, as a watch would give them; nothing else. */
+static int answer_rules(const struct testing *t, const void *bytes, size_t len, struct buf *out)
+{
+    const struct request_rules *q = bytes;
+    char name[PATH_MAX];
+    snprintf(name, sizeof name, "%.*s", (int)(len - sizeof *q), (const char *)(q + 1));
+    return rules_read_beside(t->script, name, q->known, out);
+}
+
+/* Modules, lists and rules that lie beside the script, as a watch would give them; nothing else. */
 static int answer(void *ctx, enum request_kind kind, const void *bytes, size_t len, struct buf *out,
                   int *fds)
 {
@@ -70,6 +79,8 @@ static int answer(void *ctx, enum request_kind kind, const void *bytes, size_t l
     const char *why;
     uint64_t hash = 0;
     (void)fds;
+    if (kind == REQUEST_RULES)
+        return answer_rules(t, bytes, len, out);
     if (kind != REQUEST_FILE)
         return -ENOTCONN;
     snprintf(name, sizeof name, "%.*s", (int)(len - sizeof(struct request_file)),
