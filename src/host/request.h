@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* What can be asked for, and the bytes of the question; the answer's are what host_world.request
+/* What can be asked for (recordings have these numbers: new ones come last), and the bytes of the question; the answer's are what host_world.request
  * says. */
 enum request_kind {
     REQUEST_PROBE, /* struct request_probe: the rows of answers_read */
@@ -28,8 +28,8 @@ enum request_kind {
     REQUEST_USER,  /* uint32_t uid: the name of the user, nothing when there is none */
     REQUEST_CENSUS, /* int32_t pids, CENSUS_MOST at most: a byte for each, and the pids in /proc */
     REQUESTS,
-    REQUEST_CLOCK = REQUESTS, /* never asked: what scripts were told, in recordings. An int64_t, ns */
-    REQUEST_FIGURES,          /* struct figures */
+    REQUEST_CLOCK = 100, /* never asked: what scripts were told, in recordings. An int64_t, ns */
+    REQUEST_FIGURES,     /* struct figures */
 };
 
 struct request_probe {
