@@ -233,7 +233,7 @@ void host_note_loaded(struct host *h, const struct host_source *source)
 /* What a replay has to hand out again: the rest lies beside the script, or is an output. */
 static bool is_recorded(enum request_kind kind)
 {
-    return kind == REQUEST_PROBE || kind == REQUEST_CENSUS || kind == REQUEST_SIGNAL;
+    return kind == REQUEST_PROBE || kind == REQUEST_CENSUS || kind == REQUEST_SIGNAL || kind == REQUEST_USER;
 }
 
 int host_request(struct host *h, enum request_kind kind, const void *bytes, size_t len,

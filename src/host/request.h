@@ -24,9 +24,9 @@ enum request_kind {
     REQUEST_SINK_ADOPT, /* struct request_sink */
     REQUEST_SINK_TEND,
     REQUEST_SINK_CLOSE,
+    REQUEST_CENSUS, /* int32_t pids, CENSUS_MOST at most: a byte for each, and the pids in /proc */
     REQUEST_RULES, /* struct request_rules and a path: rules beside a script */
     REQUEST_USER,  /* uint32_t uid: the name of the user, nothing when there is none */
-    REQUEST_CENSUS, /* int32_t pids, CENSUS_MOST at most: a byte for each, and the pids in /proc */
     REQUESTS,
     REQUEST_CLOCK = 100, /* never asked: what scripts were told, in recordings. An int64_t, ns */
     REQUEST_FIGURES,     /* struct figures */

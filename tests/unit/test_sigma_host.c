@@ -21,7 +21,7 @@
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
-static int timer_id = -1;
+static int64_t now_ns;
 static uint64_t needed;
 static char lines[1 << 20]; /* all that was written */
 
@@ -70,17 +70,6 @@ static int request(void *ctx, enum request_kind kind, const void *bytes, size_t 
     return 0;
 }
 
-static void timer_start(void *ctx, int id, double after, double every)
-{
-    (void)ctx, (void)after, (void)every;
-    timer_id = id;
-}
-
-static void timer_stop(void *ctx, int id)
-{
-    (void)ctx, (void)id;
-}
-
 static void need(void *ctx, uint64_t fields)
 {
     (void)ctx;
@@ -91,8 +80,6 @@ static int begin(void **state)
 {
     struct host_options options = {
         .world = { .request = request,
-                   .timer_start = timer_start,
-                   .timer_stop = timer_stop,
                    .need = need },
         .table_bytes = 1 << 20,
         .boot = 0xb007,
@@ -104,7 +91,7 @@ static int begin(void **state)
     logged[0] = lines[0] = '\0';
     files_len = error_of_rules = users_asked = 0;
     looks = 1;
-    timer_id = -1;
+    now_ns = 0;
     needed = 0;
     log_to(keep_log, NULL);
     return host_new(&host, &options);
@@ -182,8 +169,8 @@ static int alerts(void)
 
 static void tick(void)
 {
-    assert_true(timer_id >= 0);
-    host_timer(host, timer_id);
+    now_ns = now_ns ? now_ns + 2000000000 : 100000000000;
+    host_clock(host, now_ns, 1700000000000000000 + now_ns);
     host_flush(host);
 }
 
