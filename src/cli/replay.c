@@ -170,10 +170,17 @@ static void summarize(const struct moonwatch_replay *r, struct moonwatch *m, dou
         fprintf(stderr, "moonwatch: its end is torn off: %llu bytes hold no whole piece\n",
                 (unsigned long long)r->torn_bytes);
     moonwatch_summarize(m, &s);
-    for (int i = 0; i < s.scripts_len; i++)
-        fprintf(stderr, "moonwatch: %s: %llu events, %llu alerts, %llu errors\n", s.scripts[i].name,
-                (unsigned long long)s.scripts[i].events, (unsigned long long)s.scripts[i].alerts,
-                (unsigned long long)s.scripts[i].errors);
+    for (int i = 0; i < s.scripts_len; i++) {
+        const struct moonwatch_script_summary *script = &s.scripts[i];
+        fprintf(stderr, "moonwatch: %s: %llu events, %llu alerts, %llu errors", script->name,
+                (unsigned long long)script->events, (unsigned long long)script->alerts,
+                (unsigned long long)script->errors);
+        if (script->undecided)
+            fprintf(stderr, ", %llu undecided", (unsigned long long)script->undecided);
+        if (script->rules)
+            fprintf(stderr, "; %u rules, %u of them blind on some execs", script->rules, script->rules_blind);
+        fputc('\n', stderr);
+    }
 }
 
 static double now(void)
