@@ -238,6 +238,19 @@ static void play_file(struct replay *r, struct recording *file, bool first)
     }
 }
 
+/* Its first line need not be its fork: it was there before. */
+static void introduce(struct replay *r, const struct event *ev)
+{
+    if (!event_has(ev, F_PID) || event_kind(ev) == EVENT_FORK || host_knows(r->host, ev))
+        return;
+    event_begin(&r->box, EVENT_SNAPSHOT);
+    event_copy_field(&r->box, F_TIME, ev, F_TIME, WHY_ABSENT);
+    event_copy_field(&r->box, F_MONO, ev, F_MONO, WHY_ABSENT);
+    for (int field = EVENT_FIRST_STATE; field <= EVENT_LAST_STATE; field++)
+        event_copy_field(&r->box, field, ev, field, WHY_ABSENT);
+    host_know(r->host, &r->box.ev);
+}
+
 static int play_lines(struct replay *r)
 {
     struct reader *reader;
@@ -259,8 +272,9 @@ static int play_lines(struct replay *r)
             continue;
         if (reader_boot(reader))
             host_set_boot(r->host, reader_boot(reader));
-        if (parent)
+        if (parent && !host_knows_parent(r->host, ev))
             host_know(r->host, parent);
+        introduce(r, ev);
         memcpy(&r->box.ev, ev, ev->size);
         host_fill(r->host, &r->box);
         tell(r, &r->box.ev);

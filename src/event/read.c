@@ -331,11 +331,6 @@ static struct seen *place_of(struct reader *r, int64_t pid)
     return &r->seen[(uint64_t)pid % PIDS];
 }
 
-static bool is_seen(struct reader *r, int64_t pid)
-{
-    return place_of(r, pid)->pid == pid;
-}
-
 /* A process without a start has one of its own from its first line to its exit. */
 static void set_start(struct reader *r, struct event_box *box)
 {
@@ -398,7 +393,7 @@ static uint64_t boot_of(const json_t *id)
 
 /* --- time ---------------------------------------------------------------------------------------- */
 
-/* A clock that never goes back, whatever the lines say. */
+/* Where lines have no monotonic clock: one that never goes back, whatever they say. */
 static void set_time(struct reader *r)
 {
     struct event_box *box = &r->event;
@@ -409,7 +404,8 @@ static void set_time(struct reader *r)
         event_set(box, F_TIME, time_ns + r->mono_ns - (r->mono_ns ? MONO_BEGIN : 0), WHY_COMPUTED);
     mono_ns = event_int(&box->ev, F_MONO, MONO_BEGIN + time_ns - r->first_ns);
     r->mono_ns = mono_ns > r->mono_ns ? mono_ns : r->mono_ns;
-    event_set(box, F_MONO, r->mono_ns, WHY_COMPUTED);
+    if (!event_has(&box->ev, F_MONO)) /* those of two processors may be out of order by some ns */
+        event_set(box, F_MONO, r->mono_ns, WHY_COMPUTED);
     r->seq = event_int(&box->ev, F_SEQ, r->seq + 1);
     event_set(box, F_SEQ, r->seq, WHY_COMPUTED);
 }
@@ -447,14 +443,14 @@ static void read_fields(struct reader *r, const json_t *line)
         say_untold(&r->event);
 }
 
-/* What the line says of the parent; false: nothing that is new. */
+/* What the line says of the parent; false: nothing. */
 static bool read_parent(struct reader *r, const json_t *line)
 {
     static const enum event_field told[] = { F_PID, F_COMM, F_EXE, F_ARGS, F_CWD, F_START, F_PPID };
     const json_t *parent = find(line, "process.parent"), *raw = find(line, "moonwatch.raw");
     char name[64];
     int64_t ppid = event_int(&r->event.ev, F_PPID, 0);
-    if (!json_is_object(parent) || ppid <= 0 || is_seen(r, ppid))
+    if (!json_is_object(parent) || ppid <= 0)
         return false;
     event_begin(&r->parent, EVENT_SNAPSHOT);
     for (size_t i = 0; i < sizeof told / sizeof *told; i++) {

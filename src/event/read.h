@@ -14,8 +14,8 @@ struct reader; /* opaque: one stream of lines */
 int reader_new(struct reader **out);
 void reader_free(struct reader *r);
 
-/* One line. 1: an event, *ev, and *parent is what the line says of a parent that no line before it was
- * about, as a snapshot, or NULL; both borrowed until the next call. 0: a line about no process: an empty one,
+/* One line. 1: an event, *ev, and *parent is what the line says of the parent, as a snapshot, or NULL;
+ * both borrowed until the next call. 0: a line about no process: an empty one,
  * another category. -EBADMSG, with a sentence in `why`. */
 int reader_line(struct reader *r, const char *line, size_t len, const struct event **ev,
                 const struct event **parent, char *why, size_t cap);

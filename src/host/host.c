@@ -613,6 +613,18 @@ void host_set_boot(struct host *h, uint64_t boot)
     h->options.boot = boot;
 }
 
+bool host_knows(const struct host *h, const struct event *ev)
+{
+    tracker_ref ref = tracker_find(h->tracker, event_int(ev, F_PID, -1), event_int(ev, F_STARTTIME, -1));
+    return ref && tracker_parent(h->tracker, ref);
+}
+
+bool host_knows_parent(const struct host *h, const struct event *ev)
+{
+    tracker_ref ref = tracker_find(h->tracker, event_int(ev, F_PID, -1), event_int(ev, F_STARTTIME, -1));
+    return (ref && tracker_parent(h->tracker, ref)) || tracker_alive(h->tracker, event_int(ev, F_PPID, -1));
+}
+
 void host_fill(struct host *h, struct event_box *box)
 {
     const struct event *known = &h->parent_box.ev;

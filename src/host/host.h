@@ -200,6 +200,12 @@ void host_event(struct host *h, const struct event *ev);
 /* The events are of this boot of their machine. */
 void host_set_boot(struct host *h, uint64_t boot);
 
+/* Is the process of this event known, and from whom it stems? */
+bool host_knows(const struct host *h, const struct event *ev);
+
+/* Is it known from whom the process of this event stems, or could be by its parent's pid? */
+bool host_knows_parent(const struct host *h, const struct event *ev);
+
 /* An event from somebody who tells of changes only: what it does not say of its process is as it was. */
 void host_fill(struct host *h, struct event_box *box);
 
