@@ -244,6 +244,6 @@ help:
 	@echo 'WERROR=1  warnings are errors'
 	@echo 'BENCH_FLAGS=--quick or --publish (write tests/bench/figures.svg) for make bench'
 	@echo 'FUZZ=1    instrumented for libFuzzer, below build/fuzz'
-	@echo 'FUZZ_SECONDS=5  for each fuzzer in make test'
+	@echo 'FUZZ_SECONDS=3  for each fuzzer in make test'
 
 -include $(LIB_OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(UNIT:=.d) $(FUZZERS:=.d)
