@@ -19,7 +19,7 @@ PREFIX   := /usr/local
 CFLAGS   ?= -O2 -g
 LUAJIT   := luajit
 BUSTED   := busted --lua=/usr/bin/luajit
-FUZZ_SECONDS := 5
+FUZZ_SECONDS := 3
 BENCH_FLAGS :=
 SUDO     := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
