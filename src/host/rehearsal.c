@@ -35,6 +35,7 @@ static int begin(struct rehearsal *r, const struct rehearsal_world *world)
     struct stage_options options = { .world = { .request = world->request, .ctx = world->ctx },
                                      .output = r->output,
                                      .coverage = world->coverage,
+                                     .playing = world->playing,
                                      .limit_s = world->limit_s };
     return r->output < 0 ? -errno : stage_open(&r->stage, &options);
 }
