@@ -436,6 +436,11 @@ return mw.script { name = "tells", on = {
 ASKS = """local mw = require "moonwatch"
 return mw.script { name = "asks", on = {
   snapshot = function(ev) if ev.args and ev.args[2] == "TAG" then mw.alert { severity = "low", key = "there", event = ev } end end,
+  comm = function(ev)
+    if ev.args and ev.args[2] == "TAG" then
+      mw.alert { severity = "low", key = "named " .. ev:threads()[1].comm, event = ev }
+    end
+  end,
   exec = function(ev)
     if ev.args and ev.args[2] == "TAG" then
       local env, why = ev:environ()
@@ -460,14 +465,17 @@ def tests_and_baselines():
         with Record(path, "--redact", "none", scripts=[script]) as w:
             w.wait_recording()
             for value in ("a", "b", "a"):
-                with Act("wait exit:0", args=(TAG,), env={"OF_THE_TEST": value}) as act:
-                    wait_until(lambda: text(w.told).count(f" ({act.pid} ".encode()) or text(w.told).count(f'"pid":{act.pid},'.encode()),
-                               "it is told of")
-                    act.go()
+                with Act("wait name:one wait name:two wait exit:0", args=(TAG,), env={"OF_THE_TEST": value}) as act:
+                    for n in (1, 2, 3):
+                        wait_until(lambda: text(w.told).count(f'"pid":{act.pid},'.encode()) == n, "it is told of")
+                        act.go()
             equal(w.stop(), 0, "exit status")
-    tests = scratch_file("played/asks_test.lua", """return {
+    tests = scratch_file("played/asks_test.lua", """local mw = require "moonwatch"
+return {
   { name = "as then", recording = "day.mwr", alerts = { { key = "there" }, { key = "a" }, { key = "a" },
-    { key = "b", severity = "high", event = { args = { "act", "TAG", "wait exit:0" } } } } },
+    { key = "b", severity = "high", event = { args = { "act", "TAG", mw.match.endswith "exit:0" } } },
+    { key = "named one" }, { key = "named one" }, { key = "named one" },
+    { key = "named two" }, { key = "named two" }, { key = "named two" } } },
   { name = "made up", events = { { args = { "act", "TAG" } } }, alerts = { { key = "nobody to ask: the events are not live" } } } }
 """.replace("TAG", TAG))
     for name in (script, os.path.relpath(tests, scratch())):
@@ -480,10 +488,11 @@ def tests_and_baselines():
     equal([line for line in found if "ok " in line], ["not ok 1 - asks.lua: at most 0 alerts in day.mwr",
           "ok 2 - quiet.lua: at most 0 alerts in day.mwr", "not ok 3 - throws.lua: at most 0 alerts in day.mwr"], out)
     execs = int(re.search(r", (\d+) execs$", found[1]).group(1))
-    check(execs >= 3 and found[1].startswith(f"#   4 alerts, {4000 / execs:.2f} for 1,000 execs: "), found[1])
-    equal(found[2:5], ["#          2  a", "#          1  b", "#          1  there"], out)
+    check(execs >= 3 and found[1].startswith(f"#   10 alerts, {10000 / execs:.2f} for 1,000 execs: "), found[1])
+    equal(found[2:7], ["#          3  named one", "#          3  named two", "#          2  a", "#          1  b",
+                       "#          1  there"], out)
     check(re.search(rf"^#   {execs} errors, the last: \S*throws.lua:1: no$", out, re.M), out)
-    for allow, status in (("3", 1), ("4", 0)):
+    for allow, status in (("9", 1), ("10", 0)):
         equal(run("test", "--baseline", path, "--allow", allow, script)[0], status, f"--allow {allow}")
     status, out, errors = run("test", "--baseline", script, os.path.dirname(script))
     equal((status, out.count("\n"), errors), (3, 3, ""), "said once: " + out)
