@@ -128,7 +128,9 @@ void stage_read_output(struct stage *s, struct buf *to)
     host_flush(s->host);
     buf_clear(to);
     char *place = buf_reserve(to, OUTPUT_MOST);
-    ssize_t len = place ? pread(s->output, place, OUTPUT_MOST, 0) : 0;
+    off_t written = lseek(s->output, 0, SEEK_CUR);
+    size_t most = written < (off_t)OUTPUT_MOST ? (size_t)written : OUTPUT_MOST;
+    ssize_t len = place && written > 0 ? pread(s->output, place, most, 0) : 0;
     to->len = len > 0 ? (size_t)len : 0;
 }
 

@@ -16,7 +16,7 @@ struct recording;
 
 struct stage {
     struct host *host;         /* owned */
-    int output;                /* borrowed: where it writes */
+    int output;                /* borrowed: where it writes, from its position on */
     struct coverage *coverage; /* borrowed, or NULL */
     void (*playing)(void *ctx, struct recording *r, uint64_t seq); /* as in rehearsal_world */
     void *ctx;
