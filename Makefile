@@ -45,7 +45,7 @@ WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointe
         -Wvla -Wformat=2 -Wundef $(if $(WERROR),-Werror)
 
 PKGS_BUILD := gcc libc6-dev make pkg-config libluajit-5.1-dev luajit libev-dev libedit-dev libmd-dev \
-              clang bpftool libbpf-dev libseccomp-dev libpcre2-dev libjansson-dev libzstd-dev
+              clang bpftool libbpf-dev libseccomp-dev libpcre2-dev libyaml-dev libjansson-dev libzstd-dev
 PKGS_TEST  := libclang-rt-14-dev cppcheck lua-check lua-busted libcmocka-dev jq python3
 PKGS_BENCH := python3 forkstat extrace bpftrace
 
@@ -57,7 +57,7 @@ BPFTOOL := $(shell PATH="$$PATH:/usr/sbin:/sbin" command -v bpftool)
 TAP := $(if $(BPFTOOL),$(shell command -v clang >/dev/null && pkg-config --exists libbpf 2>/dev/null && echo 1))
 
 CPPFLAGS += -Isrc $(LUA_CFLAGS) -D_GNU_SOURCE -DMOONWATCH_VERSION='"$(VERSION)"'
-LDLIBS    = $(LUA_LIBS) -lev -lmd -lpcre2-8 -ljansson -lseccomp -lzstd $(TAP_LIBS) -lm -lpthread -ldl
+LDLIBS    = $(LUA_LIBS) -lev -lmd -lpcre2-8 -lyaml -ljansson -lseccomp -lzstd $(TAP_LIBS) -lm -lpthread -ldl
 TAP_LIBS  = $(if $(filter 1,$(TAP)),-lbpf)
 
 # --- what is built --------------------------------------------------------------------
@@ -135,7 +135,7 @@ $(BUILD)/moonwatch.pc: Makefile
 	printf '%s\n' 'prefix=$(PREFIX)' 'Name: moonwatch' \
 	  'Description: watch every process, decide in Lua what matters' 'Version: $(VERSION)' \
 	  'Requires: luajit' 'Cflags: -I$${prefix}/include' \
-	  'Libs: -L$${prefix}/lib -lmoonwatch' 'Libs.private: -lev -lmd -lpcre2-8 -ljansson -lseccomp -lzstd $(TAP_LIBS) -lm -lpthread -ldl' > $@
+	  'Libs: -L$${prefix}/lib -lmoonwatch' 'Libs.private: -lev -lmd -lpcre2-8 -lyaml -ljansson -lseccomp -lzstd $(TAP_LIBS) -lm -lpthread -ldl' > $@
 
 # --- what is tested -------------------------------------------------------------------
 
@@ -246,4 +246,4 @@ help:
 	@echo 'FUZZ=1    instrumented for libFuzzer, below build/fuzz'
 	@echo 'FUZZ_SECONDS=5  for each fuzzer in make test'
 
--include $(LIB_OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(UNIT:=.d)
+-include $(LIB_OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(UNIT:=.d) $(FUZZERS:=.d)

@@ -110,6 +110,13 @@ MOONWATCH_API int moonwatch_add_trusted(struct moonwatch *m, const char *path);
 MOONWATCH_API int moonwatch_add_text(struct moonwatch *m, const char *name, const char *text);
 MOONWATCH_API int moonwatch_add_line(struct moonwatch *m, const char *line);
 
+/* Add rules of Sigma, before the start: a file, or each *.yml and *.yaml below a directory. They are a
+ * script named "sigma" ("sigma-2" and so on for further ones), with the options level and dedup, which
+ * tells of each exec that a rule fits; they are read again when they change. `placeholders` as with
+ * moonwatch_sigma_load. */
+MOONWATCH_API int moonwatch_add_sigma(struct moonwatch *m, const char *path,
+                                      const char *const *placeholders, int placeholders_len);
+
 /* A script is taken only when nobody could have written it but root or the user who we are: so must
  * it be with its directories. This user's are taken too, by the whole program: the one who typed
  * sudo. Before anything is added. */
@@ -135,11 +142,24 @@ MOONWATCH_API void moonwatch_free(struct moonwatch *m);
 /* The last failure: one sentence, maybe a traceback below. "" when there was none. */
 MOONWATCH_API const char *moonwatch_error(const struct moonwatch *m);
 
+#define MOONWATCH_RULES_TOLD 5
+
+/* A rule of Sigma, and the events that it was asked about. */
+struct moonwatch_rule_summary {
+    char id[64], title[128];
+    uint64_t asked, fired, undecided;
+};
+
 struct moonwatch_script_summary {
     char name[64];
     uint64_t events, errors, alerts;
     uint64_t undecided; /* events that lacked what a one-liner looked at */
     const char *off;    /* why it was switched off; NULL: it was not */
+    unsigned rules, rules_blind; /* of Sigma: how many; and of which there are events of which they
+                                    could not say whether they fit */
+    struct moonwatch_rule_summary worst[MOONWATCH_RULES_TOLD]; /* of these the blindest, the worst
+                                                                  first */
+    int worst_len;
 };
 
 struct moonwatch_summary {
@@ -443,6 +463,74 @@ struct moonwatch_test_options {
  * others are run. 0, or -ENOMEM. */
 MOONWATCH_API int moonwatch_test(const char *const *paths, int paths_len,
                                  const struct moonwatch_test_options *options);
+
+/* --- Sigma rules ------------------------------------------------------------------------ */
+
+struct moonwatch_sigma; /* a set of them, which is asked about events in JSON */
+
+struct moonwatch_sigma_rule {
+    const char *id, *title, *author, *level, *status, *path; /* "" where there is none */
+    int line;
+    const char *const *tags;
+    int tags_len;
+    uint64_t asked, fired, undecided; /* events */
+};
+
+enum moonwatch_sigma_kind {
+    MOONWATCH_SIGMA_REFUSED, /* a document is not taken: it is wrong, or says what is not known here */
+    MOONWATCH_SIGMA_SKIPPED, /* it is about other records than processes; text says which */
+    MOONWATCH_SIGMA_NOTED,   /* it is taken */
+};
+
+struct moonwatch_sigma_remark {
+    enum moonwatch_sigma_kind kind;
+    const char *path;
+    int line, column;
+    const char *title; /* of the rule, or "" */
+    const char *text;
+};
+typedef void moonwatch_sigma_remarked(void *ctx, const struct moonwatch_sigma_remark *remark);
+
+/* Read rules: files, and each *.yml and *.yaml below directories. `placeholders` are texts
+ * "NAME=VALUE", of which several may have one name. 0; or -errno with a sentence in `why`: -ENOENT
+ * and the like of a path, -EINVAL of a placeholder, -ENOMEM. What is wrong with rules is only
+ * remarked. */
+MOONWATCH_API int moonwatch_sigma_load(struct moonwatch_sigma **out, const char *const *paths,
+                                       int paths_len, const char *const *placeholders,
+                                       int placeholders_len, moonwatch_sigma_remarked *remarked,
+                                       void *ctx, char *why, size_t cap);
+MOONWATCH_API void moonwatch_sigma_free(struct moonwatch_sigma *s);
+
+/* By number; false after the last. */
+MOONWATCH_API bool moonwatch_sigma_rule_at(const struct moonwatch_sigma *s, int index,
+                                           struct moonwatch_sigma_rule *out);
+
+/* Called for each rule that fits an event, in the order of rules; `id` is what the event has under
+ * "id", or NULL. */
+typedef void moonwatch_sigma_fired(void *ctx, const struct moonwatch_sigma_rule *rule,
+                                   const char *id);
+
+/* Ask all rules about an event: one JSON object, with the names of Sigma, ours, or ECS. 0; -EINVAL with a
+ * sentence in `why`: it is none; -ENOMEM. */
+MOONWATCH_API int moonwatch_sigma_match(struct moonwatch_sigma *s, const char *json, size_t len,
+                                        moonwatch_sigma_fired *fired, void *ctx, char *why,
+                                        size_t cap);
+
+/* What the event has under "id", "" when it has none. As moonwatch_sigma_match. */
+MOONWATCH_API int moonwatch_sigma_event_id(struct moonwatch_sigma *s, const char *json, size_t len,
+                                           char *id, size_t id_cap, char *why, size_t cap);
+
+/* What each branch of a rule says of an event, one on a line; to be freed by the caller. NULL with a
+ * sentence in `why`. */
+MOONWATCH_API char *moonwatch_sigma_explain(struct moonwatch_sigma *s, int rule, const char *json,
+                                            size_t len, char *why, size_t cap);
+
+/* What is wrong with rules: those that can never fire on this kind of system, that say what another
+ * one says, that are slow, and those that are not taken. 0, or -errno as moonwatch_sigma_load. */
+MOONWATCH_API int moonwatch_sigma_check(const char *const *paths, int paths_len,
+                                        const char *const *placeholders, int placeholders_len,
+                                        moonwatch_remarked *remarked, void *ctx, char *why,
+                                        size_t cap);
 
 /* --- events --------------------------------------------------------------------------- */
 

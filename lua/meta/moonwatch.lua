@@ -29,7 +29,7 @@
 ---@field tags? string[] rule.tags of its alerts that have none of their own, such as ATT&CK ids: "attack.t1505.003"
 ---@field threads? boolean also forks and exits of threads (then tid differs from pid)
 ---@field needs? "all"|string[] fields that are to be read besides those that the script mentions: { "cwd", "cgroup" }
----@field on? table<moonwatch.Kind, moonwatch.Handler|table> what to call; a value of mw.where{...}(f), or a list
+---@field on? table<moonwatch.Kind, moonwatch.Handler|table> what to call; a value of mw.where{...}(f), mw.sigma(...), or a list
 ---@field state? table each handler's second argument; change what is in it, it is taken when the script is loaded
 ---@field reload? fun(old: table?): table? makes the state from that of the version before; when it throws, that goes on
 ---@field description? any for people, as are author and references: nothing looks at them
@@ -46,6 +46,8 @@
 ---@field sink? moonwatch.Sink|moonwatch.Sink[] where to tell it, instead of the main output
 ---@field dump? string|number keep the events of this span before and after, and those of the process's family, in a
 ---file that can be replayed: "30s"
+---@field rule? { id: string?, title: string?, author: string?, details: table? } of a script that has many: rule.id,
+---rule.name (rule.ruleset is the script then), rule.author, and moonwatch.alert.details in its JSON
 
 -- NAME_test.lua returns a list of these, for `moonwatch test`: ---@type moonwatch.Test[]
 
@@ -731,6 +733,52 @@ function List:contains_ip(address) end
 ---The values in the order of the file, each once.
 ---@return string[]
 function List:values() end
+
+---@class moonwatch.SigmaRule
+---@field id string
+---@field title string
+---@field author string
+---@field level "informational"|"low"|"medium"|"high"|"critical"
+---@field status string
+---@field tags string[]
+---@field path string where it was read
+---@field line integer
+---@field asked? integer events that it was asked about, in what rules() returns
+---@field fired? integer those that it fitted
+---@field undecided? integer those of which it could not say, because a field was missing
+
+---@class moonwatch.SigmaOptions
+---@field guard? fun(ev: moonwatch.Event, rule: moonwatch.SigmaRule): boolean? false: no alert. What Sigma cannot say,
+---such as who is above the parent. When it fails the alert is told, and so is the error
+---@field dedup? string|number hold alerts of one rule back for this span: "5m"
+---@field level? "informational"|"low"|"medium"|"high"|"critical" tell of rules from this level on
+---@field placeholders? table<string, string[]> what %name% stands for in values with the modifier expand
+---@field every? string|number how often the files are looked at, "2s" when not given
+
+---@class moonwatch.Sigma
+---@field path string
+---@field count integer rules
+---@field refused integer documents that were not taken
+---@field skipped integer rules about other records than processes
+---@field problem? string why the files could not be read the last time; the rules are those from before
+---@field loaded? number when they were read
+local Sigma = {}
+
+---Rules of Sigma as a handler: a file below the script's directory, or each *.yml and *.yaml below a directory.
+---They are read again when they change; one that is wrong then goes on as it was.
+---
+---    local rules = mw.sigma("rules", {
+---      guard = function(ev, rule) return not ev:ancestor { comm = "ansible" } end,
+---    })
+---    return mw.script { name = "sigma", on = { exec = rules } }
+---@param path string
+---@param options? moonwatch.SigmaOptions
+---@return moonwatch.Sigma
+function mw.sigma(path, options) end
+
+---What is known of each rule, and what came of it.
+---@return moonwatch.SigmaRule[]
+function Sigma:rules() end
 
 ---@class moonwatch.BaselineOptions
 ---@field name string

@@ -176,7 +176,8 @@ function mw.seconds(span)
   return tonumber(count) * units[unit]
 end
 
-local alert_keys = mw.set { "severity", "text", "event", "key", "dedup", "tags", "sink", "dump" }
+local alert_keys = mw.set { "severity", "text", "event", "key", "dedup", "tags", "sink", "rule", "dump" }
+local rule_keys = mw.set { "id", "title", "author", "details" }
 local severities = mw.set { "low", "medium", "high", "critical" }
 
 -- Made when first asked for: what no script uses costs no memory.
@@ -194,6 +195,7 @@ mw.dedup = lazily("gate", "dedup")
 mw.throttle = lazily("gate", "throttle")
 mw.list = lazily("list", "new")
 mw.baseline = lazily("baseline", "new")
+mw.sigma = lazily("sigma", "new")
 mw.label = lazily("labels", "label")
 mw.labels = lazily("labels", "labels")
 mw.labelled = lazily("labels", "labelled")
@@ -241,6 +243,9 @@ function mw.alert(alert)
   if unknown_key(alert, alert_keys) ~= nil then
     require "moonwatch.options"("mw.alert", alert, alert_keys)
   end
+  if alert.rule ~= nil and (type(alert.rule) ~= "table" or unknown_key(alert.rule, rule_keys) ~= nil) then
+    error("mw.alert: `rule` is a table of id, title, author, details", 2)
+  end
   local severity = alert.severity or "medium"
   if not severities[severity] then
     error("mw.alert: severity is low, medium, high or critical, not '" .. tostring(severity) .. "'", 2)
@@ -259,7 +264,7 @@ function mw.alert(alert)
       return false
     end
   end
-  core._alert(severity, alert.text, alert.event, alert.tags, key, held, alert.sink, dump)
+  core._alert(severity, alert.text, alert.event, alert.tags, key, held, alert.sink, alert.rule, dump)
   return true
 end
 

@@ -44,6 +44,10 @@ function sorts.boolean(value)
   return value == true, "true or false"
 end
 
+function sorts.table(value)
+  return type(value) == "table" and value or nil, "a table"
+end
+
 function sorts.functions(value)
   local fits = type(value) == "table" and #value > 0
   for _, one in pairs(fits and value or {}) do

@@ -20,6 +20,7 @@ static const char usage[] =
     "      --since T        2026-11-25T06:00, 06:00, or 2h (ago); all that there is\n"
     "      --on FILE        a recording, or a directory of a flight recorder\n"
     "                       (/var/lib/moonwatch/flight)\n"
+    "      --sigma R        Sigma rules: a file or a directory\n"
     "      --set SCRIPT.NAME=VALUE   as with `run`\n"
     "  -v, --verbose        show each alert\n"
     "  -h, --help           this text\n"
@@ -27,7 +28,7 @@ static const char usage[] =
     "Exit status: 0 done; 1 broke off; 2 wrong command line, or nothing is recorded;\n"
     "3 a script is wrong.\n";
 
-enum { OPTION_SINCE = 256, OPTION_ON, OPTION_SET };
+enum { OPTION_SINCE = 256, OPTION_ON, OPTION_SET, OPTION_SIGMA };
 
 struct key {
     const char *text;
@@ -145,6 +146,7 @@ int cli_backtest(int argc, char **argv)
         { "since", required_argument, NULL, OPTION_SINCE },
         { "on", required_argument, NULL, OPTION_ON },
         { "set", required_argument, NULL, OPTION_SET },
+        { "sigma", required_argument, NULL, OPTION_SIGMA },
         { "verbose", no_argument, NULL, 'v' },
         { "help", no_argument, NULL, 'h' },
         { NULL, 0, NULL, 0 },
@@ -164,6 +166,9 @@ int cli_backtest(int argc, char **argv)
         case OPTION_SET:
             status = cli_take_setting(&b.run.settings, "backtest", optarg);
             break;
+        case OPTION_SIGMA:
+            status = told_take(&b.run, TOLD_SIGMA, optarg, "backtest");
+            break;
         case 'v':
             b.verbose = true;
             break;
@@ -173,7 +178,7 @@ int cli_backtest(int argc, char **argv)
         default:
             return EXIT_USAGE;
         }
-    if (status < 0 && optind == argc)
+    if (status < 0 && optind == argc && !b.run.sigma_len)
         status = cli_usage("backtest", "no script is named");
     told_file(&b.run, b.on);
     if (status < 0)

@@ -20,7 +20,7 @@ enum {
 typedef int cli_command(int argc, char **argv);
 
 cli_command cli_watch, cli_run, cli_ps, cli_tree, cli_fields, cli_plan, cli_doctor, cli_lint, cli_test, cli_new, cli_ctl, cli_reload,
-    cli_top, cli_repl, cli_record, cli_replay, cli_backtest, cli_explain;
+    cli_top, cli_repl, cli_record, cli_replay, cli_backtest, cli_explain, cli_sigma;
 
 /* "moonwatch: text" on stderr. Paths and names in it cannot steer a terminal or begin a line. */
 void cli_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -48,6 +48,15 @@ int cli_take_setting(struct cli_settings *settings, const char *command, const c
 
 /* Pass them on. 0, or -errno with moonwatch_error(). */
 int cli_set(struct moonwatch *m, const struct cli_settings *settings);
+
+/* Remarks about files, for people or as JSON: cli_remark is a moonwatch_remarked with a struct
+ * cli_remarks for its ctx. The end tells how many there were, and returns an exit status. */
+struct cli_remarks {
+    bool json, colour;
+    int counts[3]; /* by level */
+};
+void cli_remark(void *ctx, const struct moonwatch_remark *remark);
+int cli_remarks_end(const struct cli_remarks *remarks);
 
 /* Width and colour of standard output. 0 columns: not a terminal. */
 int cli_columns(void);

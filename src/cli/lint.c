@@ -24,12 +24,7 @@ static const char usage[] =
     "Exit status: 0 clean, or hints only; 1 errors or warnings; 2 wrong command\n"
     "line.\n";
 
-struct report {
-    bool json, colour;
-    int counts[3]; /* by level */
-};
-
-static void print_text(const struct report *report, const struct moonwatch_remark *r)
+static void print_text(const struct cli_remarks *report, const struct moonwatch_remark *r)
 {
     static const char *const names[] = { "error", "warning", "hint" };
     static const char *const colours[] = { "\x1b[31m", "\x1b[33m", "\x1b[36m" };
@@ -46,9 +41,9 @@ static void print_text(const struct report *report, const struct moonwatch_remar
     printf("\n       | %*s%s^%s\n", r->caret, "", begin, end);
 }
 
-static void print(void *ctx, const struct moonwatch_remark *r)
+void cli_remark(void *ctx, const struct moonwatch_remark *r)
 {
-    struct report *report = ctx;
+    struct cli_remarks *report = ctx;
     report->counts[r->level]++;
     if (report->json)
         puts(r->json);
@@ -56,7 +51,7 @@ static void print(void *ctx, const struct moonwatch_remark *r)
         print_text(report, r);
 }
 
-static int finish(const struct report *report)
+int cli_remarks_end(const struct cli_remarks *report)
 {
     const int *n = report->counts;
     if (!report->json && n[0] + n[1] + n[2])
@@ -78,7 +73,7 @@ int cli_lint(int argc, char **argv)
         { "help", no_argument, NULL, 'h' },
         { NULL, 0, NULL, 0 },
     };
-    struct report report = { .colour = cli_colour() };
+    struct cli_remarks report = { .colour = cli_colour() };
     unsigned flags = MOONWATCH_LINT_LUACHECK;
     int option;
 
@@ -103,9 +98,10 @@ int cli_lint(int argc, char **argv)
     }
     if (optind == argc)
         return cli_usage("lint", "no script is named");
-    if (moonwatch_lint((const char *const *)argv + optind, argc - optind, flags, print, &report)) {
+    if (moonwatch_lint((const char *const *)argv + optind, argc - optind, flags, cli_remark,
+                       &report)) {
         cli_say("not enough memory");
         return EXIT_FAILED;
     }
-    return finish(&report);
+    return cli_remarks_end(&report);
 }

@@ -27,6 +27,7 @@ static const struct {
     { "new", cli_new, "write a script and its test, to begin with" },
     { "test", cli_test, "run the tests of scripts, with made-up events" },
     { "lint", cli_lint, "what is wrong with scripts, without running them" },
+    { "sigma", cli_sigma, "Sigma rules: match, check, explain them" },
     { "top", cli_top, "what scripts of a running watch cost and tell, live" },
     { "ctl", cli_ctl, "orders to a running watch: status, dump, disable, ..." },
     { "reload", cli_reload, "look at scripts again, or try a version beside the old" },

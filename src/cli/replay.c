@@ -39,6 +39,7 @@ static const char usage[] =
     "      --text       text, into a pipe too\n"
     "      --set SCRIPT.NAME=VALUE   as with `run`\n"
     "      --trusted S  a script that may use all of LuaJIT\n"
+    "      --sigma R    Sigma rules: a file or a directory\n"
     "  -q, --quiet      no summary\n"
     "  -h, --help       this text\n"
     "\n"
@@ -55,7 +56,8 @@ enum {
     OPTION_JSON,
     OPTION_TEXT,
     OPTION_SET,
-    OPTION_TRUSTED
+    OPTION_TRUSTED,
+    OPTION_SIGMA
 };
 
 static const struct option long_options[] = {
@@ -69,6 +71,7 @@ static const struct option long_options[] = {
     { "text", no_argument, NULL, OPTION_TEXT },
     { "set", required_argument, NULL, OPTION_SET },
     { "trusted", required_argument, NULL, OPTION_TRUSTED },
+    { "sigma", required_argument, NULL, OPTION_SIGMA },
     { "quiet", no_argument, NULL, 'q' },
     { "help", no_argument, NULL, 'h' },
     { NULL, 0, NULL, 0 },
@@ -109,6 +112,8 @@ static int take_option(struct replaying *r, int option)
         return told_take(&r->run, TOLD_LINE, optarg, "replay");
     case OPTION_TRUSTED:
         return told_take(&r->run, TOLD_TRUSTED, optarg, "replay");
+    case OPTION_SIGMA:
+        return told_take(&r->run, TOLD_SIGMA, optarg, "replay");
     case OPTION_INPUT:
         r->input = optarg;
         return -1;
@@ -165,10 +170,17 @@ static void summarize(const struct moonwatch_replay *r, struct moonwatch *m, dou
         fprintf(stderr, "moonwatch: its end is torn off: %llu bytes hold no whole piece\n",
                 (unsigned long long)r->torn_bytes);
     moonwatch_summarize(m, &s);
-    for (int i = 0; i < s.scripts_len; i++)
-        fprintf(stderr, "moonwatch: %s: %llu events, %llu alerts, %llu errors\n", s.scripts[i].name,
-                (unsigned long long)s.scripts[i].events, (unsigned long long)s.scripts[i].alerts,
-                (unsigned long long)s.scripts[i].errors);
+    for (int i = 0; i < s.scripts_len; i++) {
+        const struct moonwatch_script_summary *script = &s.scripts[i];
+        fprintf(stderr, "moonwatch: %s: %llu events, %llu alerts, %llu errors", script->name,
+                (unsigned long long)script->events, (unsigned long long)script->alerts,
+                (unsigned long long)script->errors);
+        if (script->undecided)
+            fprintf(stderr, ", %llu undecided", (unsigned long long)script->undecided);
+        if (script->rules)
+            fprintf(stderr, "; %u rules, %u of them blind on some execs", script->rules, script->rules_blind);
+        fputc('\n', stderr);
+    }
 }
 
 static double now(void)
@@ -181,7 +193,7 @@ static double now(void)
 static int replay(struct replaying *r)
 {
     struct told_run *run = &r->run;
-    run->options.print = !run->scripts_len && !run->lines_len && !run->trusted_len;
+    run->options.print = !run->scripts_len && !run->lines_len && !run->trusted_len && !run->sigma_len;
     run->options.json = r->json || (!r->text && !isatty(STDOUT_FILENO));
     run->replay.stop = &interrupted;
     signal(SIGINT, on_signal);
@@ -345,7 +357,7 @@ static int run(struct replaying *r, int argc, char **argv)
     r->run.scripts_len = argc;
     if (r->bisect && r->input)
         return cli_usage("replay", "--bisect takes a recording: the input can be read once only");
-    if (r->bisect && !argc && !r->run.lines_len)
+    if (r->bisect && !argc && !r->run.lines_len && !r->run.sigma_len)
         return cli_usage("replay", "--bisect takes a recording and a script");
     return r->bisect ? bisect(r) : replay(r);
 }

@@ -325,6 +325,39 @@ static void print_scripts(struct frame *f, const struct value *scripts, const st
     }
 }
 
+static void print_rule(struct frame *f, const struct value *rule)
+{
+    double asked = value_number(rule, "asked"), undecided = value_number(rule, "undecided");
+    char texts[2][32];
+    put_cell(f->line, value_text(rule, "title"), NAME_MOST);
+    fprintf(f->line, " %6s %5.1f %% of %s", short_count(value_number(rule, "fired"), texts[0], sizeof texts[0]),
+            asked > 0 ? 100 * undecided / asked : 0, short_count(asked, texts[1], sizeof texts[1]));
+    end_line(f, "\x1b[33m");
+}
+
+/* The rules of scripts that have some: how many, and those that could not say of some events. */
+static void print_rules(struct frame *f, const struct value *scripts)
+{
+    for (const struct value *s = scripts ? scripts->first : NULL; s; s = s->next) {
+        const struct value *rules = value_get(s, "rules"), *worst = value_get(rules, "worst");
+        if (!rules || (f->screen->rows && f->lines + 4 > f->screen->rows))
+            continue;
+        end_line(f, "");
+        int wide = width_of(value_text(s, "name"));
+        put_cell(f->line, value_text(s, "name"), wide < NAME_MOST ? wide : NAME_MOST);
+        fprintf(f->line, ": %.0f rules, %.0f of them blind on some execs", value_number(rules, "count"),
+                value_number(rules, "blind"));
+        end_line(f, "");
+        if (!value_count(worst))
+            continue;
+        fprintf(f->line, "%-*s %6s %s", NAME_MOST, "RULE", "FIRED", "BLIND");
+        end_line(f, "\x1b[1m");
+        for (const struct value *rule = worst->first; rule; rule = rule->next)
+            if (!f->screen->rows || f->lines + 1 < f->screen->rows)
+                print_rule(f, rule);
+    }
+}
+
 void screen_status(const struct screen *s, const struct value *status, const struct value *before, double seconds)
 {
     struct frame f = { .screen = s };
@@ -336,6 +369,7 @@ void screen_status(const struct screen *s, const struct value *status, const str
     print_watch(&f, status, before, seconds);
     print_workers(&f, value_get(status, "workers"));
     print_scripts(&f, value_get(status, "scripts"), before, seconds);
+    print_rules(&f, value_get(status, "scripts"));
     fclose(f.line);
     free(f.text);
 }

@@ -24,8 +24,8 @@ void told_file(struct told_run *run, const char *path)
 
 int told_take(struct told_run *run, enum told_kind kind, const char *text, const char *command)
 {
-    const char **list = kind == TOLD_LINE ? run->lines : run->trusted;
-    int *len = kind == TOLD_LINE ? &run->lines_len : &run->trusted_len;
+    const char **list = kind == TOLD_LINE ? run->lines : kind == TOLD_TRUSTED ? run->trusted : run->sigma;
+    int *len = kind == TOLD_LINE ? &run->lines_len : kind == TOLD_TRUSTED ? &run->trusted_len : &run->sigma_len;
     if (*len == (int)(sizeof run->lines / sizeof *run->lines))
         return cli_usage(command, "more than 64 of them");
     list[(*len)++] = text;
@@ -123,6 +123,8 @@ static int add_scripts(struct told_run *run, struct moonwatch *m)
         result = moonwatch_add_trusted(m, run->trusted[i]);
     for (int i = 0; i < run->scripts_len && !result; i++)
         result = moonwatch_add_path(m, run->scripts[i]);
+    for (int i = 0; i < run->sigma_len && !result; i++)
+        result = moonwatch_add_sigma(m, run->sigma[i], NULL, 0);
     return result;
 }
 

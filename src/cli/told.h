@@ -10,8 +10,8 @@ struct told_run {
     struct moonwatch_replay replay;
     char **scripts;
     int scripts_len;
-    const char *lines[64], *trusted[64];
-    int lines_len, trusted_len;
+    const char *lines[64], *trusted[64], *sigma[64];
+    int lines_len, trusted_len, sigma_len;
     struct cli_settings settings;
     const char *file; /* the one that `replay.files` holds */
 };
@@ -35,8 +35,8 @@ void told_init(struct told_run *run);
 /* The recording, or the directory of the flight recorder. */
 void told_file(struct told_run *run, const char *path);
 
-/* A one-liner or a trusted script of the command line. -1, or EXIT_USAGE with the reason said. */
-enum told_kind { TOLD_LINE, TOLD_TRUSTED };
+/* A one-liner, a trusted script or Sigma rules of the command line. -1, or EXIT_USAGE with the reason said. */
+enum told_kind { TOLD_LINE, TOLD_TRUSTED, TOLD_SIGMA };
 int told_take(struct told_run *run, enum told_kind kind, const char *text, const char *command);
 
 /* --from and --to, either may be NULL: "2026-11-25T06:00:00", "06:00" of the recording's first day, "+5m"

@@ -17,6 +17,7 @@ static const char usage[] =
     "usage: moonwatch [options]\n"
     "       moonwatch [options] -e '[EVENT,...:] CONDITION [=> ACTION]'\n"
     "       moonwatch run [options] SCRIPT|DIRECTORY...\n"
+    "       moonwatch run [options] --sigma RULES...\n"
     "       moonwatch record -o FILE [options] [SCRIPT|DIRECTORY...]\n"
     "\n"
     "Watches every process until Ctrl-C. Without scripts, each event is one line:\n"
@@ -46,6 +47,12 @@ static const char usage[] =
     "      --flight N   with `run`: keep so much of the last hours below --state-dir,\n"
     "                   for `moonwatch backtest` and `ctl dump` (256M); none: do not\n"
     "  -q, --quiet      no summary\n"
+    "      --sigma R    a file of Sigma rules, or a directory: each *.yml and *.yaml\n"
+    "                   below it. Execs that a rule fits are alerts; may be given\n"
+    "                   more than once, and with scripts (--set sigma.level=high,\n"
+    "                   --set sigma.dedup=5m; see `moonwatch help sigma`)\n"
+    "      --expand NAME=VALUE\n"
+    "                   what %NAME% stands for in rules; may be given more than once\n"
     "      --trusted S  a script or directory that may use all of LuaJIT, in a\n"
     "                   process of its own; may be given more than once\n"
     "      --budget T   processor time for one call of a script: then it gets an\n"
@@ -90,8 +97,8 @@ struct watch {
     double seconds; /* --for; 0: no end */
     bool quiet, json, text;
     bool hangup_ends; /* else it reloads */
-    const char *lines[64], *trusted[64];
-    int lines_len, trusted_len;
+    const char *lines[64], *trusted[64], *sigma[64], *expand[256];
+    int lines_len, trusted_len, sigma_len, expand_len;
     struct cli_settings settings;
     bool scripts;             /* it is `run` */
     const char *record_path;  /* -o; NULL: it is not `record` */
@@ -123,6 +130,8 @@ enum {
     OPTION_ALLOW_UNIX,
     OPTION_ALLOW_EXEC,
     OPTION_TRUSTED,
+    OPTION_SIGMA,
+    OPTION_EXPAND,
     OPTION_BUDGET,
     OPTION_LIMIT,
     OPTION_MEMORY,
@@ -154,6 +163,8 @@ static const struct option long_options[] = {
     { "allow-unix", required_argument, NULL, OPTION_ALLOW_UNIX },
     { "allow-exec", no_argument, NULL, OPTION_ALLOW_EXEC },
     { "trusted", required_argument, NULL, OPTION_TRUSTED },
+    { "sigma", required_argument, NULL, OPTION_SIGMA },
+    { "expand", required_argument, NULL, OPTION_EXPAND },
     { "budget", required_argument, NULL, OPTION_BUDGET },
     { "limit", required_argument, NULL, OPTION_LIMIT },
     { "memory", required_argument, NULL, OPTION_MEMORY },
@@ -296,6 +307,16 @@ static int take_option(struct watch *w, int option, const char *command)
         if (w->trusted_len == (int)(sizeof w->trusted / sizeof *w->trusted))
             return cli_usage(command, "more than 64 --trusted: name a directory");
         w->trusted[w->trusted_len++] = optarg;
+        return -1;
+    case OPTION_SIGMA:
+        if (w->sigma_len == (int)(sizeof w->sigma / sizeof *w->sigma))
+            return cli_usage(command, "more than 64 --sigma: name a directory");
+        w->sigma[w->sigma_len++] = optarg;
+        return -1;
+    case OPTION_EXPAND:
+        if (w->expand_len == (int)(sizeof w->expand / sizeof *w->expand))
+            return cli_usage(command, "more than 256 times --expand");
+        w->expand[w->expand_len++] = optarg;
         return -1;
     case OPTION_BUDGET:
         w->options.soft = cli_seconds(optarg);
@@ -468,6 +489,27 @@ static void summarize_watch(struct moonwatch *m, double seconds)
         summarize_names(&s);
 }
 
+#define RULES_TOLD 5
+
+/* What rules could not say is as much worth knowing as what they said. */
+static void summarize_rules(const struct moonwatch_script_summary *script)
+{
+    if (!script->rules)
+        return;
+    fprintf(stderr, "moonwatch: %s: %s rules", script->name, grouped(script->rules));
+    if (script->rules_blind)
+        fprintf(stderr, ", %s of them blind on some execs", grouped(script->rules_blind));
+    fputc('\n', stderr);
+    for (int i = 0; i < script->worst_len && i < RULES_TOLD; i++) {
+        const struct moonwatch_rule_summary *rule = &script->worst[i];
+        fputs("moonwatch:   blind on ", stderr);
+        fprintf(stderr, "%.1f %% of %s: ", percent(rule->undecided, rule->asked),
+                grouped(rule->asked));
+        cli_put(stderr, rule->title);
+        fputc('\n', stderr);
+    }
+}
+
 static void summarize_scripts(struct moonwatch *m)
 {
     struct moonwatch_summary s;
@@ -481,6 +523,7 @@ static void summarize_scripts(struct moonwatch *m)
         if (script->off)
             fputs(", off", stderr);
         fputc('\n', stderr);
+        summarize_rules(script);
     }
 }
 
@@ -659,6 +702,8 @@ static int add_scripts(struct watch *w, struct moonwatch *m, int argc, char **ar
         result = moonwatch_add_trusted(m, w->trusted[i]);
     for (int i = 0; i < argc && !result; i++)
         result = moonwatch_add_path(m, argv[i]);
+    for (int i = 0; i < w->sigma_len && !result; i++)
+        result = moonwatch_add_sigma(m, w->sigma[i], w->expand, w->expand_len);
     return result;
 }
 
@@ -704,8 +749,10 @@ static int begin(int argc, char **argv, bool scripts)
         status = check_recording(&w, command);
     if (status >= 0)
         return status;
-    if (run && optind == argc && !w.lines_len && !w.trusted_len)
+    if (run && optind == argc && !w.lines_len && !w.trusted_len && !w.sigma_len)
         return cli_usage(command, "no script is named");
+    if (!scripts && w.sigma_len)
+        return cli_usage(command, "--sigma belongs to `moonwatch run`");
     if (!scripts && optind < argc)
         return cli_usage(command, "'%s' is no option; scripts are given to `moonwatch run`",
                          argv[optind]);
@@ -724,7 +771,7 @@ static int begin(int argc, char **argv, bool scripts)
         fputs("moonwatch: not enough memory\n", stderr);
         return EXIT_FAILED;
     }
-    w.hangup_ends = has_terminal() || (optind == argc && !w.trusted_len);
+    w.hangup_ends = has_terminal() || (optind == argc && !w.trusted_len && !w.sigma_len);
     if (add_scripts(&w, m, argc - optind, argv + optind) < 0)
         status = fail(m, EXIT_SCRIPT);
     else

@@ -46,6 +46,19 @@ void crew_tell_wants(struct crew *c)
     c->options.calls.wants(c->options.calls.ctx);
 }
 
+static void summarize_rules(struct crew *c, uint32_t id)
+{
+    static struct host_rule worst[WORKER_RULES_MOST];
+    struct crew_script *s = roster_of(c, id);
+    struct host_rules rules;
+    int n = host_rules(c->host, id, &rules, worst, WORKER_RULES_MOST);
+    if (!s || !rules.count)
+        return;
+    roster_count_rules(s, &rules);
+    for (int i = 0; i < n; i++)
+        roster_add_rule(s, &worst[i]);
+}
+
 void crew_summarize_host(struct crew *c)
 {
     int n = host_scripts(c->host, NULL, 0);
@@ -53,8 +66,11 @@ void crew_summarize_host(struct crew *c)
     if (!all)
         return;
     host_scripts(c->host, all, n);
-    for (int i = 0; i < n; i++)
+    for (int i = 0; i < n; i++) {
         roster_count(c, &all[i]);
+        if (!all[i].shadow)
+            summarize_rules(c, all[i].id);
+    }
     free(all);
 }
 

@@ -76,6 +76,9 @@ struct crew_script {
     enum crew_state state;
     char why[512];              /* it is off */
     struct host_script figures; /* as of the last report */
+    struct host_rules rules;    /* the same; none: count is 0 */
+    struct host_rule *worst;    /* owned: of its rules, WORKER_RULES_MOST at most */
+    int worst_len;
 
     char *next; /* owned: the version that is being loaded; NULL: none */
     size_t next_len;

@@ -188,6 +188,10 @@ void crew_reported(struct crew *c);
 /* The figures of a script, of the version that counts. */
 void roster_count(struct crew *c, const struct host_script *figures);
 
+/* The rules of a script: how many, then the worst one by one. */
+void roster_count_rules(struct crew_script *s, const struct host_rules *rules);
+void roster_add_rule(struct crew_script *s, const struct host_rule *rule);
+
 /* The first who waits for an answer of this worker gets it. */
 void slot_answer(struct worker_slot *slot, int error, const char *text);
 

@@ -4,11 +4,9 @@
  * is never reached. Its own opinion on globals and unused names would be ours once more. */
 #include "moonwatch.h"
 
-#include "base/buf.h"
 #include "embed/files.h"
-#include "event/json.h"
+#include "embed/remark.h"
 #include "host/lint.h"
-#include "host/source.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -22,77 +20,17 @@
 extern char **environ;
 
 struct linting {
-    moonwatch_remarked *remarked;
-    void *ctx;
+    struct remarker to; /* owned */
     const struct script_file *file;
-    struct buf text, source, json; /* owned: reused */
 };
 
 /* --- remarks -------------------------------------------------------------------------------- */
 
-static const char *const level_names[] = { "error", "warning", "hint" };
-
-static void add_text(struct buf *out, const char *key, const char *text)
-{
-    buf_printf(out, "\"%s\":", key);
-    json_string(out, text, strlen(text));
-    buf_putc(out, ',');
-}
-
-static const char *remark_json(struct buf *out, const struct moonwatch_remark *r)
-{
-    buf_clear(out);
-    buf_putc(out, '{');
-    add_text(out, "path", r->path);
-    add_text(out, "level", level_names[r->level]);
-    add_text(out, "code", r->code);
-    add_text(out, "text", r->text);
-    buf_printf(out, "\"line\":%d,\"column\":%d}", r->line, r->column);
-    return buf_str(out);
-}
-
-/* Characters, not bytes. */
-static int width(const struct buf *text)
-{
-    int n = 0;
-    for (size_t i = 0; i < text->len; i++)
-        n += ((unsigned char)text->data[i] & 0xc0) != 0x80;
-    return n;
-}
-
-static void show_source(struct linting *l, struct moonwatch_remark *r)
-{
-    size_t wide = 0;
-    const char *line = l->file->text
-                           ? source_line(l->file->text, l->file->len, r->line, &wide)
-                           : NULL;
-    buf_clear(&l->source);
-    r->source = "";
-    if (!line)
-        return;
-    size_t before = (size_t)r->column - 1 < wide ? (size_t)r->column - 1 : wide;
-    source_add_shown(&l->source, line, before);
-    r->caret = width(&l->source);
-    buf_clear(&l->source);
-    source_add_shown(&l->source, line, wide);
-    r->source = buf_str(&l->source);
-}
-
-/* The text may hold what the script holds. */
 static void remark(struct linting *l, int line, int column, enum moonwatch_level level,
                    const char *code, const char *text)
 {
-    buf_clear(&l->text);
-    buf_harmless(&l->text, text, strlen(text));
-    struct moonwatch_remark r = { .path = l->file->path,
-                                  .line = line > 0 ? line : 1,
-                                  .column = column > 0 ? column : 1,
-                                  .level = level,
-                                  .code = code,
-                                  .text = buf_str(&l->text) };
-    show_source(l, &r);
-    r.json = remark_json(&l->json, &r);
-    l->remarked(l->ctx, &r);
+    const struct remark_about about = { l->file->path, l->file->text, l->file->len };
+    remark_tell(&l->to, &about, line, column, level, code, text);
 }
 
 static void found(void *ctx, const struct lint_finding *f)
@@ -188,7 +126,7 @@ static void look_at(struct linting *l, struct lint *lint, const struct script_fi
 int moonwatch_lint(const char *const *paths, int paths_len, unsigned flags,
                    moonwatch_remarked *remarked, void *ctx)
 {
-    struct linting l = { .remarked = remarked, .ctx = ctx };
+    struct linting l = { .to = { .remarked = remarked, .ctx = ctx } };
     struct script_files files = { 0 };
     struct lint *lint = NULL;
 
@@ -203,8 +141,6 @@ int moonwatch_lint(const char *const *paths, int paths_len, unsigned flags,
 
     lint_free(lint);
     files_free(&files);
-    buf_free(&l.text);
-    buf_free(&l.source);
-    buf_free(&l.json);
+    remark_free(&l.to);
     return result;
 }

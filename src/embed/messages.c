@@ -225,6 +225,32 @@ void roster_count(struct crew *c, const struct host_script *figures)
         s->figures = *figures;
 }
 
+void roster_count_rules(struct crew_script *s, const struct host_rules *rules)
+{
+    s->rules = *rules;
+    s->worst_len = 0;
+    if (!s->worst)
+        s->worst = calloc(WORKER_RULES_MOST, sizeof *s->worst);
+}
+
+void roster_add_rule(struct crew_script *s, const struct host_rule *rule)
+{
+    if (!s->worst || s->worst_len == WORKER_RULES_MOST)
+        return;
+    struct host_rule *to = &s->worst[s->worst_len++];
+    *to = *rule;
+    to->id[sizeof to->id - 1] = to->title[sizeof to->title - 1] = '\0';
+}
+
+static void hear_rules(struct worker_slot *slot, const struct worker_message *message)
+{
+    struct crew_script *s = own_script(slot, message->id);
+    if (s && message->say == WORKER_RULES)
+        roster_count_rules(s, &message->rules);
+    else if (s)
+        roster_add_rule(s, &message->rule);
+}
+
 /* The version that was asked for last is in place, or was refused. */
 static void hear_loaded(struct worker_slot *slot, const struct worker_message *message)
 {
@@ -377,6 +403,10 @@ void slot_hear(struct worker_slot *slot, const struct worker_message *message)
     case WORKER_SCRIPT:
         if (own_script(slot, message->script.id))
             roster_count(c, &message->script);
+        break;
+    case WORKER_RULES:
+    case WORKER_RULE:
+        hear_rules(slot, message);
         break;
     case WORKER_LOADED:
         hear_loaded(slot, message);

@@ -149,6 +149,26 @@ static void add_worker(struct buf *out, const struct moonwatch *m, const struct 
     buf_putc(out, '}');
 }
 
+/* "rules": { "count": 73, "fired": 5, "blind": 1, "worst": [...] } */
+static void add_rules(struct buf *out, const struct crew_script *s)
+{
+    buf_printf(out, ",\"rules\":{\"count\":%u", s->rules.count);
+    add_int(out, "fired", s->rules.fired);
+    add_int(out, "blind", s->rules.blind);
+    buf_puts(out, ",\"worst\":[");
+    for (int i = 0; i < s->worst_len; i++) {
+        const struct host_rule *rule = &s->worst[i];
+        buf_puts(out, i ? ",{\"id\":" : "{\"id\":");
+        json_string(out, rule->id, strlen(rule->id));
+        add_text(out, "title", rule->title);
+        add_int(out, "asked", rule->asked);
+        add_int(out, "fired", rule->fired);
+        add_int(out, "undecided", rule->undecided);
+        buf_putc(out, '}');
+    }
+    buf_puts(out, "]}");
+}
+
 static void add_script(struct buf *out, const struct crew_script *s)
 {
     const struct host_script *f = &s->figures;
@@ -168,6 +188,8 @@ static void add_script(struct buf *out, const struct crew_script *s)
     add_number(out, "p50_us", (double)f->p50_ns / 1e3);
     add_number(out, "p99_us", (double)f->p99_ns / 1e3);
     add_int(out, "memory_bytes", f->memory_bytes);
+    if (s->rules.count)
+        add_rules(out, s);
     buf_putc(out, '}');
 }
 

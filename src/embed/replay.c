@@ -68,9 +68,9 @@ static int request(void *ctx, enum request_kind kind, const void *bytes, size_t 
 {
     struct replay *r = ctx;
     bool exact;
-    if (kind == REQUEST_FILE)
+    if (kind == REQUEST_FILE || kind == REQUEST_RULES) /* they lie beside the script */
         return watch_answer(r->m, kind, bytes, len, out, fds);
-    if (kind != REQUEST_PROBE && kind != REQUEST_CENSUS && kind != REQUEST_SIGNAL)
+    if (kind != REQUEST_PROBE && kind != REQUEST_CENSUS && kind != REQUEST_SIGNAL && kind != REQUEST_USER)
         return -ENOTCONN;
     const struct recording_note *note = tape_answer(r->tape, kind, bytes, len, r->seq, &exact);
     if (kind == REQUEST_SIGNAL && !(note && exact && r->exact))

@@ -70,6 +70,7 @@ void roster_free_one(struct crew_script *s)
     free(s->next);
     free(s->after);
     free(s->shadow);
+    free(s->worst);
     free(s);
 }
 

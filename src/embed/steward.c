@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "collect/answers.h"
 #include "embed/census.h"
+#include "embed/rules.h"
 #include "embed/signals.h"
 #include "embed/vault.h"
 #include "embed/shelf.h"
@@ -15,6 +16,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <pthread.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -64,25 +66,36 @@ static bool is_its(struct steward *s, uint32_t id)
     return its;
 }
 
+/* The path of the asker's script, and what follows the head of its question as a text. 0, or -errno. */
+static int read_beside(struct steward *s, uint32_t id, const char *text, size_t len,
+                       char script[PATH_MAX], char name[PATH_MAX])
+{
+    if (!len || len >= PATH_MAX)
+        return -EINVAL;
+    memcpy(name, text, len);
+    name[len] = '\0';
+    if (strlen(name) != len || !s->means.script_path || !is_its(s, id) ||
+        !s->means.script_path(s->means.ctx, id, script, PATH_MAX))
+        return -ENOENT;
+    return 0;
+}
+
 /* Nothing of what others could have written, and nothing outside of the script's directory. */
 static int answer_file(struct steward *s, const void *bytes, size_t len, struct buf *out, int *fds)
 {
     const struct request_file *q = bytes;
     char script[PATH_MAX], name[PATH_MAX], resolved[PATH_MAX];
     const char *why = "";
-    size_t name_len = len - sizeof *q;
     (void)fds;
-    if (len <= sizeof *q || name_len >= sizeof name)
+    if (len < sizeof *q)
         return -EINVAL;
-    memcpy(name, q + 1, name_len);
-    name[name_len] = '\0';
-    if (strlen(name) != name_len || !s->means.script_path || !is_its(s, q->script) ||
-        !s->means.script_path(s->means.ctx, q->script, script, sizeof script))
-        return -ENOENT;
+    int result = read_beside(s, q->script, (const char *)(q + 1), len - sizeof *q, script, name);
+    if (result < 0)
+        return result;
 
     uint64_t hash = 0;
     buf_add(out, &hash, sizeof hash);
-    int result = shelf_read_beside(script, name, out, resolved, sizeof resolved, &why);
+    result = shelf_read_beside(script, name, out, resolved, sizeof resolved, &why);
     if (result == 0)
         hash = shelf_hash(out->data + sizeof hash, out->len - sizeof hash);
     else if (result != -ENOENT && s->refused++ < REFUSALS_TOLD)
@@ -94,6 +107,37 @@ static int answer_file(struct steward *s, const void *bytes, size_t len, struct 
     memcpy(out->data, &hash, sizeof hash);
     if (hash == q->known)
         out->len = sizeof hash;
+    return 0;
+}
+
+static int answer_rules(struct steward *s, const void *bytes, size_t len, struct buf *out,
+                        int *fds)
+{
+    const struct request_rules *q = bytes;
+    char script[PATH_MAX], name[PATH_MAX];
+    (void)fds;
+    if (len < sizeof *q)
+        return -EINVAL;
+    int result = read_beside(s, q->script, (const char *)(q + 1), len - sizeof *q, script, name);
+    return result < 0 ? result : rules_read_beside(script, name, q->known, out);
+}
+
+/* Of this system's own list; asking further could take as long as a network likes. */
+static int answer_user(struct steward *s, const void *bytes, size_t len, struct buf *out, int *fds)
+{
+    uint32_t uid;
+    char line[4096];
+    struct passwd user, *found = NULL;
+    (void)s, (void)fds;
+    if (len != sizeof uid)
+        return -EINVAL;
+    memcpy(&uid, bytes, sizeof uid);
+    FILE *from = fopen("/etc/passwd", "re");
+    while (from && !fgetpwent_r(from, &user, line, sizeof line, &found) && found->pw_uid != uid)
+        found = NULL;
+    buf_puts(out, found ? found->pw_name : "");
+    if (from)
+        fclose(from);
     return 0;
 }
 
@@ -353,6 +397,8 @@ static steward_function *const functions[REQUESTS] = {
     [REQUEST_SINK_ADOPT] = answer_sink_adopt,
     [REQUEST_SINK_TEND] = answer_sink_tend,
     [REQUEST_SINK_CLOSE] = answer_sink_close,
+    [REQUEST_RULES] = answer_rules,
+    [REQUEST_USER] = answer_user,
     [REQUEST_CENSUS] = answer_census,
 };
 

@@ -3,6 +3,7 @@
 
 #include "embed/commands.h"
 #include "embed/files.h"
+#include "embed/rules.h"
 #include "embed/shelf.h"
 #include "embed/tape.h"
 #include "host/rehearsal.h"
@@ -92,8 +93,16 @@ static int answer_of_then(const struct testing *t, enum request_kind kind, const
     return !note ? -ENODATA : out->failed ? -ENOMEM : note->result;
 }
 
-/* Modules and lists that lie beside the script, as a watch would give them; of a process what a recording
- * has; nothing else. */
+static int answer_rules(const struct testing *t, const void *bytes, size_t len, struct buf *out)
+{
+    const struct request_rules *q = bytes;
+    char name[PATH_MAX];
+    snprintf(name, sizeof name, "%.*s", (int)(len - sizeof *q), (const char *)(q + 1));
+    return rules_read_beside(t->script, name, q->known, out);
+}
+
+/* Modules, lists and rules that lie beside the script, as a watch would give them; of a process what a
+ * recording has; nothing else. */
 static int answer(void *ctx, enum request_kind kind, const void *bytes, size_t len, struct buf *out,
                   int *fds)
 {
@@ -104,6 +113,8 @@ static int answer(void *ctx, enum request_kind kind, const void *bytes, size_t l
     (void)fds;
     if (t->tape && (kind == REQUEST_PROBE || kind == REQUEST_CENSUS))
         return answer_of_then(t, kind, bytes, len, out);
+    if (kind == REQUEST_RULES)
+        return answer_rules(t, bytes, len, out);
     if (kind != REQUEST_FILE)
         return -ENOTCONN;
     snprintf(name, sizeof name, "%.*s", (int)(len - sizeof(struct request_file)),

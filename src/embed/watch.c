@@ -10,6 +10,7 @@
 #include "collect/priority.h"
 #include "embed/crew.h"
 #include "embed/flight.h"
+#include "embed/rules.h"
 #include "embed/signals.h"
 #include "embed/shelf.h"
 #include "embed/steward.h"
@@ -52,6 +53,7 @@ struct moonwatch {
     struct crew_wants wants; /* as the collector was told */
     uint64_t needs;          /* fields that somebody looks at; only grows */
     bool only_load;          /* end when the scripts are loaded */
+    int sigmas;              /* scripts that were made of rules */
 
     /* one process */
     struct host *host;
@@ -264,6 +266,20 @@ int moonwatch_add_text(struct moonwatch *m, const char *name, const char *text)
     int result = chunk ? add_script(m, chunk, text, strlen(text), false)
                        : fail(m, -ENOMEM, "not enough memory for the scripts");
     free(chunk);
+    return result;
+}
+
+/* Its script lies, so to speak, beside the rules: they are read for it as for any other script. */
+int moonwatch_add_sigma(struct moonwatch *m, const char *path, const char *const *placeholders,
+                        int placeholders_len)
+{
+    struct rule_script script = { .number = ++m->sigmas };
+    int result = rules_script(&script, path, placeholders, placeholders_len);
+    if (result < 0)
+        result = fail(m, result, "%s", script.why);
+    else
+        result = add_script(m, script.name, script.text.data, script.text.len, false);
+    buf_free(&script.text);
     return result;
 }
 
@@ -860,10 +876,21 @@ static struct moonwatch_script_summary summary_of(const struct crew_script *s)
                                                 .errors = s->figures.errors,
                                                 .alerts = s->figures.alerts,
                                                 .undecided = s->figures.undecided,
-                                                .off = s->state == SCRIPT_OFF ? s->why : NULL };
+                                                .off = s->state == SCRIPT_OFF ? s->why : NULL,
+                                                .rules = s->rules.count,
+                                                .rules_blind = s->rules.blind };
+    for (; summary.worst_len < s->worst_len && summary.worst_len < MOONWATCH_RULES_TOLD;
+         summary.worst_len++)
+        memcpy(&summary.worst[summary.worst_len], &s->worst[summary.worst_len],
+               sizeof *summary.worst);
     memcpy(summary.name, s->figures.name, sizeof summary.name);
     return summary;
 }
+
+_Static_assert(sizeof(struct moonwatch_rule_summary) == sizeof(struct host_rule) &&
+                   offsetof(struct moonwatch_rule_summary, undecided) ==
+                       offsetof(struct host_rule, undecided),
+               "they are the same for both");
 
 /* Of all that were loaded once. */
 static void summarize_scripts(struct moonwatch *m)

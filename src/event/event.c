@@ -25,6 +25,13 @@ const struct event_field_info event_derived[EVENT_DERIVED] = {
 #undef D
 };
 
+const char *const event_parent_names[EVENT_PARENT_NAMES][2] = {
+    { "process.parent.", "process." },
+    { "process.parent_process.", "process." },
+    { "Parent", "" },
+    { "proc.p", "proc." },
+};
+
 static const char *const kind_names[EVENT_KINDS] = {
     [EVENT_NONE] = "none",         [EVENT_FORK] = "fork",         [EVENT_EXEC] = "exec",
     [EVENT_EXIT] = "exit",         [EVENT_UID] = "uid",           [EVENT_GID] = "gid",

@@ -130,6 +130,11 @@ const char *event_handled_text(uint32_t kinds, char *to, size_t cap);
 /* The field of this name (our own), or -1. */
 int event_field_named(const char *name);
 
+/* How other schemas call what is the parent's: { prefix of its name, prefix of the same field's name for
+ * the process itself }. */
+#define EVENT_PARENT_NAMES 4
+extern const char *const event_parent_names[EVENT_PARENT_NAMES][2];
+
 /* "proc", "inherited", "missing: gone before read", ...: what ev:why() says. Static text. */
 const char *event_why_text(enum event_why why);
 

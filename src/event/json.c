@@ -311,6 +311,10 @@ enum op {
     OP_SEVERITY,
     OP_SEVERITY_NUMBER,
     OP_RULE,
+    OP_RULE_ID,
+    OP_RULE_AUTHOR,
+    OP_RULESET,
+    OP_DETAILS,
     OP_TAGS,
     OP_MESSAGE,
     OP_HELD,
@@ -337,6 +341,10 @@ enum who { SELF, PARENT, CONTEXT, WHO };
 #define HAVE_MESSAGE  BIT(8)
 #define HAVE_HELD     BIT(9)
 #define HAVE_KEY      BIT(10)
+#define HAVE_ID       BIT(11)
+#define HAVE_TITLE    BIT(12)
+#define HAVE_AUTHOR   BIT(13)
+#define HAVE_DETAILS  BIT(14)
 
 /* Written when all of `need` is known. A path whose last part is "*" is written by its op, key and
  * all. */
@@ -355,7 +363,10 @@ static const struct item items_first[] = {
     { "ecs.version", OP_ECS, SELF, 0, 0 },
     { "event.*", OP_EVENT, SELF, 0, 0 },
     { "event.severity", OP_SEVERITY_NUMBER, CONTEXT, 0, HAVE_NUMBER },
+    { "rule.id", OP_RULE_ID, CONTEXT, 0, HAVE_ID },
     { "rule.name", OP_RULE, CONTEXT, 0, HAVE_RULE },
+    { "rule.author", OP_RULE_AUTHOR, CONTEXT, 0, HAVE_AUTHOR },
+    { "rule.ruleset", OP_RULESET, CONTEXT, 0, HAVE_TITLE | HAVE_RULE },
     { "rule.tags", OP_TAGS, CONTEXT, 0, HAVE_TAGS },
     { "process.parent.pid", OP_PPID, CONTEXT, 0, HAVE_PPID },
     { "process.parent.entity_id", OP_ID, PARENT, 0, NEED_ID },
@@ -375,6 +386,7 @@ static const struct item items_last[] = {
     { "moonwatch.alert.severity", OP_SEVERITY, CONTEXT, 0, HAVE_SEVERITY },
     { "moonwatch.alert.held", OP_HELD, CONTEXT, 0, HAVE_HELD },
     { "moonwatch.alert.key", OP_KEY, CONTEXT, 0, HAVE_KEY },
+    { "moonwatch.alert.details", OP_DETAILS, CONTEXT, 0, HAVE_DETAILS },
     { "moonwatch.missing.*", OP_MISSING, SELF, 0, 0 },
     { "moonwatch.raw.*", OP_RAW, SELF, 0, 0 },
 };
@@ -701,6 +713,11 @@ static bool write_quoted(struct writer *w, const char *bytes, size_t len)
     return bad;
 }
 
+static bool given(const char *text)
+{
+    return text && *text;
+}
+
 static void write_tags(struct writer *w)
 {
     const struct json_alert *alert = w->context->alert;
@@ -711,6 +728,14 @@ static void write_tags(struct writer *w)
         *w->at++ = ',';
     }
     w->at[-1] = ']';
+}
+
+/* A script that has no rules is one. */
+static void write_title(struct writer *w)
+{
+    const struct json_alert *alert = w->context->alert;
+    const char *title = given(alert->rule.title) ? alert->rule.title : alert->script;
+    write_quoted(w, title, strlen(title));
 }
 
 /* The event's own word, or else the parent's. */
@@ -748,7 +773,22 @@ static void write_context(struct writer *w, enum op op)
         w->at = put_int(w->at, severity_number(alert->severity));
         break;
     case OP_RULE:
+        write_title(w);
+        break;
+    case OP_RULE_ID:
+        write_quoted(w, alert->rule.id, strlen(alert->rule.id));
+        break;
+    case OP_RULE_AUTHOR: /* an array in ECS */
+        *w->at++ = '[';
+        write_quoted(w, alert->rule.author, strlen(alert->rule.author));
+        *w->at++ = ']';
+        break;
+    case OP_RULESET:
         write_quoted(w, alert->script, strlen(alert->script));
+        break;
+    case OP_DETAILS:
+        memcpy(w->at, alert->rule.details, alert->rule.details_len);
+        w->at += alert->rule.details_len;
         break;
     case OP_TAGS:
         write_tags(w);
@@ -926,6 +966,10 @@ static uint64_t context_has(const struct writer *w)
     have |= alert->text && alert->text_len ? HAVE_MESSAGE : 0;
     have |= alert->held ? HAVE_HELD : 0;
     have |= alert->key && alert->key_len ? HAVE_KEY : 0;
+    have |= given(alert->rule.id) ? HAVE_ID : 0;
+    have |= given(alert->rule.title) ? HAVE_TITLE : 0;
+    have |= given(alert->rule.author) ? HAVE_AUTHOR : 0;
+    have |= alert->rule.details_len ? HAVE_DETAILS : 0;
     return have;
 }
 
@@ -965,11 +1009,13 @@ static size_t alert_room(const struct json_alert *alert)
 
     if (!alert)
         return 0;
+    const char *const texts[] = { alert->severity, alert->script,     alert->script,
+                                  alert->rule.id,  alert->rule.title, alert->rule.author };
     for (int i = 0; i < alert->tags_len; i++)
         room += text_room(strlen(alert->tags[i]));
-    room += text_room(alert->severity ? strlen(alert->severity) : 0);
-    room += text_room(alert->script ? strlen(alert->script) : 0);
-    return room + text_room(alert->text_len) + text_room(alert->key_len);
+    for (size_t i = 0; i < COUNT(texts); i++)
+        room += text_room(texts[i] ? strlen(texts[i]) : 0);
+    return room + alert->rule.details_len + text_room(alert->text_len) + text_room(alert->key_len);
 }
 
 static size_t context_room(const struct json_context *context)

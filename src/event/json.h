@@ -10,6 +10,13 @@
 #include "base/buf.h"
 #include "event/event.h"
 
+/* The rule by which an alert was told, where scripts have many; NULL or "": left out. */
+struct json_rule {
+    const char *id, *title, *author; /* rule.id, rule.name, rule.author; then rule.ruleset is the script */
+    const char *details;             /* a ready JSON object: moonwatch.alert.details */
+    size_t details_len;
+};
+
 /* What a script says of an event. Texts are any bytes; NULL or 0 length: left out. */
 struct json_alert {
     const char *severity; /* low, medium, high, critical */
@@ -21,6 +28,7 @@ struct json_alert {
     int64_t held;    /* equal alerts held back since the last one; 0: left out */
     const char *key; /* what alerts are equal by, or NULL */
     size_t key_len;
+    struct json_rule rule;
 };
 
 /* What an event needs besides itself. */

@@ -414,6 +414,15 @@ static void set_time(struct reader *r)
     event_set(box, F_SEQ, r->seq, WHY_COMPUTED);
 }
 
+/* A program has a file, arguments and a name: whoever does not tell them leaves them out. */
+static void say_untold(struct event_box *box)
+{
+    static const enum event_field always[] = { F_EXE, F_ARGS, F_COMM };
+    for (size_t i = 0; event_kind(&box->ev) == EVENT_EXEC && i < sizeof always / sizeof *always; i++)
+        if (box->ev.why[always[i]] == WHY_ABSENT)
+            event_set_missing(box, always[i], WHY_UNSEEN);
+}
+
 /* --- a line -------------------------------------------------------------------------------------- */
 
 static void read_fields(struct reader *r, const json_t *line)
@@ -434,6 +443,8 @@ static void read_fields(struct reader *r, const json_t *line)
     if (!event_has(&r->event.ev, F_TID))
         event_set(&r->event, F_TID, event_int(&r->event.ev, F_PID, 0), WHY_COMPUTED);
     set_names(r, &r->event, find(line, "process"));
+    if (!find(line, "moonwatch.type"))
+        say_untold(&r->event);
 }
 
 /* What the line says of the parent; false: nothing that is new. */

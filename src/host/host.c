@@ -233,7 +233,7 @@ void host_note_loaded(struct host *h, const struct host_source *source)
 /* What a replay has to hand out again: the rest lies beside the script, or is an output. */
 static bool is_recorded(enum request_kind kind)
 {
-    return kind == REQUEST_PROBE || kind == REQUEST_CENSUS || kind == REQUEST_SIGNAL;
+    return kind == REQUEST_PROBE || kind == REQUEST_CENSUS || kind == REQUEST_SIGNAL || kind == REQUEST_USER;
 }
 
 int host_request(struct host *h, enum request_kind kind, const void *bytes, size_t len,
@@ -374,7 +374,8 @@ static void deliver(struct host *h, const struct event *ev, bool summed)
     h->event = ev;
     budget_serve(&h->budget, event_int(ev, F_SEQ, 0));
     for (struct handler *handler = h->handlers[event_kind(ev)]; handler; handler = handler->next) {
-        if (!wanted(handler, ev, thread, summed) || had_it(h, ev, handler->policy))
+        if (!wanted(handler, ev, thread, summed) || had_it(h, ev, handler->policy) ||
+            (handler->sigma && !api_sigma_asks(handler->sigma, ev)))
             continue;
         if (lua_gettop(L) == base)
             api_event_push(L, ev);
@@ -757,6 +758,7 @@ static int open_state(lua_State *L)
     api_script_open(L);
     api_match_open(L);
     api_file_open(L);
+    api_sigma_open(L);
     api_kin_open(L);
     api_census_open(L);
     api_sink_open(L);
@@ -824,6 +826,7 @@ void host_free(struct host *h)
     buf_free(&h->answer);
     buf_free(&h->scratch);
     buf_free(&h->witness);
+    buf_free(&h->details);
     buf_free(&h->error);
     timers_fini(&h->timers);
     free(h);

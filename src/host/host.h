@@ -253,4 +253,21 @@ void host_weigh(struct host *h);
 /* Copy at most `cap`; returns how many scripts there are. */
 int host_scripts(const struct host *h, struct host_script *to, int cap);
 
+/* One rule of a script that has many, see mw.sigma. */
+struct host_rule {
+    char id[64], title[128];          /* cut when they are longer */
+    uint64_t asked, fired, undecided; /* events */
+};
+
+/* All of its rules. */
+struct host_rules {
+    uint32_t count, blind; /* blind: could not say of some events */
+    uint64_t fired;
+};
+
+/* The rules of the script of this id, of the version that counts: those that are blind, the worst first,
+ * at most `cap`. Returns how many were copied. */
+int host_rules(const struct host *h, uint32_t id, struct host_rules *all, struct host_rule *to,
+               int cap);
+
 #endif

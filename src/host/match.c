@@ -6,7 +6,8 @@
  * way: a dash is one byte, or three. */
 #include "host/match.h"
 
-#include <arpa/inet.h>
+#include "base/address.h"
+
 #include <errno.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -31,22 +32,13 @@ struct automaton {
     uint64_t sets[];
 };
 
-/* 4 or 6, and 16 bytes: 4 has ::ffff:a.b.c.d. */
-struct address {
-    uint8_t family, bytes[16];
-};
-
-struct range {
-    struct address from, to;
-};
-
 struct match {
     enum match_op op;
     bool cased;
-    struct match_memory memory;
+    struct memory memory;
     void **patterns; /* owned: struct text, struct automaton or pcre2_code */
     size_t len, cap;
-    struct range *ranges; /* owned; sorted and apart once finished */
+    struct address_range *ranges; /* owned; sorted and apart once finished */
     size_t ranges_len, ranges_cap;
     char *folded; /* owned: the text in small letters */
     size_t folded_cap;
@@ -405,73 +397,13 @@ static int regex_fits(struct match *m, const pcre2_code *code, const char *text,
 
 /* --- cidr ------------------------------------------------------------------------------------ */
 
-static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
-
-/* Either family; what is behind a % (an interface) does not count. */
-static bool read_address(const char *text, size_t len, struct address *address)
-{
-    char copy[INET6_ADDRSTRLEN + 1];
-    const char *zone = memchr(text, '%', len);
-    if (zone)
-        len = (size_t)(zone - text);
-    if (!len || len >= sizeof copy || memchr(text, '\0', len))
-        return false;
-    memcpy(copy, text, len);
-    copy[len] = '\0';
-    address->family = 4;
-    memcpy(address->bytes, mapped, sizeof mapped);
-    if (!zone && inet_pton(AF_INET, copy, address->bytes + sizeof mapped) == 1)
-        return true;
-    if (inet_pton(AF_INET6, copy, address->bytes) != 1)
-        return false;
-    address->family = memcmp(address->bytes, mapped, sizeof mapped) ? 6 : 4;
-    return true;
-}
-
-/* The digits behind the slash; -1: they are none. */
-static int read_prefix(const char *text, size_t len)
-{
-    int prefix = 0;
-    if (!len || len > 3)
-        return -1;
-    for (size_t i = 0; i < len; i++) {
-        if (text[i] < '0' || text[i] > '9')
-            return -1;
-        prefix = prefix * 10 + text[i] - '0';
-    }
-    return prefix;
-}
-
-/* From the first to the last address of the network. */
-static void spread(struct range *r, int bits)
-{
-    for (int i = bits; i < 128; i++) {
-        uint8_t bit = (uint8_t)(0x80 >> i % 8);
-        r->from.bytes[i / 8] &= (uint8_t)~bit;
-        r->to.bytes[i / 8] |= bit;
-    }
-}
-
 static int add_cidr(struct match *m, const char *pattern, size_t len, char why[128], size_t *at)
 {
-    const char *slash = memchr(pattern, '/', len);
-    size_t address_len = slash ? (size_t)(slash - pattern) : len;
-    struct range r;
-    int bits = 128;
-    if (!read_address(pattern, address_len, &r.from))
-        return refuse(why, at, 0, "it is no address: 10.0.0.0/8, 2001:db8::/32 or 10.1.2.3");
-    if (slash) {
-        bool dotted = !memchr(pattern, ':', address_len);
-        bits = read_prefix(slash + 1, len - address_len - 1);
-        if (bits < 0 || bits > (dotted ? 32 : 128))
-            return refuse(why, at, address_len + 1,
-                          dotted ? "a prefix is 0 to 32 bits" : "a prefix is 0 to 128 bits");
-        bits += dotted ? 96 : 0;
-        if (bits < 96) /* as ::/0: what lies in it by the way is not meant */
-            r.from.family = 6;
-    }
-    r.to = r.from;
-    spread(&r, bits);
+    struct address_range r;
+    size_t where = 0;
+    const char *wrong = address_read_range(pattern, len, &r, &where);
+    if (wrong)
+        return refuse(why, at, where, wrong);
     int error = grow(m, (void **)&m->ranges, m->ranges_len, &m->ranges_cap, sizeof r);
     if (error < 0)
         return error;
@@ -479,15 +411,10 @@ static int add_cidr(struct match *m, const char *pattern, size_t len, char why[1
     return 0;
 }
 
-static int compare_addresses(const struct address *a, const struct address *b)
-{
-    return a->family != b->family ? a->family - b->family
-                                  : memcmp(a->bytes, b->bytes, sizeof a->bytes);
-}
-
 static int compare_ranges(const void *a, const void *b)
 {
-    return compare_addresses(&((const struct range *)a)->from, &((const struct range *)b)->from);
+    return address_compare(&((const struct address_range *)a)->from,
+                           &((const struct address_range *)b)->from);
 }
 
 /* Sorted, and those that overlap as one: then one search answers. */
@@ -496,12 +423,12 @@ static void merge_ranges(struct match *m)
     if (!m->ranges_len)
         return;
     qsort(m->ranges, m->ranges_len, sizeof *m->ranges, compare_ranges);
-    struct range *last = m->ranges;
+    struct address_range *last = m->ranges;
     for (size_t i = 1; i < m->ranges_len; i++) {
-        const struct range *r = m->ranges + i;
-        if (compare_addresses(&r->from, &last->to) > 0)
+        const struct address_range *r = m->ranges + i;
+        if (address_compare(&r->from, &last->to) > 0)
             *++last = *r;
-        else if (compare_addresses(&r->to, &last->to) > 0)
+        else if (address_compare(&r->to, &last->to) > 0)
             last->to = r->to;
     }
     m->ranges_len = (size_t)(last - m->ranges) + 1;
@@ -510,14 +437,14 @@ static void merge_ranges(struct match *m)
 static bool cidr_fits(const struct match *m, const char *text, size_t len)
 {
     struct address address;
-    if (!read_address(text, len, &address))
+    if (!address_read(text, len, &address))
         return false;
     size_t from = 0, to = m->ranges_len;
     while (from < to) {
         size_t middle = from + (to - from) / 2;
-        if (compare_addresses(&address, &m->ranges[middle].from) < 0)
+        if (address_compare(&address, &m->ranges[middle].from) < 0)
             to = middle;
-        else if (compare_addresses(&address, &m->ranges[middle].to) > 0)
+        else if (address_compare(&address, &m->ranges[middle].to) > 0)
             from = middle + 1;
         else
             return true;
@@ -527,7 +454,7 @@ static bool cidr_fits(const struct match *m, const char *text, size_t len)
 
 /* --- all of them ----------------------------------------------------------------------------- */
 
-struct match *match_new(enum match_op op, bool cased, const struct match_memory *memory)
+struct match *match_new(enum match_op op, bool cased, const struct memory *memory)
 {
     struct match *m = memory->get(sizeof *m, memory->ctx);
     if (m)

@@ -6,6 +6,8 @@
 #ifndef HOST_MATCH_H
 #define HOST_MATCH_H
 
+#include "base/arena.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -25,18 +27,11 @@ enum match_op {
 #define MATCH_STEPS        200000 /* of a regular expression for a text: a few milliseconds */
 #define MATCH_HEAP_KIB     1024   /* memory for them */
 
-/* Where memory comes from; as malloc and free. */
-struct match_memory {
-    void *(*get)(size_t size, void *ctx);
-    void (*put)(void *block, void *ctx);
-    void *ctx;
-};
-
 struct match; /* opaque */
 
 /* `cased`: capital letters are others than small ones; else those of ASCII are the same. NULL: no
  * memory. `memory` is copied. */
-struct match *match_new(enum match_op op, bool cased, const struct match_memory *memory);
+struct match *match_new(enum match_op op, bool cased, const struct memory *memory);
 void match_free(struct match *m);
 
 /* One more pattern. 0; -EINVAL with what is wrong in `why` and from which byte on in `at`; -ENOMEM.

@@ -54,25 +54,18 @@ static uint64_t of_own_name(const char *name, size_t len)
     return found;
 }
 
-/* [prefix of the parent's name, prefix of the same field's name] */
-static const char *const parents[][2] = {
-    { "process.parent.", "process." },
-    { "process.parent_process.", "process." },
-    { "Parent", "" },
-    { "proc.p", "proc." },
-};
-
 uint64_t needs_of_name(const char *name, size_t len)
 {
     char own[64];
     if (!len || len > sizeof own - 8)
         return 0;
     uint64_t found = of_own_name(name, len);
-    for (size_t i = 0; !found && i < sizeof parents / sizeof *parents; i++) {
-        size_t cut = strlen(parents[i][0]), put = strlen(parents[i][1]);
-        if (!begins(name, len, parents[i][0]))
+    for (size_t i = 0; !found && i < EVENT_PARENT_NAMES; i++) {
+        const char *const *parent = event_parent_names[i];
+        size_t cut = strlen(parent[0]), put = strlen(parent[1]);
+        if (!begins(name, len, parent[0]))
             continue;
-        memcpy(own, parents[i][1], put);
+        memcpy(own, parent[1], put);
         memcpy(own + put, name + cut, len - cut);
         found = of_own_name(own, put + len - cut);
         found |= found ? OF_PARENT : 0;

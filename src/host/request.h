@@ -25,6 +25,8 @@ enum request_kind {
     REQUEST_SINK_TEND,
     REQUEST_SINK_CLOSE,
     REQUEST_CENSUS, /* int32_t pids, CENSUS_MOST at most: a byte for each, and the pids in /proc */
+    REQUEST_RULES, /* struct request_rules and a path: rules beside a script */
+    REQUEST_USER,  /* uint32_t uid: the name of the user, nothing when there is none */
     REQUESTS,
     REQUEST_CLOCK = 100, /* never asked: what scripts were told, in recordings. An int64_t, ns */
     REQUEST_FIGURES,     /* struct figures */
@@ -42,6 +44,23 @@ struct request_file {
     uint64_t known; /* hash of the text that the asker has, 0: none */
     uint32_t script;
     uint32_t module; /* 1: its code is run: a change of it reloads the script */
+};
+
+/* Followed by the path of a file or a directory, relative to the script's directory, which is ".". The
+ * answer is a struct request_rules_seen, alone when it looks as it is known to; else followed by each
+ * file: a struct request_rules_file, its path, and its text or why it is not taken. */
+struct request_rules {
+    uint64_t known; /* how it looked; 0: it was never seen */
+    uint32_t script;
+    uint32_t unused;
+};
+
+struct request_rules_seen {
+    uint64_t looks, hash; /* of all that follows */
+};
+
+struct request_rules_file {
+    uint32_t path_len, text_len, refused;
 };
 
 /* Followed by the name of the script and that of the store, each with its NUL. A refusal is a

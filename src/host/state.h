@@ -54,6 +54,7 @@ struct policy {
 struct handler {
     struct policy *policy;
     const struct where *where; /* NULL: every event; kept alive by where_ref */
+    struct api_sigma *sigma;   /* the same */
     int where_ref, function_ref;
     uint64_t told; /* events */
     struct handler *next;
@@ -64,7 +65,7 @@ struct host {
     struct host_options options;
     struct tracker *tracker; /* owned */
     struct output output;
-    struct buf answer, scratch, witness; /* owned: reused */
+    struct buf answer, scratch, witness, details; /* owned: reused */
     struct buf error;           /* owned */
 
     struct policy *policies;               /* owned list, in the order of loading */
@@ -85,6 +86,7 @@ struct host {
         size_t len;
     } loading;
 
+    struct api_sigma *sigmas; /* those of live versions; memory of the state */
     struct sinks sinks;
     struct storm *storm;         /* owned; NULL until a script wants sums */
     struct event_box *storm_box; /* owned; goes with it */
@@ -273,6 +275,20 @@ void api_match_open(lua_State *L);
 
 /* Put _values into the table of `mw` on top of the stack.  [-0, +0, m] */
 void api_file_open(lua_State *L);
+
+/* --- api/sigma.c ------------------------------------------------------------------------- */
+
+/* Put _sigma_new and its like into the table of `mw` on top of the stack.  [-0, +0, m] */
+void api_sigma_open(lua_State *L);
+
+/* The set of rules at this index, or NULL.  [-0, +0, -] */
+struct api_sigma *api_sigma_at(lua_State *L, int index);
+
+/* Does a rule of the set fit the event? */
+bool api_sigma_asks(struct api_sigma *s, const struct event *ev);
+
+/* The policy goes, and its sets with it. */
+void api_sigma_forget(struct host *h, const struct policy *policy);
 
 /* --- api/kin.c --------------------------------------------------------------------------- */
 

@@ -58,6 +58,7 @@ static void strip(struct host *h, struct policy *policy)
     remove_handlers(h, &h->at_exit, policy);
     remove_timers(h, policy);
     sinks_release(h, policy);
+    api_sigma_forget(h, policy);
     luaL_unref(h->L, LUA_REGISTRYINDEX, policy->env);
     luaL_unref(h->L, LUA_REGISTRYINDEX, policy->script_ref);
     luaL_unref(h->L, LUA_REGISTRYINDEX, policy->state_ref);

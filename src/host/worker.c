@@ -248,6 +248,17 @@ static void on_more(struct ev_loop *loop, ev_idle *watcher, int events)
     turn(loop);
 }
 
+static void report_rules(uint32_t id)
+{
+    static struct host_rule worst[WORKER_RULES_MOST];
+    struct worker_message message = { .say = WORKER_RULES, .id = id };
+    int n = host_rules(worker.host, id, &message.rules, worst, WORKER_RULES_MOST);
+    if (message.rules.count)
+        say(&message);
+    for (int i = 0; i < n; i++)
+        say(&(struct worker_message){ .say = WORKER_RULE, .id = id, .rule = worst[i] });
+}
+
 static void report(void)
 {
     int n = host_scripts(worker.host, NULL, 0);
@@ -259,8 +270,11 @@ static void report(void)
     if (!scripts)
         return;
     host_scripts(worker.host, scripts, n);
-    for (int i = 0; i < n; i++)
+    for (int i = 0; i < n; i++) {
         say(&(struct worker_message){ .say = WORKER_SCRIPT, .script = scripts[i] });
+        if (!scripts[i].shadow)
+            report_rules(scripts[i].id);
+    }
     free(scripts);
 }
 

@@ -38,6 +38,8 @@ enum worker_say {
     WORKER_RETELL, /* records were missed (in all: missed): tell of all processes again */
     WORKER_STOP,   /* a script asked for the end, or nobody reads the output */
     WORKER_SCRIPT, /* at the end and when asked for, one per script: its figures */
+    WORKER_RULES,  /* after it when the script has rules: how many, `rules`; and for each of the worst: */
+    WORKER_RULE,   /* `rule` */
     WORKER_MISSED, /* before these: records that it missed in all, memory that it holds */
     WORKER_REPORTED, /* after these, when the parent asked for them */
     WORKER_NEEDS,  /* a script looked at more than was known: needs is set */
@@ -50,7 +52,8 @@ enum worker_say {
     WORKER_ANSWER, /* answers DO_COMPARE and DO_EVAL: error, text, in pieces while `more` */
 };
 
-#define WORKER_TEXT 4000
+#define WORKER_TEXT  4000
+#define WORKER_RULES_MOST 32 /* rules that are told of one by one */
 
 struct worker_message {
     uint32_t say; /* enum worker_say */
@@ -65,6 +68,8 @@ struct worker_message {
     double dump_s;
     int64_t pid, starttime; /* -1: nobody */
     struct host_script script; /* SCRIPT, LOADED */
+    struct host_rules rules;
+    struct host_rule rule;
     char text[WORKER_TEXT];
 };
 

@@ -19,7 +19,7 @@ SHORT = 'for fd = 3, 60 do ffi.C.send(fd, "ab", 2, DONTWAIT_NOSIGNAL) end while 
 TALK = """
 local message = ffi.new "uint32_t[2048]"
 message[0] = 2
-while true do for fd = 3, 30 do ffi.C.send(fd, message, 4248, DONTWAIT_NOSIGNAL) end end
+while true do for fd = 3, 30 do ffi.C.send(fd, message, 4480, DONTWAIT_NOSIGNAL) end end
 """
 
 

@@ -25,7 +25,7 @@ static void put(void *block, void *ctx)
     free(block);
 }
 
-static const struct match_memory memory = { get, put, NULL };
+static const struct memory memory = { get, put, NULL };
 
 static bool same(unsigned char a, unsigned char b, bool cased)
 {

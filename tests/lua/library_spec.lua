@@ -115,8 +115,8 @@ describe("scripts", function()
       (blamed(function() mw.script { name = "x", thread = true } end)))
     assert.equal("mw.alert: no option is named 'severty': did you mean severity?",
       (blamed(function() mw.alert { severty = "high" } end)))
-    assert.equal("mw.alert: no option is named 'x'; there are dedup, dump, event, key, severity, sink, tags, text",
-      (blamed(function() mw.alert { x = 1 } end)))
+    assert.equal("mw.alert: no option is named 'x'; there are dedup, dump, event, key, rule, severity, sink, tags, "
+      .. "text", (blamed(function() mw.alert { x = 1 } end)))
     assert.equal(0, #told)
     mw.script { name = "x", description = "what it is for", author = "me", references = { "https://example.org" } }
   end)

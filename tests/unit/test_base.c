@@ -12,6 +12,8 @@
 
 #include <cmocka.h>
 
+#include "base/address.h"
+#include "base/arena.h"
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -281,6 +283,112 @@ static void clocks_run_forward(void **state)
     assert_true(clock_mono_ns() >= mono && clock_boot_ns() >= boot && clock_cpu_ns() >= cpu);
 }
 
+/* --- arena ------------------------------------------------------------------------------ */
+
+static int blocks_out;
+
+static void *counted_get(size_t size, void *ctx)
+{
+    if (*(int *)ctx == 0)
+        return NULL;
+    --*(int *)ctx;
+    blocks_out++;
+    return malloc(size);
+}
+
+static void counted_put(void *block, void *ctx)
+{
+    (void)ctx;
+    blocks_out--;
+    free(block);
+}
+
+static void pieces_of_an_arena_are_apart_zeroed_and_go_at_once(void **state)
+{
+    int left = 1000;
+    struct arena a = { .memory = { counted_get, counted_put, &left } };
+    unsigned char *pieces[300];
+    (void)state;
+
+    for (size_t i = 0; i < COUNT(pieces); i++) {
+        pieces[i] = arena_get(&a, i * 37);
+        assert_int_equal((uintptr_t)pieces[i] % sizeof(max_align_t), 0);
+        for (size_t n = 0; n < i * 37; n++)
+            assert_int_equal(pieces[i][n], 0);
+        memset(pieces[i], (int)i, i * 37);
+    }
+    for (size_t i = 0; i < COUNT(pieces); i++)
+        for (size_t n = 0; n < i * 37; n++)
+            assert_int_equal(pieces[i][n], (unsigned char)i);
+    arena_free(&a);
+    assert_int_equal(blocks_out, 0);
+    assert_int_equal(a.bytes, 0);
+}
+
+static void an_array_in_an_arena_keeps_what_it_has(void **state)
+{
+    struct arena a = { 0 };
+    int *array = NULL;
+    size_t cap = 0;
+    (void)state;
+
+    for (int i = 0; i < 10000; i++) {
+        array = arena_grow(&a, array, (size_t)i, &cap, 1, sizeof *array);
+        array[i] = i;
+    }
+    for (int i = 0; i < 10000; i++)
+        assert_int_equal(array[i], i);
+    arena_free(&a);
+}
+
+static void an_arena_without_memory_says_so(void **state)
+{
+    int left = 1;
+    struct arena a = { .memory = { counted_get, counted_put, &left } };
+    size_t cap = 0;
+    (void)state;
+
+    assert_non_null(arena_get(&a, 10));
+    assert_null(arena_get(&a, 1000000));
+    assert_null(arena_get(&a, SIZE_MAX));
+    assert_null(arena_copy(&a, "x", SIZE_MAX));
+    assert_null(arena_grow(&a, NULL, 0, &cap, SIZE_MAX / 4, 16));
+    assert_string_equal(arena_copy(&a, "text", 2), "te");
+    arena_free(&a);
+    assert_int_equal(blocks_out, 0);
+}
+
+/* --- address ---------------------------------------------------------------------------- */
+
+static void addresses_are_in_the_networks_that_have_them(void **state)
+{
+    static const struct {
+        const char *range, *address;
+        bool within;
+    } cases[] = {
+        { "10.0.0.0/8", "10.255.0.1", true },     { "10.0.0.0/8", "11.0.0.0", false },
+        { "10.1.2.3", "10.1.2.3", true },         { "10.0.0.0/8", "::ffff:10.0.0.1", true },
+        { "2001:db8::/32", "2001:db8::1", true }, { "::/0", "10.0.0.1", false },
+        { "fe80::/10", "fe80::1%eth0", true },    { "0.0.0.0/0", "255.255.255.255", true },
+    };
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct address address;
+        struct address_range range;
+        size_t at;
+        assert_null(address_read_range(cases[i].range, strlen(cases[i].range), &range, &at));
+        assert_true(address_read(cases[i].address, strlen(cases[i].address), &address));
+        assert_int_equal(address_within(&address, &range), cases[i].within);
+    }
+    static const char *const wrong[] = { "", "10.0.0", "10.0.0.0/33", "::/129", "a", "1.2.3.4/" };
+    for (size_t i = 0; i < COUNT(wrong); i++) {
+        struct address_range range;
+        size_t at = SIZE_MAX;
+        assert_non_null(address_read_range(wrong[i], strlen(wrong[i]), &range, &at));
+        assert_true(at <= strlen(wrong[i]));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -297,6 +405,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(without_a_sink_lines_go_to_standard_error, begin_log,
                                         end_log),
         cmocka_unit_test(clocks_run_forward),
+        cmocka_unit_test(pieces_of_an_arena_are_apart_zeroed_and_go_at_once),
+        cmocka_unit_test(an_array_in_an_arena_keeps_what_it_has),
+        cmocka_unit_test(an_arena_without_memory_says_so),
+        cmocka_unit_test(addresses_are_in_the_networks_that_have_them),
     };
     return cmocka_run_group_tests_name("base", tests, NULL, NULL);
 }

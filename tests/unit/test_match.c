@@ -33,7 +33,7 @@ static void put(void *block, void *ctx)
     free(block);
 }
 
-static const struct match_memory memory = { get, put, NULL };
+static const struct memory memory = { get, put, NULL };
 
 static char why[128];
 static size_t at;

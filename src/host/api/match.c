@@ -147,7 +147,7 @@ static int make(lua_State *L)
     p->alloc = lua_getallocf(L, &p->ud);
     luaL_getmetatable(L, METATABLE);
     lua_setmetatable(L, -2);
-    p->m = r.m = match_new(op, cased, &(struct match_memory){ get, put, p });
+    p->m = r.m = match_new(op, cased, &(struct memory){ get, put, p });
     if (!r.m)
         return luaL_error(L, "not enough memory");
     if (lua_istable(L, 1)) {

@@ -22,13 +22,14 @@ static struct policy *current(lua_State *L, const char *what)
 
 /* Add the function on top of the stack for this kind; pops it.  [-1, +0, m] */
 static void add_handler(lua_State *L, struct handler **list, const struct where *where,
-                        int where_ref)
+                        struct api_sigma *sigma, int where_ref)
 {
     struct handler *handler = calloc(1, sizeof *handler);
     if (!handler)
         luaL_error(L, "not enough memory");
     *handler = (struct handler){ .policy = host_of(L)->current,
                                  .where = where,
+                                 .sigma = sigma,
                                  .where_ref = where_ref,
                                  .function_ref = luaL_ref(L, LUA_REGISTRYINDEX) };
     while (*list && (*list)->policy->id <= handler->policy->id)
@@ -44,12 +45,14 @@ static void subscribe(lua_State *L, uint32_t kinds, const char *key)
     struct host *h = host_of(L);
     int value = lua_gettop(L);
     const struct where *where = NULL;
+    struct api_sigma *sigma = NULL;
 
     if (lua_istable(L, value)) {
         lua_getfield(L, value, "where");
         where = where_at(L, -1);
+        sigma = api_sigma_at(L, -1);
         lua_getfield(L, value, "handler");
-        if (!where && !lua_isnil(L, -2))
+        if (!where && !sigma && !lua_isnil(L, -2))
             luaL_error(L, "on.%s: `where` must come from mw.where { ... }", key);
     } else {
         lua_pushnil(L);
@@ -65,11 +68,11 @@ static void subscribe(lua_State *L, uint32_t kinds, const char *key)
         if (!(kinds & (UINT32_C(1) << kind)))
             continue;
         lua_pushvalue(L, -2);
-        int where_ref = where ? luaL_ref(L, LUA_REGISTRYINDEX) : LUA_NOREF;
-        if (!where)
+        int where_ref = where || sigma ? luaL_ref(L, LUA_REGISTRYINDEX) : LUA_NOREF;
+        if (!where && !sigma)
             lua_pop(L, 1);
         lua_pushvalue(L, -1);
-        add_handler(L, &h->handlers[kind], where, where_ref);
+        add_handler(L, &h->handlers[kind], where, sigma, where_ref);
     }
     if ((kinds & ON(STORM)) && host_want_storm(h, h->current) < 0)
         luaL_error(L, "not enough memory");
@@ -191,7 +194,7 @@ static int script_at_exit(lua_State *L)
     current(L, "at_exit");
     luaL_checktype(L, 1, LUA_TFUNCTION);
     lua_settop(L, 1);
-    add_handler(L, &host_of(L)->at_exit, NULL, LUA_NOREF);
+    add_handler(L, &host_of(L)->at_exit, NULL, NULL, LUA_NOREF);
     return 0;
 }
 
@@ -413,8 +416,38 @@ static void push_script_tags(lua_State *L, const struct policy *policy)
     lua_remove(L, -2);
 }
 
-/* _alert(severity, text, event, tags, key, held, sink or list of sinks, seconds to keep): without tags of its own it
- * has those of the script */
+/* A string of the table on top of the stack, "" when it has none; borrowed from it.  [-0, +0, -] */
+static const char *text_of_key(lua_State *L, const char *key)
+{
+    lua_pushstring(L, key);
+    lua_rawget(L, -2);
+    const char *text = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "";
+    lua_pop(L, 1);
+    return text;
+}
+
+/* { id, title, author, details } at the index; details are written to `details`.  [-0, +0, m] */
+static void read_rule(lua_State *L, int index, struct json_rule *rule, struct buf *details)
+{
+    if (!lua_istable(L, index))
+        return;
+    lua_pushvalue(L, index);
+    rule->id = text_of_key(L, "id");
+    rule->title = text_of_key(L, "title");
+    rule->author = text_of_key(L, "author");
+    lua_pushliteral(L, "details");
+    lua_rawget(L, -2);
+    if (lua_istable(L, -1)) {
+        buf_clear(details);
+        api_json(L, -1, details);
+        rule->details = details->data;
+        rule->details_len = details->failed ? 0 : details->len;
+    }
+    lua_pop(L, 2);
+}
+
+/* _alert(severity, text, event, tags, key, held, sink or list of sinks, rule, seconds to keep): without tags
+ * of its own it has those of the script */
 static int script_alert(lua_State *L)
 {
     struct host *h = host_of(L);
@@ -422,8 +455,9 @@ static int script_alert(lua_State *L)
     const char *tags[TAGS_MAX];
     struct json_alert alert = { .severity = luaL_checkstring(L, 1), .script = policy->name };
     alert.text = luaL_optlstring(L, 2, NULL, &alert.text_len);
-    double dump_s = luaL_optnumber(L, 8, 0);
-    lua_settop(L, 7);
+    double dump_s = luaL_optnumber(L, 9, 0);
+    lua_settop(L, 8);
+    read_rule(L, 8, &alert.rule, &h->details);
     if (lua_isnil(L, 4)) {
         push_script_tags(L, policy);
         lua_replace(L, 4);
