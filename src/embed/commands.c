@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <ev.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -25,12 +26,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define PATIENCE_S  3    /* of the watch, beyond the time that the commands have */
-#define CLEANUP_S   2    /* to end what is left */
-#define PIDS        (4 << 20) /* the kernel has no more */
-#define ANCESTORS   64
-#define RECORDS_MAX ((off_t)256 << 20) /* bytes */
-#define OUTPUT_MAX  (64 << 10)
+#define PATIENCE_S    3         /* of the watch, beyond the time that the commands have */
+#define CLEANUP_S     2         /* to end what is left */
+#define PIDS          (4 << 20) /* the kernel has no more */
+#define ANCESTORS     64
+#define RECORDS_MAX   ((off_t)256 << 20) /* bytes */
+#define OUTPUT_MAX    ((size_t)64 << 10)
+#define LOOK_EVERY_MS 20
 
 extern char **environ;
 
@@ -51,7 +53,7 @@ struct watching {
     const struct rehearsal_commands *commands;
     struct outcome *outcome;
     struct ev_loop *loop;
-    int records, output; /* descriptors, borrowed */
+    int records, output; /* descriptors, borrowed; the second one a pipe's */
     off_t records_len;
     pid_t runner, ancestors[ANCESTORS];
     int ancestors_len;
@@ -376,42 +378,72 @@ static int read_back(int fd, size_t most, struct buf *out)
     return 0;
 }
 
-static int take(struct rehearsal_commands *c, const struct outcome *o, int records, int output)
+/* Take what the commands have written, and forget what is more than anybody reads: a pipe that is full would
+ * hold them up. False: nobody writes any more. */
+static bool drain(struct rehearsal_commands *c, int output)
+{
+    char bytes[16 << 10];
+    ssize_t got;
+    while ((got = read(output, bytes, sizeof bytes)) > 0) {
+        size_t room = c->output.len < OUTPUT_MAX ? OUTPUT_MAX - c->output.len : 0;
+        buf_add(&c->output, bytes, (size_t)got < room ? (size_t)got : room);
+    }
+    return got < 0;
+}
+
+/* Until the watch has ended: some of what it watched may be beyond its reach, and keep the pipe open. */
+static void wait_for(struct rehearsal_commands *c, pid_t watch, int output)
+{
+    struct pollfd readable = { .fd = output, .events = POLLIN };
+    while (waitpid(watch, NULL, WNOHANG) == 0)
+        if (poll(&readable, 1, LOOK_EVERY_MS) > 0 && !drain(c, output))
+            readable.fd = -1;
+    if (readable.fd >= 0)
+        drain(c, output);
+}
+
+static int take(struct rehearsal_commands *c, const struct outcome *o, int records)
 {
     memcpy(c->status, o->status, sizeof *c->status * (size_t)c->len);
     if (o->refused)
         buf_puts(&c->refused, o->why);
     else
         say_problem(c, o);
-    int result = read_back(records, RECORDS_MAX, &c->records);
-    return result < 0 ? result : read_back(output, OUTPUT_MAX, &c->output);
+    return c->output.failed ? -ENOMEM : read_back(records, RECORDS_MAX, &c->records);
+}
+
+/* The life of the child. */
+static void watch_and_exit(struct watching *w, const int output[2])
+{
+    close(output[0]);
+    w->output = output[1];
+    watch(w);
+    _exit(0);
 }
 
 int commands_run(void *ctx, struct rehearsal_commands *c)
 {
     size_t size = sizeof(struct outcome) + sizeof(int) * (size_t)c->len;
     struct outcome *o = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    struct watching w = { .commands = c, .outcome = o, .records = memfd_create("records", MFD_CLOEXEC),
-                          .output = memfd_create("output", MFD_CLOEXEC) };
-    int status = -1, result = -ENOMEM;
+    struct watching w = { .commands = c, .outcome = o, .records = memfd_create("records", MFD_CLOEXEC) };
+    int result = -ENOMEM, output[2];
     pid_t child = -1;
     (void)ctx;
-    if (o != MAP_FAILED && w.records >= 0 && w.output >= 0)
+    if (o != MAP_FAILED && w.records >= 0 && pipe2(output, O_CLOEXEC) == 0) {
         child = fork();
-    if (child == 0) {
-        watch(&w);
-        _exit(0);
-    }
-    if (child > 0) {
-        while (waitpid(child, &status, 0) < 0 && errno == EINTR)
-            ;
-        result = take(c, o, w.records, w.output);
+        if (child == 0)
+            watch_and_exit(&w, output);
+        close(output[1]);
+        fcntl(output[0], F_SETFL, O_NONBLOCK);
+        if (child > 0) {
+            wait_for(c, child, output[0]);
+            result = take(c, o, w.records);
+        }
+        close(output[0]);
     }
     if (o != MAP_FAILED)
         munmap(o, size);
     if (w.records >= 0)
         close(w.records);
-    if (w.output >= 0)
-        close(w.output);
     return result;
 }

@@ -5,6 +5,7 @@
 #include "embed/files.h"
 #include "embed/rules.h"
 #include "embed/shelf.h"
+#include "embed/tape.h"
 #include "host/rehearsal.h"
 #include "record/recording.h"
 
@@ -19,7 +20,9 @@ struct testing {
     const struct moonwatch_test_options *options;
     const char *script; /* of the tests that run */
     struct coverage *coverage; /* owned; or NULL */
-    bool failed;        /* no memory */
+    struct tape *tape; /* owned: answers of the recording that is played; or NULL */
+    uint64_t seq;      /* of its record that is told */
+    bool failed;       /* no memory */
 };
 
 static void tell(const struct testing *t, const struct moonwatch_tested_case *result)
@@ -27,12 +30,19 @@ static void tell(const struct testing *t, const struct moonwatch_tested_case *re
     t->options->tested(t->options->ctx, result);
 }
 
+static void forget_tape(struct testing *t)
+{
+    tape_free(t->tape);
+    t->tape = NULL;
+}
+
 static void ended(void *ctx, const struct rehearsal_result *r)
 {
     static const enum moonwatch_verdict verdicts[] = { [REHEARSAL_PASSED] = MOONWATCH_PASSED,
                                                        [REHEARSAL_FAILED] = MOONWATCH_FAILED,
                                                        [REHEARSAL_SKIPPED] = MOONWATCH_SKIPPED };
-    const struct testing *t = ctx;
+    struct testing *t = ctx;
+    forget_tape(t); /* the next test has its own events */
     tell(t, &(struct moonwatch_tested_case){ .script = t->script,
                                              .name = r->name,
                                              .verdict = verdicts[r->verdict],
@@ -62,6 +72,27 @@ static void tell_wrong(const struct testing *t, const char *path, const char *wh
                                              .verdict = MOONWATCH_WRONG, .why = why, .output = "", .commands = "" });
 }
 
+static void playing(void *ctx, struct recording *r, uint64_t seq)
+{
+    struct testing *t = ctx;
+    t->seq = seq;
+    if (!r)
+        return;
+    forget_tape(t);
+    t->failed |= tape_new(&t->tape) < 0 || tape_read(t->tape, r) < 0;
+}
+
+/* What a recording has of an answer to this question. */
+static int answer_of_then(const struct testing *t, enum request_kind kind, const void *bytes, size_t len,
+                          struct buf *out)
+{
+    bool exact;
+    const struct recording_note *note = tape_answer(t->tape, kind, bytes, len, t->seq, &exact);
+    if (note)
+        buf_add(out, note->answer, note->answer_len);
+    return !note ? -ENODATA : out->failed ? -ENOMEM : note->result;
+}
+
 static int answer_rules(const struct testing *t, const void *bytes, size_t len, struct buf *out)
 {
     const struct request_rules *q = bytes;
@@ -70,7 +101,8 @@ static int answer_rules(const struct testing *t, const void *bytes, size_t len, 
     return rules_read_beside(t->script, name, q->known, out);
 }
 
-/* Modules, lists and rules that lie beside the script, as a watch would give them; nothing else. */
+/* Modules, lists and rules that lie beside the script, as a watch would give them; of a process what a
+ * recording has; nothing else. */
 static int answer(void *ctx, enum request_kind kind, const void *bytes, size_t len, struct buf *out,
                   int *fds)
 {
@@ -79,6 +111,8 @@ static int answer(void *ctx, enum request_kind kind, const void *bytes, size_t l
     const char *why;
     uint64_t hash = 0;
     (void)fds;
+    if (t->tape && (kind == REQUEST_PROBE || kind == REQUEST_CENSUS))
+        return answer_of_then(t, kind, bytes, len, out);
     if (kind == REQUEST_RULES)
         return answer_rules(t, bytes, len, out);
     if (kind != REQUEST_FILE)
@@ -124,6 +158,7 @@ static void test_texts(struct testing *t, const struct script_file *test, const 
     struct rehearsal_text texts[2] = { { buf_str(&chunks[0]), test->text, test->len },
                                        { buf_str(&chunks[1]), script->text, script->len } };
     struct rehearsal_world world = { .ctx = t, .request = answer, .ended = ended, .run = commands_run,
+                                     .playing = playing,
                                      .coverage = t->coverage };
     t->script = script->path;
     int result = rehearse(&texts[1], &texts[0], &world, &wrong);
@@ -188,10 +223,12 @@ static void play_baseline(struct testing *t, const struct script_file *script)
     buf_printf(&chunk, "@%s", script->path);
     struct rehearsal_text text = { buf_str(&chunk), script->text, script->len };
     struct rehearsal_baseline baseline = { .path = t->options->baseline, .allow = t->options->allow };
-    struct rehearsal_world world = { .ctx = t, .request = answer, .ended = ended, .coverage = t->coverage };
+    struct rehearsal_world world = { .ctx = t, .request = answer, .ended = ended, .playing = playing,
+                                     .coverage = t->coverage };
     t->script = script->path;
     if (rehearse_baseline(&text, &baseline, &world, &wrong) < 0)
         tell_wrong(t, script->path, buf_str(&wrong));
+    forget_tape(t);
     buf_free(&chunk);
     buf_free(&wrong);
 }

@@ -132,6 +132,7 @@ int rehearse_baseline(const struct rehearsal_text *script, const struct rehearsa
     struct stage_options options = { .world = { .request = world->request, .ctx = world->ctx },
                                      .output = nowhere,
                                      .coverage = world->coverage,
+                                     .playing = world->playing,
                                      .limit_s = world->limit_s };
     int result = nowhere < 0 ? -errno : stage_open(&b.stage, &options);
     if (result == 0 && lua_cpcall(b.stage.host->L, play, &b))

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,7 +16,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define SETTINGS 64
+#define SETTINGS     64
+#define WRITTEN_MOST (64 << 20) /* bytes */
 
 struct rehearsal {
     struct stage stage;
@@ -29,12 +31,24 @@ struct rehearsal {
 
 /* --- a host for one test --------------------------------------------------------------------- */
 
+/* Memory that does not grow, however much a script writes. */
+static int open_output(void)
+{
+    int fd = memfd_create("rehearsal", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (fd >= 0 && (ftruncate(fd, WRITTEN_MOST) < 0 || fcntl(fd, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK) < 0)) {
+        close(fd);
+        return -1;
+    }
+    return fd;
+}
+
 static int begin(struct rehearsal *r, const struct rehearsal_world *world)
 {
-    *r = (struct rehearsal){ .output = memfd_create("rehearsal", MFD_CLOEXEC), .began_ns = clock_mono_ns() };
+    *r = (struct rehearsal){ .output = open_output(), .began_ns = clock_mono_ns() };
     struct stage_options options = { .world = { .request = world->request, .ctx = world->ctx },
                                      .output = r->output,
                                      .coverage = world->coverage,
+                                     .playing = world->playing,
                                      .limit_s = world->limit_s };
     return r->output < 0 ? -errno : stage_open(&r->stage, &options);
 }

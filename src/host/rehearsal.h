@@ -11,6 +11,8 @@
 #include "host/coverage.h"
 #include "host/request.h"
 
+struct recording;
+
 /* A file: its name as in "@path", and its text. */
 struct rehearsal_text {
     const char *name, *text;
@@ -51,6 +53,10 @@ struct rehearsal_world {
 
     /* 0, or -errno. NULL: nobody can. */
     int (*run)(void *ctx, struct rehearsal_commands *commands);
+
+    /* A recording is about to be played: who answers questions may take its notes. Then with NULL for each of
+     * its records, before it is told. NULL: nobody wants to know. */
+    void (*playing)(void *ctx, struct recording *r, uint64_t seq);
 
     struct coverage *coverage; /* where it is noted what ran; NULL: nowhere */
     double limit_s; /* of a test: then it is ended; 0: 10 */

@@ -74,6 +74,8 @@ int stage_open(struct stage *s, const struct stage_options *o)
                                     .soft_ns = 1, .memory_bytes = MEMORY_MOST };
     *s = (struct stage){ .output = o->output,
                          .coverage = o->coverage,
+                         .playing = o->playing,
+                         .ctx = o->world.ctx,
                          .limit_from_ns = clock_mono_ns(),
                          .limit_s = o->limit_s > 0 ? o->limit_s : LIMIT_S };
     int result = host_new(&s->host, &options);
@@ -126,7 +128,9 @@ void stage_read_output(struct stage *s, struct buf *to)
     host_flush(s->host);
     buf_clear(to);
     char *place = buf_reserve(to, OUTPUT_MOST);
-    ssize_t len = place ? pread(s->output, place, OUTPUT_MOST, 0) : 0;
+    off_t written = lseek(s->output, 0, SEEK_CUR);
+    size_t most = written < (off_t)OUTPUT_MOST ? (size_t)written : OUTPUT_MOST;
+    ssize_t len = place && written > 0 ? pread(s->output, place, most, 0) : 0;
     to->len = len > 0 ? (size_t)len : 0;
 }
 
@@ -185,16 +189,16 @@ int stage_begin_recording(struct stage *s, const char *path, struct buf *why)
 static void play_next(struct stage *s, int next, const struct event_box *box, uint64_t missing,
                       struct stage_played *played)
 {
-    if (next == 2) {
-        host_know(s->host, &box->ev);
-    } else if (next == 1) {
-        played->events++;
-        played->execs += event_kind(&box->ev) == EVENT_EXEC;
-        stage_play(s, &box->ev);
-    } else {
+    if (next < 0) {
         played->missing += missing;
         host_missed(s->host, missing);
+        return;
     }
+    if (s->playing)
+        s->playing(s->ctx, NULL, (uint64_t)event_int(&box->ev, F_SEQ, 0));
+    played->events += next == 1; /* else it was there already */
+    played->execs += event_kind(&box->ev) == EVENT_EXEC;
+    stage_play(s, &box->ev);
 }
 
 int stage_play_recording(struct stage *s, const char *path, bool each_limited, struct stage_played *played,
@@ -210,6 +214,8 @@ int stage_play_recording(struct stage *s, const char *path, bool each_limited, s
         recording_close(r);
         return -ENOMEM;
     }
+    if (s->playing)
+        s->playing(s->ctx, r, 0);
     for (; !s->late && goes_on(next = recording_next(r, box, &missing)); missing = 0) {
         if (each_limited)
             s->limit_from_ns = clock_mono_ns();

@@ -12,10 +12,14 @@
 
 #include <lua.h>
 
+struct recording;
+
 struct stage {
     struct host *host;         /* owned */
-    int output;                /* borrowed: where it writes */
+    int output;                /* borrowed: where it writes, from its position on */
     struct coverage *coverage; /* borrowed, or NULL */
+    void (*playing)(void *ctx, struct recording *r, uint64_t seq); /* as in rehearsal_world */
+    void *ctx;
     int64_t limit_from_ns;     /* of what may take limit_s; move it where something else begins */
     double limit_s;
     bool late; /* it took longer, and was ended: nothing more is to be played */
@@ -26,6 +30,7 @@ struct stage_options {
     struct host_world world; /* only `request` and `ctx` */
     int output;
     struct coverage *coverage;
+    void (*playing)(void *ctx, struct recording *r, uint64_t seq);
     double limit_s;
 };
 int stage_open(struct stage *s, const struct stage_options *options);

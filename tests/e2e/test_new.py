@@ -320,6 +320,7 @@ return {{
      alerts = {{ {{ severity = "low", text = "false" }}, {{ severity = "high", event = {{ signal = 9 }} }} }}, output = "x\\ny\\27[2J" }},
   {{ name = "what is left is killed", alerts = {{ {{ event = {{ signal = 9 }} }} }}, status = 0,
      commands = {{ {{ "mkfifo", "{fifo}" }}, {{ "sh", "-c", "(setsid sh -c 'echo >{fifo}; exec sleep 10.3' &) ; read x <{fifo}" }} }} }},
+  {{ name = "writes without end", alerts = 3, commands = {{ {{ "sh", "-c", "timeout 0.5 yes; echo seen >/dev/stderr; exit 1" }} }} }},
   {{ name = "fails", commands = {{ {{ "sh", "-c", "echo '\\27[2J{mark}'; exit 3" }} }}, status = 0 }},
   {{ name = "is not there", commands = {{ {{ "true" }}, {{ "no-such-command\\27[2J", "x" }} }}, alerts = 0 }},
   {{ name = "is none", commands = {{ {{ "{plain}" }} }}, alerts = 0 }},
@@ -328,15 +329,15 @@ return {{
         stranger.kill()
         stranger.wait()
     equal(errors, "", out)
-    equal(lines(out), ["ok 1 - pair.lua: one", "ok 2 - pair.lua: list", "ok 3 - pair.lua: what is left is killed", "not ok 4 - pair.lua: fails",
-                       "not ok 5 - pair.lua: is not there", "not ok 6 - pair.lua: is none", "1..6"], out)
+    equal(lines(out), ["ok 1 - pair.lua: one", "ok 2 - pair.lua: list", "ok 3 - pair.lua: what is left is killed", "ok 4 - pair.lua: writes without end",
+                       "not ok 5 - pair.lua: fails", "not ok 6 - pair.lua: is not there", "not ok 7 - pair.lua: is none", "1..7"], out)
     for text in ("#   command 1, 'sh', ends with status 3, not 0", f"# its commands wrote\n#   \\x1b[2J{mark}\n",
                  "#   the command 'no-such-command\\x1b[2J x' cannot be started: No such file or directory",
                  f"#   the command '{plain}' cannot be started: Permission denied"):
         check(text in out, f"{text!r} in {out}")
     check("stranger" not in out and "\x1b" not in out, out)
     cases = xml.etree.ElementTree.parse(os.path.join(scratch(), "commands.xml")).getroot()[0]
-    equal((cases[0].find("system-err").text, cases[3].find("system-err").text), ("said\nwrong\n", f"\ufffd[2J{mark}\n"), "what they wrote")
+    equal((cases[0].find("system-err").text, cases[4].find("system-err").text), ("said\nwrong\n", f"\ufffd[2J{mark}\n"), "what they wrote")
     none_left("10.3")
 
 

@@ -433,4 +433,72 @@ return mw.script { name = "tells", on = {
         check(status == 2 and said in errors, f"{words_}: {errors}")
 
 
+ASKS = """local mw = require "moonwatch"
+return mw.script { name = "asks", on = {
+  snapshot = function(ev) if ev.args and ev.args[2] == "TAG" then mw.alert { severity = "low", key = "there", event = ev } end end,
+  comm = function(ev)
+    if ev.args and ev.args[2] == "TAG" then
+      mw.alert { severity = "low", key = "named " .. ev:threads()[1].comm, event = ev }
+    end
+  end,
+  exec = function(ev)
+    if ev.args and ev.args[2] == "TAG" then
+      local env, why = ev:environ()
+      local value
+      for _, one in ipairs(env or {}) do
+        value = one.name == "OF_THE_TEST" and one.value or value
+      end
+      mw.alert { severity = "high", key = value or why, event = ev }
+    end
+  end } }
+""".replace("TAG", TAG)
+
+
+@test("test plays a recording with the answers of then, and --baseline counts what each script tells of one")
+def tests_and_baselines():
+    os.makedirs(os.path.join(scratch(), "played"), exist_ok=True)
+    script, path = scratch_file("played/asks.lua", ASKS), os.path.join(scratch(), "played", "day.mwr")
+    scratch_file("played/quiet.lua", 'return require("moonwatch").script { name = "quiet", on = { exec = function() end } }')
+    scratch_file("played/throws.lua", 'return require("moonwatch").script { name = "throws", on = { exec = function() error "no" end } }')
+    with Act("say:there wait exit:0", name="there", args=(TAG,)) as there:
+        there.said()
+        with Record(path, "--redact", "none", scripts=[script]) as w:
+            w.wait_recording()
+            for value in ("a", "b", "a"):
+                with Act("wait name:one wait name:two wait exit:0", args=(TAG,), env={"OF_THE_TEST": value}) as act:
+                    for n in (1, 2, 3):
+                        wait_until(lambda: text(w.told).count(f'"pid":{act.pid},'.encode()) == n, "it is told of")
+                        act.go()
+            equal(w.stop(), 0, "exit status")
+    tests = scratch_file("played/asks_test.lua", """local mw = require "moonwatch"
+return {
+  { name = "as then", recording = "day.mwr", alerts = { { key = "there" }, { key = "a" }, { key = "a" },
+    { key = "b", severity = "high", event = { args = { "act", "TAG", mw.match.endswith "exit:0" } } },
+    { key = "named one" }, { key = "named one" }, { key = "named one" },
+    { key = "named two" }, { key = "named two" }, { key = "named two" } } },
+  { name = "made up", events = { { args = { "act", "TAG" } } }, alerts = { { key = "nobody to ask: the events are not live" } } } }
+""".replace("TAG", TAG))
+    for name in (script, os.path.relpath(tests, scratch())):
+        status, out, errors = run("test", name, cwd=scratch())
+        equal((status, out, errors), (0, "ok 1 - asks.lua: as then\nok 2 - asks.lua: made up\n1..2\n", ""), out)
+
+    status, out, errors = run("test", "--baseline", path, os.path.dirname(script))
+    equal(status, 1, out + errors)
+    found = out.splitlines()
+    equal([line for line in found if "ok " in line], ["not ok 1 - asks.lua: at most 0 alerts in day.mwr",
+          "ok 2 - quiet.lua: at most 0 alerts in day.mwr", "not ok 3 - throws.lua: at most 0 alerts in day.mwr"], out)
+    execs = int(re.search(r", (\d+) execs$", found[1]).group(1))
+    check(execs >= 3 and found[1].startswith(f"#   10 alerts, {10000 / execs:.2f} for 1,000 execs: "), found[1])
+    equal(found[2:7], ["#          3  named one", "#          3  named two", "#          2  a", "#          1  b",
+                       "#          1  there"], out)
+    check(re.search(rf"^#   {execs} errors, the last: \S*throws.lua:1: no$", out, re.M), out)
+    for allow, status in (("9", 1), ("10", 0)):
+        equal(run("test", "--baseline", path, "--allow", allow, script)[0], status, f"--allow {allow}")
+    status, out, errors = run("test", "--baseline", script, os.path.dirname(script))
+    equal((status, out.count("\n"), errors), (3, 3, ""), "said once: " + out)
+    check("not ok 1 - asks.lua: it can be loaded" in out and "no recording" in out, out)
+    for options in (["--allow", "1"], ["--baseline", path, "--allow", "some"], ["--baseline", path, "--allow", "-1"]):
+        equal(run("test", *options, script)[0], 2, f"status of {options}")
+
+
 main()

@@ -124,6 +124,13 @@ static const struct {
       "ev.uid = 2\n"
       "end } }", "mw",
       { "handler exec:2=3", "way 3>4=3", "way 3>6=0", "line 4=3", "line 6=0" } },
+    { "where it was when it ended by an error is not where the next call begins", HEAD
+      "exec = function(ev)\n"
+      "repeat\n"
+      "ev.uid = 1\n"
+      "until ev.none.uid\n"
+      "end } }", "mw",
+      { "way 5>3=0", "way 5>6=0", "line 3=3", "line 5=3" } },
     { "coroutines", HEAD
       "exec = function(ev)\n"
       "local c = coroutine.wrap(function(n)\n"

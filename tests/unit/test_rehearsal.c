@@ -350,7 +350,7 @@ static void a_recording_is_played_in_its_own_time(void **state)
     char test[1024];
     (void)state;
     snprintf(test, sizeof test, "return { { name = 'x', recording = '%s', output = {\n"
-             "'load\\t1717243845.1235\\nexec\\tsh\\tnil\\tnginx\\t1717243845.1235\\t0000000000000007-11-11\\n',\n"
+             "'load\\t1717243845.1235\\nsnapshot\\tnginx\\tnil\\tnil\\t1717243845.1235\\t0000000000000007-10-10\\nexec\\tsh\\tnil\\tnginx\\t1717243845.1235\\t0000000000000007-11-11\\n',\n"
              "'lost\\tnil\\t7\\tnil\\t1717243845.1235',\n"
              "'timer\\t1717243870.1235\\ntimer\\t1717243895.1235\\nexec\\tls\\tnil\\tnginx\\t1717243905.1235' } } }",
              recording_path);
