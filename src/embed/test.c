@@ -111,7 +111,7 @@ static int answer(void *ctx, enum request_kind kind, const void *bytes, size_t l
     const char *why;
     uint64_t hash = 0;
     (void)fds;
-    if (t->tape && (kind == REQUEST_PROBE || kind == REQUEST_CENSUS))
+    if (t->tape && (kind == REQUEST_PROBE || kind == REQUEST_CENSUS || kind == REQUEST_USER))
         return answer_of_then(t, kind, bytes, len, out);
     if (kind == REQUEST_RULES)
         return answer_rules(t, bytes, len, out);

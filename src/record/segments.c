@@ -79,7 +79,7 @@ static int each_file(int dir, visit_file *visit, void *ctx)
 
 struct survey {
     uint64_t current; /* left out */
-    uint64_t oldest, oldest_bytes, newest, sum;
+    uint64_t oldest, oldest_bytes, newest, sum, files;
 };
 
 static int survey_file(void *ctx, uint64_t number, int64_t bytes)
@@ -90,6 +90,7 @@ static int survey_file(void *ctx, uint64_t number, int64_t bytes)
     if (number == v->current || bytes < 0)
         return 0;
     v->sum += (uint64_t)bytes;
+    v->files++;
     if (!v->oldest || number < v->oldest) {
         v->oldest = number;
         v->oldest_bytes = (uint64_t)bytes;
@@ -155,11 +156,29 @@ static int put_known(struct segments *s)
     return result;
 }
 
+/* The oldest go: one is about to begin. */
+static int drop_too_many(struct segments *s, struct survey *v)
+{
+    while (v->files >= SEGMENTS_MOST) {
+        char name[NAME];
+        name_of(v->oldest, name);
+        if (unlinkat(s->dir, name, 0) < 0 && errno != ENOENT)
+            return -errno;
+        *v = (struct survey){ 0 };
+        int result = each_file(s->dir, survey_file, v);
+        if (result < 0)
+            return result;
+    }
+    return 0;
+}
+
 static int begin_file(struct segments *s)
 {
     struct survey v = { 0 };
     char name[NAME];
     int result = each_file(s->dir, survey_file, &v);
+    if (!result)
+        result = drop_too_many(s, &v);
     s->others = v.sum;
     if (!result)
         result = make_room(s, BEGINNING);

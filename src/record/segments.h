@@ -10,6 +10,7 @@
 #include "record/recording.h"
 
 #define SEGMENTS_LEAST ((uint64_t)4 * 1024 * 1024)
+#define SEGMENTS_MOST  256 /* files: those of many short watches are all open in who reads them */
 
 struct segments; /* opaque */
 

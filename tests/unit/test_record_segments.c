@@ -246,6 +246,19 @@ static void what_others_remove_is_room_again(void **state)
     assert_int_equal(segments_count(seg).bytes, bytes_there("*"));
 }
 
+static void many_short_watches_leave_no_more_than_so_many_files(void **state)
+{
+    (void)state;
+    for (int i = 0; i < SEGMENTS_MOST + 20; i++) {
+        stop();
+        assert_int_equal(start(), 0);
+    }
+    struct segments_list list = { 0 };
+    assert_int_equal(segments_list(directory, &list), 0);
+    assert_int_equal(list.len, SEGMENTS_MOST);
+    segments_list_free(&list);
+}
+
 static void two_watches_do_not_share_a_directory(void **state)
 {
     (void)state;
@@ -334,6 +347,7 @@ int main(void)
         TEST(what_earlier_watches_left_goes_first),
         TEST(other_names_are_nobodys_business),
         TEST(what_others_remove_is_room_again),
+        TEST(many_short_watches_leave_no_more_than_so_many_files),
         TEST(two_watches_do_not_share_a_directory),
         TEST(a_full_disk_costs_what_came_meanwhile),
         TEST(a_file_that_cannot_be_begun_is_tried_again),
