@@ -130,6 +130,21 @@ def kernel_order():
 ROUNDS = 300
 
 
+def lives_below(events, parents, pids=None):
+    """What was told of each child of these parents, from its fork to the next fork with its pid, which may be
+    anybody's: others had that pid before and may have it after."""
+    lives, current = [], {}
+    for e in events:
+        if kind(e) == "fork":
+            current.pop(pid_of(e), None)
+            if at(e, "process.parent.pid") in parents and (pids is None or pid_of(e) in pids):
+                current[pid_of(e)] = []
+                lives.append(current[pid_of(e)])
+        if pid_of(e) in current:
+            current[pid_of(e)].append(e)
+    return lives
+
+
 def reuse(w, ticks):
     """[(round, middle pid, pid, ns, events of this round, events of its child)]"""
     p = subprocess.Popen([helper("reuse"), str(ROUNDS), str(ticks), helper("act")],
@@ -147,25 +162,18 @@ def reuse(w, ticks):
     w.marker()
     p.stdin.close()  # now the children end, whose parents are long gone
     p.wait()
-    w.wait(lambda: sum(of(pid, "exit")(e) for e in w.events) >= ROUNDS, f"{ROUNDS} exits of the pid")
-    kids = {pid_of(e) for e in w.events if kind(e) == "fork" and at(e, "process.parent.pid") == pid}
-    equal(len(kids), ROUNDS, "children")
-    w.wait(lambda: sum(pid_of(e) in kids and kind(e) == "exit" for e in w.events) >= ROUNDS, "the children's exits")
-
-    lives = []
-    for e in w.events:
-        if pid_of(e) == pid and kind(e) == "fork" and at(e, "process.parent.pid") in {r[0] for r in rows}:
-            lives.append([])
-        if pid_of(e) == pid and lives:
-            lives[-1].append(e)
+    middles = {row[0] for row in rows}
+    w.wait(lambda: sum(of(pid, "exit")(e) and at(e, "process.parent.pid") in middles for e in w.events) >= ROUNDS,
+           f"{ROUNDS} exits of the pid")
+    w.wait(lambda: sum(kind(e) == "exit" and at(e, "process.parent.pid") == pid for e in w.events) >= ROUNDS,
+           "the children's exits")
+    lives = lives_below(w.events, middles, {pid})
     equal([[kind(e) for e in life] for life in lives if [kind(e) for e in life] != ["fork", "exec", "exit"]], [],
           "lives that are not fork, exec, exit")
     equal(len(lives), ROUNDS, "lives of the pid")
-    offspring = collections.defaultdict(list)
-    for e in w.events:
-        if pid_of(e) in kids:
-            offspring[pid_of(e)].append(e)
-    return pid, rows, lives, list(offspring.values())
+    offspring = lives_below(w.events, {pid})
+    equal(len(offspring), ROUNDS, "children")
+    return pid, rows, lives, offspring
 
 
 def check_reuse(options, ticks, distinct):
