@@ -443,10 +443,10 @@ def slow_stdout():
     path = os.path.join(out, "stats")
 
     def figures():
-        before = read(path).count(b"\n")
-        ask("stats", "x")
-        until(lambda: read(path).count(b"\n") > before, "the figures")
-        return json.loads(read(path).splitlines()[-1])
+        name = unique("stats")
+        ask("stats", name)
+        return until(lambda: next((f for line in read(path).splitlines(keepends=True) if line.endswith(b"\n")
+                                   for f in [json.loads(line)] if f.get("asked") == name), None), "the figures")
     done = subprocess.Popen([MOONWATCH, "run", "-q", "--json", "--output-dir", out,
                              Watch._path(text)], stdout=writer, stderr=subprocess.PIPE)
     os.close(writer)
