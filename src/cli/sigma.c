@@ -48,8 +48,7 @@ struct asked {
     bool json, quiet;
 };
 
-/* --- what is said of rules
- * ------------------------------------------------------------------------ */
+/* --- what is said of rules -------------------------------------------------------------------- */
 
 /* Rules about other records, by what these are. */
 #define OTHERS_MAX 6
@@ -120,8 +119,7 @@ static struct moonwatch_sigma *load(const struct asked *a, const char *const *pa
     return NULL;
 }
 
-/* --- events
- * ----------------------------------------------------------------------------------------- */
+/* --- events ----------------------------------------------------------------------------------- */
 
 struct events {
     const struct asked *asked;
@@ -179,8 +177,7 @@ static int finish(struct moonwatch_sigma *s, int status)
     return status;
 }
 
-/* --- match
- * ------------------------------------------------------------------------------------------ */
+/* --- match ------------------------------------------------------------------------------------ */
 
 static void on_fired(void *ctx, const struct moonwatch_sigma_rule *rule, const char *id)
 {
@@ -210,8 +207,7 @@ static int command_match(const struct asked *a, char **args, int len)
     return e.s ? finish(e.s, each_event(&e, match)) : EXIT_SCRIPT;
 }
 
-/* --- explain
- * ---------------------------------------------------------------------------------------- */
+/* --- explain ---------------------------------------------------------------------------------- */
 
 static bool is_called(const struct moonwatch_sigma_rule *rule, const char *name)
 {
@@ -284,8 +280,7 @@ static int command_explain(const struct asked *a, char **args, int len)
     return finish(e.s, each_event(&e, explain));
 }
 
-/* --- check
- * ------------------------------------------------------------------------------------------ */
+/* --- check ------------------------------------------------------------------------------------ */
 
 static int command_check(const struct asked *a, char **args, int len)
 {
@@ -301,8 +296,7 @@ static int command_check(const struct asked *a, char **args, int len)
     return cli_remarks_end(&remarks);
 }
 
-/* --- the command line
- * ------------------------------------------------------------------------------- */
+/* --- the command line ------------------------------------------------------------------------- */
 
 static int parse(struct asked *a, int argc, char **argv)
 {

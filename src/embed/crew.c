@@ -74,8 +74,7 @@ void crew_summarize_host(struct crew *c)
     free(all);
 }
 
-/* --- the start ----------------------------------------------------------------------------------
- */
+/* --- the start -------------------------------------------------------------------------------- */
 
 /* While there is no loop yet: the marks are looked at in between. */
 static int await_ready(struct worker_slot *slot, struct crew_script **wrong)
@@ -305,8 +304,7 @@ void crew_listen(struct crew *c, struct ev_loop *loop)
             slot_listen(&c->slots[i]);
 }
 
-/* --- records ------------------------------------------------------------------------------------
- */
+/* --- records ---------------------------------------------------------------------------------- */
 
 void crew_write(struct crew *c, struct event_box *box)
 {
@@ -335,8 +333,7 @@ struct crew_wants crew_wants(const struct crew *c)
     return wants;
 }
 
-/* --- changes ------------------------------------------------------------------------------------
- */
+/* --- changes ---------------------------------------------------------------------------------- */
 
 /* In this process there is no worker to tell the scripts what time it is. */
 static void tell_time(struct crew *c)
@@ -482,8 +479,7 @@ int crew_enable(struct crew *c, const char *name)
     return result;
 }
 
-/* --- shadows -------------------------------------------------------------------------------------
- */
+/* --- shadows ---------------------------------------------------------------------------------- */
 
 /* By its name or path, or by a file of the same name elsewhere: the next version of it. */
 static struct crew_script *script_like(const struct crew *c, const char *path)
@@ -578,9 +574,7 @@ int crew_promote(struct crew *c, const char *name)
     return result;
 }
 
-/* --- lines of somebody's
- * --------------------------------------------------------------------------
- */
+/* --- lines of somebody's ---------------------------------------------------------------------- */
 
 int crew_eval(struct crew *c, const char *text, size_t len, crew_done *done, void *ctx)
 {
@@ -599,8 +593,7 @@ int crew_eval(struct crew *c, const char *text, size_t len, crew_done *done, voi
     return result < 0 ? result : slot_await(slot, done, ctx);
 }
 
-/* --- figures
- * -------------------------------------------------------------------------------------- */
+/* --- figures ---------------------------------------------------------------------------------- */
 
 void crew_ask(struct crew *c, bool weigh, void (*done)(void *ctx), void *ctx)
 {
@@ -653,8 +646,7 @@ uint64_t crew_missed(const struct crew *c)
     return missed;
 }
 
-/* --- life
- * ----------------------------------------------------------------------------------------- */
+/* --- life ------------------------------------------------------------------------------------- */
 
 int crew_new(struct crew **out, const struct crew_options *options)
 {

@@ -133,8 +133,7 @@ const struct crew_script *crew_script_at(const struct crew *c, int index);
 /* What the steward of scripts in this process needs. */
 const struct steward_means *crew_means(const struct crew *c);
 
-/* --- life --------------------------------------------------------------------------------------
- */
+/* --- life ------------------------------------------------------------------------------------- */
 
 /* Start the workers and load the scripts. 0; -EINVAL: a script is wrong; another -errno. With
  * `host` they are loaded into it, and there are no workers. */

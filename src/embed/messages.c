@@ -16,9 +16,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* --- orders
- * ---------------------------------------------------------------------------------------
- */
+/* --- orders ----------------------------------------------------------------------------------- */
 
 struct worker_slot *slot_ward_of(struct crew *c, const struct crew_script *s)
 {
@@ -207,8 +205,7 @@ void crew_reported(struct crew *c)
         crew_figures_came(c);
 }
 
-/* --- what workers say ---------------------------------------------------------------------------
- */
+/* --- what workers say ------------------------------------------------------------------------- */
 
 /* The script of this id, if it is one that this worker has. */
 static struct crew_script *own_script(struct worker_slot *slot, uint32_t id)

@@ -267,8 +267,7 @@ static void order_status(const struct asker *a)
     watch_ask(a->watch, tell_status, a->watch);
 }
 
-/* --- scripts ------------------------------------------------------------------------------------
- */
+/* --- scripts ---------------------------------------------------------------------------------- */
 
 /* The answer of a worker, for one who waits for it. */
 static void pass_on(void *ctx, int error, const char *text)

@@ -13,8 +13,7 @@
 
 #define ID_STEP (1u << 16) /* between scripts, so that others fit in between */
 
-/* --- the list of scripts ------------------------------------------------------------------------
- */
+/* --- the list of scripts ---------------------------------------------------------------------- */
 
 const struct crew_script *crew_script_at(const struct crew *c, int index)
 {
@@ -179,9 +178,7 @@ struct crew_script *roster_insert(struct crew *c, const char *name, bool trusted
     return s;
 }
 
-/* --- for stewards, on their threads
- * ---------------------------------------------------------------
- */
+/* --- for stewards, on their threads ----------------------------------------------------------- */
 
 bool roster_path_of(void *ctx, uint32_t id, char *path, size_t cap)
 {
@@ -235,8 +232,7 @@ const struct steward_means *crew_means(const struct crew *c)
     return &c->options.means;
 }
 
-/* --- versions ------------------------------------------------------------------------------------
- */
+/* --- versions --------------------------------------------------------------------------------- */
 
 void roster_switch_off(struct crew_script *s, const char *why)
 {

@@ -35,8 +35,7 @@ __attribute__((format(printf, 3, 4))) static int fail(struct failure to, int err
     return error;
 }
 
-/* --- placeholders
- * --------------------------------------------------------------------------------- */
+/* --- placeholders ----------------------------------------------------------------------------- */
 
 struct placeholders {
     struct sigma_placeholder *list; /* owned, with names and lists of values */
@@ -82,8 +81,7 @@ static void free_placeholders(struct placeholders *p)
     free(p->list);
 }
 
-/* --- reading
- * ---------------------------------------------------------------------------------------- */
+/* --- reading ---------------------------------------------------------------------------------- */
 
 /* The whole text, to be freed; NULL with errno. */
 static char *read_file(const char *path, size_t *len)
@@ -159,8 +157,7 @@ static int read_set(struct sigma **out, const char *const *paths, int paths_len,
     return result;
 }
 
-/* --- the set
- * ---------------------------------------------------------------------------------------- */
+/* --- the set ---------------------------------------------------------------------------------- */
 
 struct remarking {
     moonwatch_sigma_remarked *remarked;
@@ -278,8 +275,7 @@ char *moonwatch_sigma_explain(struct moonwatch_sigma *s, int rule, const char *j
     return out.data;
 }
 
-/* --- checking
- * ----------------------------------------------------------------------------------------- */
+/* --- checking --------------------------------------------------------------------------------- */
 
 struct checked {
     char *path; /* owned, and so is the text */

@@ -29,8 +29,7 @@
 
 _Static_assert(BUDGET_MARKS <= RING_WORDS, "the marks fit beside the cursor");
 
-/* --- beginning ----------------------------------------------------------------------------------
- */
+/* --- beginning -------------------------------------------------------------------------------- */
 
 /* Does this worker run it? */
 static bool runs(const struct worker_slot *slot, const struct crew_script *s)
@@ -218,8 +217,7 @@ int slot_spawn(struct worker_slot *slot)
     return result < 0 ? crew_fail(c, result, "cannot start a thread: %s", strerror(-result)) : 0;
 }
 
-/* --- ending -------------------------------------------------------------------------------------
- */
+/* --- ending ----------------------------------------------------------------------------------- */
 
 /* It has ended, or hung up and is not ours any more: to who is ending already the signal means
  * nothing. */
@@ -289,8 +287,7 @@ void slot_close(struct worker_slot *slot)
         slot_answer(slot, -EIO, "the script worker ended");
 }
 
-/* --- last words
- * -----------------------------------------------------------------------------------
+/* --- last words ----------------------------------------------------------------------------------
  *
  * What a worker has said and not written is written by its successor. Where there is none, a thread
  * does it: who reads the output may be slow, and we wait for nobody. */
@@ -535,8 +532,7 @@ static void on_said(struct ev_loop *loop, ev_io *watcher, int events)
     kill(slot->pid, SIGKILL);
 }
 
-/* --- the hard limit
- * -------------------------------------------------------------------------------
+/* --- the hard limit ------------------------------------------------------------------------------
  *
  * Looks at the marks of each worker from time to time while any has a call: the same call twice,
  * with the limit in between, is too long. When none has one, the looking stops, until the next

@@ -43,8 +43,7 @@ struct script {
 /* A script may ask again and again. */
 #define REFUSALS_TOLD 10
 
-/* --- one function for each kind ---------------------------------------------------------------
- */
+/* --- one function for each kind --------------------------------------------------------------- */
 
 static int answer_probe(struct steward *s, const void *bytes, size_t len, struct buf *out, int *fds)
 {
@@ -410,8 +409,7 @@ int steward_answer(void *ctx, uint32_t kind, const void *bytes, size_t len, stru
     return functions[kind](ctx, bytes, len, out, fds);
 }
 
-/* --- life -------------------------------------------------------------------------------------
- */
+/* --- life ------------------------------------------------------------------------------------- */
 
 int steward_new(struct steward **out, const struct steward_means *means)
 {

@@ -51,8 +51,7 @@ static void free_slot(struct slot *slot)
     free(slot);
 }
 
-/* --- reaching the disk -------------------------------------------------------------------------
- */
+/* --- reaching the disk ------------------------------------------------------------------------ */
 
 /* A descriptor of what is longer than it was, noted as synced; or -1. */
 static int take_unsynced(struct slot *slot)
@@ -170,8 +169,7 @@ static void start_syncing(struct vault *v)
                  strerror(error));
 }
 
-/* --- the directory ------------------------------------------------------------------------------
- */
+/* --- the directory ---------------------------------------------------------------------------- */
 
 static int complain(struct buf *why, const char *what, const char *path, int error)
 {
@@ -212,8 +210,7 @@ static int open_directory(struct vault *v, struct buf *why)
     return result;
 }
 
-/* --- slots --------------------------------------------------------------------------------------
- */
+/* --- slots ------------------------------------------------------------------------------------ */
 
 static struct slot *find(struct vault *v, const char *script, const char *store)
 {
@@ -389,8 +386,7 @@ void vault_forget(struct vault *v, const void *worker, uint32_t script)
     pthread_mutex_unlock(&v->lock);
 }
 
-/* --- life ---------------------------------------------------------------------------------------
- */
+/* --- life ------------------------------------------------------------------------------------- */
 
 /* Half of what this process may open is for others. */
 static int most_slots(void)

@@ -786,8 +786,7 @@ static int start_in_one(struct moonwatch *m, struct collector_options *options)
     return result;
 }
 
-/* --- life ---------------------------------------------------------------------------------------
- */
+/* --- life ------------------------------------------------------------------------------------- */
 
 int moonwatch_start(struct moonwatch *m, struct ev_loop *loop)
 {
@@ -967,8 +966,7 @@ void watch_end_replay(struct moonwatch *m)
     m->host = NULL;
 }
 
-/* --- the end ------------------------------------------------------------------------------------
- */
+/* --- the end ---------------------------------------------------------------------------------- */
 
 static void stop_host(struct moonwatch *m)
 {

@@ -27,8 +27,7 @@ struct outlet {
     int64_t unwanted_ns; /* since when it has no users */
 };
 
-/* --- asking the keeper ---------------------------------------------------------------------------
- */
+/* --- asking the keeper ------------------------------------------------------------------------ */
 
 /* Returns how many descriptors came; *answer says the rest. */
 static int ask(struct host *h, enum request_kind kind, struct request_sink q, const void *spec,
@@ -58,8 +57,7 @@ static int ask(struct host *h, enum request_kind kind, struct request_sink q, co
     return 0;
 }
 
-/* --- the list
- * -------------------------------------------------------------------------------------- */
+/* --- the list --------------------------------------------------------------------------------- */
 
 static struct outlet *find(const struct host *h, int id)
 {
@@ -167,8 +165,7 @@ static bool use(struct outlet *o, const struct policy *policy)
     return true;
 }
 
-/* --- opening
- * -------------------------------------------------------------------------------------- */
+/* --- opening ---------------------------------------------------------------------------------- */
 
 static struct outlet *take_answer(struct host *h, uint32_t script, const struct sink_spec *spec,
                                   const struct keeper_answer *answer, const int *fds, int n)
@@ -265,8 +262,7 @@ void sinks_release(struct host *h, const struct policy *policy)
             }
 }
 
-/* --- writing
- * -------------------------------------------------------------------------------------- */
+/* --- writing ---------------------------------------------------------------------------------- */
 
 static void tend(struct host *h, struct outlet *o, enum keeper_what what, int64_t now_ns)
 {
@@ -358,8 +354,7 @@ void sinks_tick(struct host *h, int64_t now_ns)
     each(h, tick_one);
 }
 
-/* --- the end
- * -------------------------------------------------------------------------------------- */
+/* --- the end ---------------------------------------------------------------------------------- */
 
 /* Wait until one of them can be written to; false: for nothing. */
 static bool await_room(const struct host *h, int64_t until_ns)

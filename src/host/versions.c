@@ -542,8 +542,7 @@ void versions_settle(struct host *h)
         mend_memory(h);
 }
 
-/* --- lines of somebody's -----------------------------------------------------------------------
- */
+/* --- lines of somebody's ---------------------------------------------------------------------- */
 
 static struct policy *eval_policy(struct host *h)
 {

@@ -48,8 +48,7 @@ void dictionary_ours(struct codec_dictionary *d)
         snprintf(d->kind[kind], sizeof d->kind[kind], "%s", event_kind_name(kind));
 }
 
-/* --- as bytes -----------------------------------------------------------------------------------
- */
+/* --- as bytes --------------------------------------------------------------------------------- */
 
 static uint8_t *put_name(uint8_t *to, const char *name)
 {

@@ -88,8 +88,7 @@ enum codec_stream { CODEC_HEADS, CODEC_TIMES, CODEC_NUMBERS, CODEC_IDS, CODEC_TE
 
 enum codec_flag { CODEC_YOUNG = 1, CODEC_KNOWN = 2 };
 
-/* --- packing ------------------------------------------------------------------------------------
- */
+/* --- packing ---------------------------------------------------------------------------------- */
 
 struct encoder; /* opaque */
 
@@ -111,8 +110,7 @@ uint32_t encoder_count(const struct encoder *e);
 /* Begin a new frame. */
 void encoder_clear(struct encoder *e);
 
-/* --- unpacking ----------------------------------------------------------------------------------
- */
+/* --- unpacking -------------------------------------------------------------------------------- */
 
 struct decoder; /* opaque */
 

@@ -58,8 +58,7 @@ struct decoder {
     uint8_t *window;       /* owned */
 };
 
-/* --- the dictionary -----------------------------------------------------------------------------
- */
+/* --- the dictionary --------------------------------------------------------------------------- */
 
 static void find_methods(struct decoder *d)
 {
@@ -150,8 +149,7 @@ int decoder_begin(struct decoder *d, const void *bytes, size_t len, uint32_t cou
     return 0;
 }
 
-/* --- one record ---------------------------------------------------------------------------------
- */
+/* --- one record ------------------------------------------------------------------------------- */
 
 /* A record while it is made, beside its reference. */
 struct pair {
@@ -276,8 +274,7 @@ static void take_kept(struct decoder *d, const struct pair *p)
     }
 }
 
-/* --- text ---------------------------------------------------------------------------------------
- */
+/* --- text ------------------------------------------------------------------------------------- */
 
 static bool take_text(struct decoder *d, struct text *t)
 {
@@ -361,8 +358,7 @@ static bool unpack(struct decoder *d, struct pair *p)
     return true;
 }
 
-/* --- as one of ours -----------------------------------------------------------------------------
- */
+/* --- as one of ours --------------------------------------------------------------------------- */
 
 static bool translate_text(struct event_box *box, int field, const uint8_t *bytes, uint32_t len)
 {

@@ -129,8 +129,7 @@ size_t encoder_parts(struct encoder *e, struct iovec parts[CODEC_STREAMS + 1])
     return sum;
 }
 
-/* --- what differs -------------------------------------------------------------------------------
- */
+/* --- what differs ----------------------------------------------------------------------------- */
 
 /* A record and its reference, while it is packed. */
 struct pair {
@@ -231,8 +230,7 @@ static void put_kept(struct encoder *e, struct pair *p)
     }
 }
 
-/* --- text ---------------------------------------------------------------------------------------
- */
+/* --- text ------------------------------------------------------------------------------------- */
 
 static void put_new_text(struct encoder *e, struct place *place, const struct text *t,
                          const uint8_t *bytes)
@@ -286,8 +284,7 @@ static void put_texts(struct encoder *e, struct pair *p)
     }
 }
 
-/* --- records ------------------------------------------------------------------------------------
- */
+/* --- records ---------------------------------------------------------------------------------- */
 
 /* What a reader makes of it: each text by itself, in steps of 8. */
 static size_t unpacked_size(const struct event *ev, uint64_t has)

@@ -80,8 +80,7 @@ static void *grown(void *array, size_t len, size_t *cap, size_t size)
     return moved;
 }
 
-/* --- reading ------------------------------------------------------------------------------------
- */
+/* --- reading ---------------------------------------------------------------------------------- */
 
 typedef int visit_record(struct extraction *x, bool known);
 typedef int visit_file(struct extraction *x);
@@ -149,8 +148,7 @@ static int read_all(struct extraction *x, visit_file *begin, visit_record *visit
     return result;
 }
 
-/* --- who lived ----------------------------------------------------------------------------------
- */
+/* --- who lived -------------------------------------------------------------------------------- */
 
 static uint32_t latest(const struct extraction *x, int64_t pid)
 {
@@ -228,8 +226,7 @@ static uint32_t owner_of(struct extraction *x, const struct event *ev, bool know
     return at;
 }
 
-/* --- how it was when the span began --------------------------------------------------------------
- */
+/* --- how it was when the span began ----------------------------------------------------------- */
 
 static int add_record(struct records *to, const struct event *ev, uint32_t owner)
 {
@@ -305,8 +302,7 @@ static int learn(struct extraction *x, bool known)
     return result;
 }
 
-/* --- who is wanted ------------------------------------------------------------------------------
- */
+/* --- who is wanted ---------------------------------------------------------------------------- */
 
 static uint32_t find_wanted(const struct extraction *x, const struct extract_process *want)
 {
@@ -350,8 +346,7 @@ static bool in_span(const struct extraction *x)
     return x->begin && x->record >= x->begin && x->time <= x->what->until_ns;
 }
 
-/* --- writing ------------------------------------------------------------------------------------
- */
+/* --- writing ---------------------------------------------------------------------------------- */
 
 static int by_process(const void *a, const void *b)
 {
@@ -438,8 +433,7 @@ static int put(struct extraction *x, bool known)
     return known ? 0 : remember(x);
 }
 
-/* --- notes --------------------------------------------------------------------------------------
- */
+/* --- notes ------------------------------------------------------------------------------------ */
 
 static int compare_seqs(const void *a, const void *b)
 {
@@ -463,8 +457,7 @@ static int put_notes(struct extraction *x)
     return x->to ? recording_notes(x->from[x->file], put_note, x) : 0;
 }
 
-/* --- all of it ----------------------------------------------------------------------------------
- */
+/* --- all of it -------------------------------------------------------------------------------- */
 
 static int write_out(struct extraction *x)
 {

@@ -113,8 +113,7 @@ bool trailer_take(uint64_t *index_at, const uint8_t bytes[TRAILER_SIZE],
            crc_fits(bytes, TRAILER_SIZE);
 }
 
-/* --- notes --------------------------------------------------------------------------------------
- */
+/* --- notes ------------------------------------------------------------------------------------ */
 
 size_t note_put(uint8_t to[NOTE_FRONT], const struct recording_note *note,
                 const struct recording_note *before)
@@ -168,8 +167,7 @@ bool note_take(struct recording_note *note, const uint8_t **at, const uint8_t *e
     return true;
 }
 
-/* --- the index ----------------------------------------------------------------------------------
- */
+/* --- the index -------------------------------------------------------------------------------- */
 
 static void thin_out(struct index *x)
 {

@@ -52,8 +52,7 @@ void trailer_put(uint8_t to[TRAILER_SIZE], uint64_t index_at, const uint8_t mark
 bool trailer_take(uint64_t *index_at, const uint8_t bytes[TRAILER_SIZE],
                   const uint8_t marker[MARKER]);
 
-/* --- notes --------------------------------------------------------------------------------------
- */
+/* --- notes ------------------------------------------------------------------------------------ */
 
 #define NOTE_FRONT 80 /* bytes of a note before question and answer, at most */
 
@@ -66,8 +65,7 @@ size_t note_put(uint8_t to[NOTE_FRONT], const struct recording_note *note,
 bool note_take(struct recording_note *note, const uint8_t **at, const uint8_t *end,
                const struct recording_note *before);
 
-/* --- the index ----------------------------------------------------------------------------------
- */
+/* --- the index -------------------------------------------------------------------------------- */
 
 #define INDEX_MOST 1024
 

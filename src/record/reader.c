@@ -40,8 +40,7 @@ struct recording {
     uint64_t judged; /* damage before this is counted */
 };
 
-/* --- bytes of the file --------------------------------------------------------------------------
- */
+/* --- bytes of the file ------------------------------------------------------------------------ */
 
 /* Returns how many there were, or -errno. */
 static ssize_t read_at(int fd, void *to, size_t len, uint64_t at)
@@ -142,8 +141,7 @@ static void loader_fini(struct loader *l)
     free(l->raw);
 }
 
-/* --- opening ------------------------------------------------------------------------------------
- */
+/* --- opening ---------------------------------------------------------------------------------- */
 
 static int take_dictionary(struct recording *r)
 {
@@ -271,8 +269,7 @@ const struct recording_about *recording_about(const struct recording *r)
     return &r->index.about;
 }
 
-/* --- events -------------------------------------------------------------------------------------
- */
+/* --- events ----------------------------------------------------------------------------------- */
 
 /* 0; -EBADMSG: this frame is damaged. */
 static int begin_frame(struct recording *r, const struct frame *f, uint64_t at)
@@ -373,8 +370,7 @@ void recording_seek(struct recording *r, int64_t time_ns)
     r->at = r->end;
 }
 
-/* --- notes --------------------------------------------------------------------------------------
- */
+/* --- notes ------------------------------------------------------------------------------------ */
 
 static void visit_frame(const struct loader *l, const struct frame *f, recording_visit *visit,
                         void *ctx)

@@ -43,8 +43,7 @@ struct recording_note {
     uint32_t question_len, answer_len;
 };
 
-/* --- writing ------------------------------------------------------------------------------------
- */
+/* --- writing ---------------------------------------------------------------------------------- */
 
 struct recording_writer; /* opaque */
 
@@ -77,8 +76,7 @@ struct recording_counters recording_count(const struct recording_writer *w);
 /* Flush, write the index, free. 0, or -errno of what could not be written. */
 int recording_end(struct recording_writer *w);
 
-/* --- reading ------------------------------------------------------------------------------------
- */
+/* --- reading ---------------------------------------------------------------------------------- */
 
 struct recording; /* opaque */
 

@@ -67,8 +67,7 @@ struct redact {
     struct clean clean[CLEAN];
 };
 
-/* --- rules --------------------------------------------------------------------------------------
- */
+/* --- rules ------------------------------------------------------------------------------------ */
 
 static char small(char c)
 {
@@ -221,8 +220,7 @@ void redact_free(struct redact *r)
     free(r);
 }
 
-/* --- finding ------------------------------------------------------------------------------------
- */
+/* --- finding ---------------------------------------------------------------------------------- */
 
 static bool literal_at(const struct literal *l, const char *at, size_t left)
 {
@@ -327,8 +325,7 @@ static int find_secrets(struct redact *r, const struct list *l, const char *text
     return result;
 }
 
-/* --- taking out ---------------------------------------------------------------------------------
- */
+/* --- taking out ------------------------------------------------------------------------------- */
 
 /* HMAC-SHA256, RFC 2104: the key is shorter than a block. */
 static void keyed_hash(const uint8_t key[KEY], const char *text, size_t len,
@@ -409,8 +406,7 @@ static void take_out(const struct redact *r, struct made *m, const char *text, s
     add(m, text + done, len - done);
 }
 
-/* --- records ------------------------------------------------------------------------------------
- */
+/* --- records ---------------------------------------------------------------------------------- */
 
 static bool is_clean(const struct clean *c, uint32_t hash, const char *args, size_t len)
 {
@@ -458,8 +454,7 @@ bool redact_event(struct redact *r, const struct event *in, struct event_box *ou
     return true;
 }
 
-/* --- answers ------------------------------------------------------------------------------------
- */
+/* --- answers ---------------------------------------------------------------------------------- */
 
 static void put_cell(struct buf *out, const char *bytes, size_t len)
 {

@@ -34,8 +34,7 @@ struct segments {
     struct recording_counters before; /* of the files that are done, and of what came to none */
 };
 
-/* --- the directory ------------------------------------------------------------------------------
- */
+/* --- the directory ---------------------------------------------------------------------------- */
 
 static void name_of(uint64_t number, char to[NAME])
 {
@@ -122,8 +121,7 @@ static int make_room(void *ctx, size_t bytes)
     return 0;
 }
 
-/* --- files --------------------------------------------------------------------------------------
- */
+/* --- files ------------------------------------------------------------------------------------ */
 
 static void tell_known(void *to, const struct event *ev)
 {
@@ -307,8 +305,7 @@ int segments_close(struct segments *s)
     return result;
 }
 
-/* --- reading ------------------------------------------------------------------------------------
- */
+/* --- reading ---------------------------------------------------------------------------------- */
 
 struct numbers {
     uint64_t *number; /* owned */

@@ -40,8 +40,7 @@ struct recording_counters segments_count(const struct segments *s);
 /* Write what waits, and free. 0, or -errno of what could not be written. */
 int segments_close(struct segments *s);
 
-/* --- reading ------------------------------------------------------------------------------------
- */
+/* --- reading ---------------------------------------------------------------------------------- */
 
 struct segments_list {
     char **path; /* owned, as are the texts; the oldest first */

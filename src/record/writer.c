@@ -46,8 +46,7 @@ struct recording_writer {
     uint8_t packed[ENCODER_MOST]; /* of what is no smaller then, the raw bytes are written */
 };
 
-/* --- bytes into the file ------------------------------------------------------------------------
- */
+/* --- bytes into the file ---------------------------------------------------------------------- */
 
 static size_t length(const struct iovec *parts, int n)
 {
@@ -96,8 +95,7 @@ static int append(struct recording_writer *w, struct iovec *parts, int n)
     return result;
 }
 
-/* --- frames -------------------------------------------------------------------------------------
- */
+/* --- frames ----------------------------------------------------------------------------------- */
 
 /* Raw bytes as a frame: its head and what is stored. */
 static void pack(struct recording_writer *w, struct frame *f, const void *raw, size_t len,
@@ -196,8 +194,7 @@ static int put_notes(struct recording_writer *w)
     return result;
 }
 
-/* --- the file's begin and end --------------------------------------------------------------------
- */
+/* --- the file's begin and end ----------------------------------------------------------------- */
 
 static int put_begin(struct recording_writer *w, const struct recording_head *head)
 {
@@ -287,8 +284,7 @@ int recording_end(struct recording_writer *w)
     return result;
 }
 
-/* --- what happened ------------------------------------------------------------------------------
- */
+/* --- what happened ---------------------------------------------------------------------------- */
 
 static void drop(struct recording_writer *w)
 {

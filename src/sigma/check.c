@@ -39,8 +39,7 @@ __attribute__((format(printf, 5, 6))) static void tell(const struct checking *c,
     c->found(c->ctx, &(struct sigma_finding){ kind, c->rule->about.path, line, column, text });
 }
 
-/* --- what cannot be
- * ----------------------------------------------------------------------------------- */
+/* --- what cannot be --------------------------------------------------------------------------- */
 
 /* Why something never holds, and where that stands. */
 struct reason {
@@ -109,8 +108,7 @@ static bool item_never_holds(const struct checking *c, const struct item *item, 
     return true;
 }
 
-/* --- what excludes each other
- * ------------------------------------------------------------------------- */
+/* --- what excludes each other ----------------------------------------------------------------- */
 
 /* The one text that an item is about; NULL: it is about more, or something else. */
 static const struct test *only_text(const struct item *item)
@@ -183,8 +181,7 @@ static bool never_holds(const struct checking *c, const struct node *node, struc
     return node->kind == NODE_OR || parts_exclude(c, node, r);
 }
 
-/* --- parts that change nothing
- * --------------------------------------------------------------------------- */
+/* --- parts that change nothing ---------------------------------------------------------------- */
 
 static bool holds_other(const struct literal *l, const struct literal *other)
 {
@@ -236,8 +233,7 @@ static void check_selections(const struct checking *c, bool never)
     }
 }
 
-/* --- regular expressions
- * ---------------------------------------------------------------------------------- */
+/* --- regular expressions ---------------------------------------------------------------------- */
 
 /* A text on which those that try again and again do so: what fits, over and over, and in the end
  * what does not. */
@@ -295,8 +291,7 @@ static void check_regexes(const struct checking *c, const struct node *node, boo
     }
 }
 
-/* --- rules that say the same
- * ------------------------------------------------------------------------------- */
+/* --- rules that say the same ------------------------------------------------------------------ */
 
 static uint64_t mix(uint64_t hash, uint64_t number)
 {
@@ -370,8 +365,7 @@ static int check_doubles(struct checking *c)
     return 0;
 }
 
-/* --- all of it
- * --------------------------------------------------------------------------------------------- */
+/* --- all of it -------------------------------------------------------------------------------- */
 
 int sigma_check(struct sigma *s, bool (*knows)(enum sigma_source source, const char *field),
                 sigma_found *found, void *ctx)

@@ -22,8 +22,7 @@ struct condition {
 
 static int read_or(struct condition *c, struct node **out);
 
-/* --- words --------------------------------------------------------------------------------------
- */
+/* --- words ------------------------------------------------------------------------------------ */
 
 static bool in_word(char c)
 {
@@ -64,8 +63,7 @@ static int refuse_here(struct condition *c, const char *what)
                          (int)(c->at - c->node->text) + 1, what);
 }
 
-/* --- selections ---------------------------------------------------------------------------------
- */
+/* --- selections ------------------------------------------------------------------------------- */
 
 static int name_selection(struct condition *c, struct selection *selection, struct node **out)
 {
@@ -119,8 +117,7 @@ static int read_some(struct condition *c, bool all, struct node **out)
     return result;
 }
 
-/* --- the grammar --------------------------------------------------------------------------------
- */
+/* --- the grammar ------------------------------------------------------------------------------ */
 
 static int read_name(struct condition *c, struct node **out)
 {

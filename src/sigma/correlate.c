@@ -68,8 +68,7 @@ struct correlation {
     uint32_t told_len, told_count;
 };
 
-/* --- reading
- * -------------------------------------------------------------------------------------- */
+/* --- reading ---------------------------------------------------------------------------------- */
 
 static int read_type(struct reader *r, const struct yaml_node *node, struct correlation *c)
 {
@@ -268,8 +267,7 @@ int correlation_read(struct reader *r, const struct yaml_node *from)
     return result;
 }
 
-/* --- joining
- * -------------------------------------------------------------------------------------- */
+/* --- joining ---------------------------------------------------------------------------------- */
 
 static void refuse(struct sigma *s, const struct rule *rule, const char *format, const char *with)
 {
@@ -435,8 +433,7 @@ int correlations_join(struct sigma *s)
     return result;
 }
 
-/* --- groups
- * ---------------------------------------------------------------------------------------- */
+/* --- groups ----------------------------------------------------------------------------------- */
 
 static void unlink_group(struct correlation *c, struct group *g)
 {
@@ -552,8 +549,7 @@ static bool widen(struct sigma *s, struct correlation *c, struct group *g, uint3
     return true;
 }
 
-/* --- hearing of events
- * ------------------------------------------------------------------------------ */
+/* --- hearing of events ------------------------------------------------------------------------ */
 
 static bool judged_at_end(const struct correlation *c)
 {
@@ -789,8 +785,7 @@ int sigma_pass(struct sigma *s, int64_t time_ns)
     return (int)s->fired_len;
 }
 
-/* --- telling
- * --------------------------------------------------------------------------------------- */
+/* --- telling ---------------------------------------------------------------------------------- */
 
 static void describe_bound(const struct correlation *c, char text[96])
 {
@@ -828,8 +823,7 @@ void correlation_reasons(const struct rule *rule, sigma_matched *matched, void *
     }
 }
 
-/* --- from one set to the next
- * ----------------------------------------------------------------------- */
+/* --- from one set to the next ----------------------------------------------------------------- */
 
 static uint64_t definition_of(const struct sigma *s, const struct rule *rule)
 {

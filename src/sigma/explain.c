@@ -4,8 +4,7 @@
 
 #include <string.h>
 
-/* --- what was found
- * --------------------------------------------------------------------------------- */
+/* --- what was found --------------------------------------------------------------------------- */
 
 struct part {
     const char *text;
@@ -55,8 +54,7 @@ static const struct test *test_that_holds(struct sigma *s, const struct item *it
     return NULL;
 }
 
-/* --- reasons
- * ---------------------------------------------------------------------------------------- */
+/* --- reasons ---------------------------------------------------------------------------------- */
 
 struct telling {
     struct sigma *s;
@@ -104,8 +102,7 @@ void sigma_reasons(struct sigma *s, int rule, const struct sigma_event *ev, sigm
         tell_node(&t, s->rules[rule]->root);
 }
 
-/* --- explaining
- * ------------------------------------------------------------------------------------- */
+/* --- explaining ------------------------------------------------------------------------------- */
 
 struct explaining {
     struct sigma *s;

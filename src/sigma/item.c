@@ -5,11 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* --- one test
- * --------------------------------------------------------------------------------------- */
+/* --- one test --------------------------------------------------------------------------------- */
 
-/* --- tests --------------------------------------------------------------------------------------
- */
+/* --- tests ------------------------------------------------------------------------------------ */
 
 /* Of a pattern that is one text, with or without stars at its ends: that one. */
 static bool plain_text(const struct pattern *p, struct pattern *text, enum aho_place *place)

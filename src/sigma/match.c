@@ -11,8 +11,7 @@
 #include <string.h>
 #include <time.h>
 
-/* --- tests ---------------------------------------------------------------------------------------
- */
+/* --- tests ------------------------------------------------------------------------------------ */
 
 static enum sigma_verdict truth(bool holds)
 {
@@ -230,8 +229,7 @@ enum sigma_verdict verdict_of_test(struct sigma *s, const struct test *test,
     return value->cut ? doubt(test, verdict) : verdict;
 }
 
-/* --- trees ---------------------------------------------------------------------------------------
- */
+/* --- trees ------------------------------------------------------------------------------------ */
 
 /* Any of its tests. Of texts only whether they were found counts, when there is a value. */
 static enum sigma_verdict match_item(struct sigma *s, const struct item *item,
@@ -280,8 +278,7 @@ enum sigma_verdict verdict_of_node(struct sigma *s, const struct node *node,
     return result;
 }
 
-/* --- events --------------------------------------------------------------------------------------
- */
+/* --- events ----------------------------------------------------------------------------------- */
 
 /* Stamps of long ago would look like new ones. */
 void stamp_next(struct sigma *s)

@@ -15,8 +15,7 @@
 
 #define LONG_LIST 8 /* values, from which on a list is marked as one */
 
-/* --- numbers of literals
- * -------------------------------------------------------------------------- */
+/* --- numbers of literals ---------------------------------------------------------------------- */
 
 static int by_field(const void *a, const void *b)
 {
@@ -70,8 +69,7 @@ static void walk_all(struct sigma *s, visit *f, void *ctx)
             walk(s, s->rules[i]->root, f, ctx);
 }
 
-/* --- what it costs to watch
- * ----------------------------------------------------------------------- */
+/* --- what it costs to watch ------------------------------------------------------------------- */
 
 /* How often a text is found where it says little, as a guess: short ones are everywhere. And each
  * rule that watches it is looked at then. */
@@ -128,8 +126,7 @@ static void weigh(struct sigma *s, struct node *node, void *ctx)
         qsort(node->nodes, node->len, sizeof(struct node *), by_trial);
 }
 
-/* --- lists of numbers
- * ----------------------------------------------------------------------------- */
+/* --- lists of numbers ------------------------------------------------------------------------- */
 
 /* In two rounds: how many each gets, then which. */
 struct dealing {
@@ -235,8 +232,7 @@ static int deal_rules(struct sigma *s, bool count)
     return d.error;
 }
 
-/* --- automata
- * ------------------------------------------------------------------------------------- */
+/* --- automata --------------------------------------------------------------------------------- */
 
 static int build_automaton(struct sigma *s, struct field *field)
 {

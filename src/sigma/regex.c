@@ -13,8 +13,7 @@
 #define HEAP_KIB      1024
 #define JIT_STACK     ((size_t)256 * 1024)
 
-/* --- compiling ----------------------------------------------------------------------------------
- */
+/* --- compiling -------------------------------------------------------------------------------- */
 
 static void *get(PCRE2_SIZE size, void *ctx)
 {
@@ -113,8 +112,7 @@ void regex_close(struct sigma *s)
     pcre2_general_context_free(s->general);
 }
 
-/* --- what each match contains
- * --------------------------------------------------------------------- */
+/* --- what each match contains ----------------------------------------------------------------- */
 
 /* Reads the expression from left to right, outside of groups. Where in doubt there is no literal.
  */

@@ -9,8 +9,7 @@
 #define CONDITIONS_MAX 100
 #define TAGS_MAX       64
 
-/* --- what is said of it -------------------------------------------------------------------------
- */
+/* --- what is said of it ----------------------------------------------------------------------- */
 
 static void tell(struct reader *r, enum sigma_remark_kind kind, const char *text)
 {
@@ -52,8 +51,7 @@ void reader_say(struct reader *r, enum sigma_remark_kind kind, const struct yaml
     tell(r, kind, r->why);
 }
 
-/* --- nodes --------------------------------------------------------------------------------------
- */
+/* --- nodes ------------------------------------------------------------------------------------ */
 
 struct node *node_new(struct sigma *s, enum node_kind kind, int line)
 {
@@ -89,8 +87,7 @@ int node_add(struct sigma *s, struct node *to, struct node *child)
     return to->depth > NODE_DEPTH_MAX || to->weight > NODE_WEIGHT_MAX ? -EINVAL : 0;
 }
 
-/* --- selections ---------------------------------------------------------------------------------
- */
+/* --- selections ------------------------------------------------------------------------------- */
 
 static int read_selection(struct reader *r, const struct yaml_node *from, struct node **out);
 
@@ -204,8 +201,7 @@ static int read_detection(struct reader *r, const struct yaml_node *detection, c
     return result < 0 ? result : read_conditions(r, detection);
 }
 
-/* --- what it is about ---------------------------------------------------------------------------
- */
+/* --- what it is about ------------------------------------------------------------------------- */
 
 static int keep_text(struct reader *r, const struct yaml_node *node, const char **out)
 {
@@ -367,8 +363,7 @@ static int skip(struct reader *r)
     return 0;
 }
 
-/* --- documents ----------------------------------------------------------------------------------
- */
+/* --- documents -------------------------------------------------------------------------------- */
 
 int read_references(struct reader *r, const struct yaml_node *node, struct references *out)
 {

@@ -5,8 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* --- names --------------------------------------------------------------------------------------
- */
+/* --- names ------------------------------------------------------------------------------------ */
 
 uint32_t set_field(struct sigma *s, enum sigma_source source, const char *name)
 {
@@ -114,8 +113,7 @@ uint32_t set_literal(struct sigma *s, uint32_t field, enum aho_place place,
     return *slot - 1;
 }
 
-/* --- taking texts -------------------------------------------------------------------------------
- */
+/* --- taking texts ----------------------------------------------------------------------------- */
 
 int sigma_new(struct sigma **out, const struct sigma_options *options)
 {
@@ -182,8 +180,7 @@ int sigma_add(struct sigma *s, const char *path, const char *text, size_t len)
     return result;
 }
 
-/* --- rules that mean others
- * ----------------------------------------------------------------------- */
+/* --- rules that mean others ------------------------------------------------------------------- */
 
 static void say(struct sigma *s, enum sigma_remark_kind kind, const struct rule *rule,
                 const char *format, const char *with)
@@ -250,8 +247,7 @@ static void refuse_doubles(struct sigma *s)
         s->rules[i]->seen = 0;
 }
 
-/* --- filters
- * -------------------------------------------------------------------------------------- */
+/* --- filters ---------------------------------------------------------------------------------- */
 
 static bool part_fits(const char *wanted, const char *has)
 {
@@ -310,8 +306,7 @@ static int apply_filters(struct sigma *s)
     return 0;
 }
 
-/* --- the end
- * -------------------------------------------------------------------------------------- */
+/* --- the end ---------------------------------------------------------------------------------- */
 
 int sigma_finish(struct sigma *s)
 {
@@ -326,8 +321,7 @@ int sigma_finish(struct sigma *s)
     return result;
 }
 
-/* --- what there is
- * -------------------------------------------------------------------------------- */
+/* --- what there is ---------------------------------------------------------------------------- */
 
 int sigma_rules(const struct sigma *s)
 {

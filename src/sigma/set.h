@@ -245,8 +245,7 @@ void correlation_wake(struct sigma *s, uint32_t number);
 /* The reasons of one that fired on the last event. */
 void correlation_reasons(const struct rule *rule, sigma_matched *matched, void *ctx);
 
-/* --- set.c, program.c, regex.c, match.c ---------------------------------------------------------
- */
+/* --- set.c, program.c, regex.c, match.c ------------------------------------------------------- */
 
 /* The number of a field; NONE: no memory, or there are too many. */
 uint32_t set_field(struct sigma *s, enum sigma_source source, const char *name);

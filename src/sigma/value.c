@@ -43,8 +43,7 @@ static bool is_null(const struct yaml_node *node)
     return false;
 }
 
-/* --- patterns of a draft ------------------------------------------------------------------------
- */
+/* --- patterns of a draft ---------------------------------------------------------------------- */
 
 static int add_pattern(struct drafts *d, struct draft *draft, struct pattern p)
 {
@@ -95,8 +94,7 @@ static int begin_draft(struct drafts *d, struct draft *draft, const struct yaml_
                                                                     : -ENOMEM;
 }
 
-/* --- modifiers ----------------------------------------------------------------------------------
- */
+/* --- modifiers -------------------------------------------------------------------------------- */
 
 typedef int modify(struct drafts *d, struct draft *draft);
 
@@ -387,8 +385,7 @@ static int year(struct drafts *d, struct draft *draft)
     return set_part(d, draft, PART_YEAR);
 }
 
-/* --- placeholders -------------------------------------------------------------------------------
- */
+/* --- placeholders ----------------------------------------------------------------------------- */
 
 static bool in_name(uint16_t c)
 {
@@ -484,8 +481,7 @@ static int expand(struct drafts *d, struct draft *draft)
     return 0;
 }
 
-/* --- names --------------------------------------------------------------------------------------
- */
+/* --- names ------------------------------------------------------------------------------------ */
 
 static int of_all(struct drafts *d, struct draft *draft)
 {
@@ -576,8 +572,7 @@ static int apply_all(struct drafts *d, char *names)
     return 0;
 }
 
-/* --- all of it ----------------------------------------------------------------------------------
- */
+/* --- all of it -------------------------------------------------------------------------------- */
 
 static int begin_drafts(struct drafts *d, const struct yaml_node *value)
 {

@@ -44,8 +44,7 @@ struct sigma_view {
     uint64_t boot;
 };
 
-/* --- names
- * ------------------------------------------------------------------------------------------ */
+/* --- names ------------------------------------------------------------------------------------ */
 
 static bool same(const char *name, const char *text)
 {
@@ -178,8 +177,7 @@ static int add_names(struct shown *shown, const char *name)
     return 0;
 }
 
-/* --- life
- * ------------------------------------------------------------------------------------------- */
+/* --- life ------------------------------------------------------------------------------------- */
 
 int sigma_view_new(struct sigma_view **out, struct sigma *s)
 {
@@ -258,8 +256,7 @@ uint64_t sigma_view_needs_of_parent(const struct sigma_view *v)
     return needs;
 }
 
-/* --- values of our events
- * ------------------------------------------------------------------------------ */
+/* --- values of our events --------------------------------------------------------------------- */
 
 struct looking {
     struct sigma_view *v;
@@ -496,8 +493,7 @@ const struct sigma_event *sigma_view_event(struct sigma_view *v, const struct ev
     return &v->event;
 }
 
-/* --- values of JSON
- * ------------------------------------------------------------------------------------ */
+/* --- values of JSON --------------------------------------------------------------------------- */
 
 static struct sigma_value value_of(const struct flat_value *value)
 {

@@ -52,8 +52,7 @@ struct frame {
     int parts_len;
 };
 
-/* --- parsing ------------------------------------------------------------------------------------
- */
+/* --- parsing ---------------------------------------------------------------------------------- */
 
 static bool find_name(const char *name, struct part *part)
 {
@@ -164,8 +163,7 @@ uint64_t frame_needs(const struct frame *f)
     return needs;
 }
 
-/* --- values -------------------------------------------------------------------------------------
- */
+/* --- values ----------------------------------------------------------------------------------- */
 
 static const struct json_alert *alert_of(const struct frame_item *item)
 {
@@ -378,8 +376,7 @@ void frame_line(struct buf *out, const struct frame *f, const struct frame_item 
         put_part(out, f, &f->parts[i], item);
 }
 
-/* --- syslog -------------------------------------------------------------------------------------
- */
+/* --- syslog ----------------------------------------------------------------------------------- */
 
 enum priority { CRITICAL = 2, ERROR = 3, WARNING = 4, NOTICE = 5, INFO = 6 };
 
@@ -460,8 +457,7 @@ void frame_syslog(struct buf *out, const struct frame *f, const struct frame_ite
     cut(out, from);
 }
 
-/* --- journald ------------------------------------------------------------------------------------
- */
+/* --- journald --------------------------------------------------------------------------------- */
 
 /* NAME=value, or where the value has a newline: NAME, newline, eight bytes of length, value. */
 static void put_entry(struct buf *out, const char *name, const char *value, size_t len)

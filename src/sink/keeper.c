@@ -80,8 +80,7 @@ static void close_fd(int *fd)
     *fd = -1;
 }
 
-/* --- children ----------------------------------------------------------------------------------
- */
+/* --- children --------------------------------------------------------------------------------- */
 
 /* Has it ended? The loop of an embedder may have reaped it: then how, nobody can tell. */
 static bool has_ended(pid_t child, int *status)
@@ -169,8 +168,7 @@ static void press_child(struct kept *s, int64_t now)
     }
 }
 
-/* --- what is kept -------------------------------------------------------------------------------
- */
+/* --- what is kept ----------------------------------------------------------------------------- */
 
 /* What nobody will write any more is said. */
 static void say_left(const struct kept *s)
@@ -342,8 +340,7 @@ static struct kept *make_kept(struct keeper *k, struct keeper_asker asker, uint3
     return s;
 }
 
-/* --- asking ------------------------------------------------------------------------------------
- */
+/* --- asking ----------------------------------------------------------------------------------- */
 
 static bool may_open(const struct keeper *k, uint32_t script, const struct sink_spec *spec,
                      struct keeper_answer *answer)
@@ -520,8 +517,7 @@ void keeper_close(struct keeper *k, struct keeper_asker asker, uint32_t id)
     pthread_mutex_unlock(&k->lock);
 }
 
-/* --- what nobody came to write
- * --------------------------------------------------------------------- */
+/* --- what nobody came to write ---------------------------------------------------------------- */
 
 /* A worker that is still there, or left somebody behind, may write to the memory as we read: what
  * was checked must stay what it was. */
@@ -573,8 +569,7 @@ static void write_left(struct keeper *k, struct kept *s, int64_t until_ns)
     sink_close(sink);
 }
 
-/* --- life --------------------------------------------------------------------------------------
- */
+/* --- life ------------------------------------------------------------------------------------- */
 
 int keeper_new(struct keeper **out, const struct place_rules *rules)
 {

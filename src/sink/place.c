@@ -28,8 +28,7 @@ static int refuse(char *why, int error, const char *format, ...)
     return error;
 }
 
-/* --- below the output directory ----------------------------------------------------------------
- */
+/* --- below the output directory --------------------------------------------------------------- */
 
 /* Follow a path from `dir`, one name after another, none of them a link or "..": what is held open
  * cannot be exchanged behind us. One way for all kernels, where openat2 would need a second for the
@@ -96,8 +95,7 @@ static int open_parent(const struct place_rules *rules, const char *path, char n
     return parent;
 }
 
-/* --- files ---------------------------------------------------------------------------------------
- */
+/* --- files ------------------------------------------------------------------------------------ */
 
 /* A link, a device, a pipe, another's file, or a second name of some other file: none of these. */
 static const char *file_fault(const struct stat *about)
@@ -201,8 +199,7 @@ int place_spool(const struct place_rules *rules, char *why)
     return fd;
 }
 
-/* --- sockets -------------------------------------------------------------------------------------
- */
+/* --- sockets ---------------------------------------------------------------------------------- */
 
 static const char *socket_path(const struct sink_spec *spec, char path[SPEC_TEXT_MAX + 1])
 {
@@ -300,8 +297,7 @@ static int open_socket(const struct place_rules *rules, const struct sink_spec *
     return fd;
 }
 
-/* --- standard output -----------------------------------------------------------------------------
- */
+/* --- standard output -------------------------------------------------------------------------- */
 
 /* Whether writing blocks is a property that a descriptor shares with everybody who has it, such as
  * the operator's shell: so a pipe or a terminal is opened anew. */

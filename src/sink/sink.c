@@ -43,8 +43,7 @@ struct sink {
     uint64_t errors;
 };
 
-/* --- opening ------------------------------------------------------------------------------------
- */
+/* --- opening ---------------------------------------------------------------------------------- */
 
 static void close_all(const int *fds, int n)
 {
@@ -138,8 +137,7 @@ void sink_close(struct sink *s)
     free(s);
 }
 
-/* --- failing ------------------------------------------------------------------------------------
- */
+/* --- failing ---------------------------------------------------------------------------------- */
 
 static enum sink_turn wait_a_while(struct sink *s, int64_t now_ns)
 {
@@ -202,8 +200,7 @@ static void be_well(struct sink *s)
     s->failing = false;
 }
 
-/* --- writing ------------------------------------------------------------------------------------
- */
+/* --- writing ---------------------------------------------------------------------------------- */
 
 static bool was_touched(const struct sink *s, const struct stat *now)
 {
@@ -334,8 +331,7 @@ enum sink_turn sink_write(struct sink *s, int64_t now_ns)
     return SINK_DONE;
 }
 
-/* --- being tended --------------------------------------------------------------------------------
- */
+/* --- being tended ----------------------------------------------------------------------------- */
 
 enum keeper_what sink_asks(const struct sink *s)
 {
@@ -377,8 +373,7 @@ void sink_tell(struct sink *s)
         log_warn("sink %s: %llu dropped (queue full)", s->name, (unsigned long long)n);
 }
 
-/* --- the rest ------------------------------------------------------------------------------------
- */
+/* --- the rest --------------------------------------------------------------------------------- */
 
 void sink_push(struct sink *s, const void *bytes, size_t len)
 {

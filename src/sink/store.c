@@ -40,8 +40,7 @@ struct prefix {
 
 _Static_assert(sizeof(struct header) == 20 && sizeof(struct prefix) == 12, "no padding");
 
-/* --- records -----------------------------------------------------------------------------------
- */
+/* --- records ---------------------------------------------------------------------------------- */
 
 size_t store_cost(size_t key_len, size_t value_len)
 {
@@ -101,8 +100,7 @@ static void add_record(struct buf *out, const struct store_record *r)
     memcpy(out->data + begin, &p.crc, sizeof p.crc);
 }
 
-/* --- writing -----------------------------------------------------------------------------------
- */
+/* --- writing ---------------------------------------------------------------------------------- */
 
 int store_read(int fd, struct buf *out)
 {
@@ -167,8 +165,7 @@ bool store_wants_compaction(const struct store *s)
     return s->fd >= 0 && (s->torn || worth_it(s->file, s->live));
 }
 
-/* --- names -------------------------------------------------------------------------------------
- */
+/* --- names ------------------------------------------------------------------------------------ */
 
 static bool plain(char c)
 {
@@ -206,8 +203,7 @@ void store_file_name(const char *script, const char *name, char to[STORE_FILE])
     memcpy(to + len, ".store", sizeof ".store");
 }
 
-/* --- owning ------------------------------------------------------------------------------------
- */
+/* --- owning ----------------------------------------------------------------------------------- */
 
 static int complain(struct buf *why, int error, const char *file, const char *what)
 {

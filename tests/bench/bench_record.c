@@ -28,8 +28,7 @@
 
 static struct event_box box;
 
-/* --- recording ----------------------------------------------------------------------------------
- */
+/* --- recording -------------------------------------------------------------------------------- */
 
 static uint64_t seq;
 
@@ -102,8 +101,7 @@ static int record(const char *path, char **command)
     return recording_end(w) != 0;
 }
 
-/* --- measuring ----------------------------------------------------------------------------------
- */
+/* --- measuring -------------------------------------------------------------------------------- */
 
 static char *events; /* owned: one after another */
 static size_t events_len, events_cap, count;

@@ -27,8 +27,7 @@ static int execs_len;
 static struct buf rules[512]; /* texts */
 static int rules_len;
 
-/* --- events -------------------------------------------------------------------------------------
- */
+/* --- events ----------------------------------------------------------------------------------- */
 
 static void set_text(struct event_box *box, enum event_field field, const struct flat *flat,
                      const char *name)
@@ -84,8 +83,7 @@ static void read_events(void)
         fclose(from);
 }
 
-/* --- rules --------------------------------------------------------------------------------------
- */
+/* --- rules ------------------------------------------------------------------------------------ */
 
 static void read_rule(const char *name)
 {
@@ -191,8 +189,7 @@ static void make_execs(void)
     }
 }
 
-/* --- measuring ----------------------------------------------------------------------------------
- */
+/* --- measuring -------------------------------------------------------------------------------- */
 
 static int by_size(const void *a, const void *b)
 {

@@ -494,8 +494,7 @@ static void an_alert_needs_what_its_line_shows(void **state)
     assert_non_null(strstr(line, "\"cwd\":\"no script needs it\""));
 }
 
-/* --- the worker says it ------------------------------------------------------------------------
- */
+/* --- the worker says it ----------------------------------------------------------------------- */
 
 static struct worker_message hear(int from)
 {

@@ -166,8 +166,7 @@ static void what_would_grow_beyond_a_record_is_refused(void **state)
     check(d, 1);
 }
 
-/* --- dictionaries -------------------------------------------------------------------------------
- */
+/* --- dictionaries ----------------------------------------------------------------------------- */
 
 static uint8_t names[DICTIONARY_MOST + 1];
 
@@ -259,8 +258,7 @@ static void fields_and_kinds_are_found_by_name(void **state)
     decoder_free(other);
 }
 
-/* --- damage -------------------------------------------------------------------------------------
- */
+/* --- damage ----------------------------------------------------------------------------------- */
 
 /* Whatever comes out is a record; and it ends. */
 static void read_all(uint32_t count)

@@ -135,8 +135,7 @@ static uint64_t size(void)
     return (uint64_t)about.st_size;
 }
 
-/* --- as it should be ----------------------------------------------------------------------------
- */
+/* --- as it should be -------------------------------------------------------------------------- */
 
 static void what_was_recorded_is_read(void **state)
 {
@@ -259,8 +258,7 @@ static void events_that_never_came_are_missing_there(void **state)
     assert_int_equal(next(), 0);
 }
 
-/* --- notes --------------------------------------------------------------------------------------
- */
+/* --- notes ------------------------------------------------------------------------------------ */
 
 static char large[200000];
 static int notes_seen;
@@ -322,8 +320,7 @@ static void notes_are_visited_in_order_beside_the_events(void **state)
     assert_int_equal(next(), 0);
 }
 
-/* --- cut and damaged ----------------------------------------------------------------------------
- */
+/* --- cut and damaged -------------------------------------------------------------------------- */
 
 static uint8_t bytes[1 << 20];
 static size_t bytes_len;
@@ -524,8 +521,7 @@ static void other_files_are_refused_in_one_sentence(void **state)
     r = NULL;
 }
 
-/* --- no room ------------------------------------------------------------------------------------
- */
+/* --- no room ---------------------------------------------------------------------------------- */
 
 static void limit(uint64_t most)
 {

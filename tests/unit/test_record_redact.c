@@ -34,8 +34,7 @@ static int unload(void **state)
     return 0;
 }
 
-/* --- arguments ----------------------------------------------------------------------------------
- */
+/* --- arguments -------------------------------------------------------------------------------- */
 
 static char plain[4096], token[64];
 
@@ -323,8 +322,7 @@ static void an_expression_at_its_limit_takes_everything_out(void **state)
     redact_free(other);
 }
 
-/* --- rules --------------------------------------------------------------------------------------
- */
+/* --- rules ------------------------------------------------------------------------------------ */
 
 static void a_rule_that_is_wrong_is_named(void **state)
 {
@@ -350,8 +348,7 @@ static void a_rule_that_is_wrong_is_named(void **state)
     assert_non_null(strstr(why, "too many"));
 }
 
-/* --- environments -------------------------------------------------------------------------------
- */
+/* --- environments ----------------------------------------------------------------------------- */
 
 static void add_cell(struct buf *to, const char *text)
 {

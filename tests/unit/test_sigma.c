@@ -20,8 +20,7 @@
 #define T SIGMA_TRUE
 #define U SIGMA_UNDECIDED
 
-/* --- a set, and events in JSON
- * ---------------------------------------------------------------------------- */
+/* --- a set, and events in JSON ---------------------------------------------------------------- */
 
 struct said {
     char text[8192];
@@ -114,9 +113,7 @@ static void check_cases(const struct one_case *cases, size_t len)
     }
 }
 
-/* --- values
- * ------------------------------------------------------------------------------------------------
- */
+/* --- values ----------------------------------------------------------------------------------- */
 
 static void texts_are_compared_whole_and_in_whatever_letters(void **state)
 {
@@ -490,8 +487,7 @@ static void keywords_are_looked_for_in_the_whole_event(void **state)
     check_cases(cases, COUNT(cases));
 }
 
-/* --- conditions
- * --------------------------------------------------------------------------------------------- */
+/* --- conditions ------------------------------------------------------------------------------- */
 
 static void conditions_join_selections(void **state)
 {
@@ -550,8 +546,7 @@ static void conditions_join_selections(void **state)
     }
 }
 
-/* --- what is refused
- * ----------------------------------------------------------------------------------------- */
+/* --- what is refused -------------------------------------------------------------------------- */
 
 static void what_is_not_known_is_refused_with_its_line(void **state)
 {
@@ -733,9 +728,7 @@ static void what_unfolds_without_end_is_refused(void **state)
     buf_free(&text);
 }
 
-/* --- filters
- * -------------------------------------------------------------------------------------------------
- */
+/* --- filters ---------------------------------------------------------------------------------- */
 
 static void filters_narrow_the_rules_that_they_name(void **state)
 {
@@ -771,8 +764,7 @@ static void filters_narrow_the_rules_that_they_name(void **state)
     sigma_free(s);
 }
 
-/* --- correlations
- * --------------------------------------------------------------------------------------------- */
+/* --- correlations ----------------------------------------------------------------------------- */
 
 #define BASE(NAME, VALUE)                                                                          \
     "name: " NAME "\nid: id-" NAME                                                                 \
@@ -1022,8 +1014,7 @@ static void correlations_that_cannot_be_are_refused(void **state)
     }
 }
 
-/* --- events of ours
- * -------------------------------------------------------------------------------------------- */
+/* --- events of ours --------------------------------------------------------------------------- */
 
 static const char *user_named(void *ctx, int64_t uid)
 {
@@ -1194,9 +1185,7 @@ static void what_was_cut_off_is_undecided(void **state)
     }
 }
 
-/* --- why
- * ---------------------------------------------------------------------------------------------------------
- */
+/* --- why -------------------------------------------------------------------------------------- */
 
 static void append(void *ctx, const struct sigma_reason *r)
 {
@@ -1283,9 +1272,7 @@ static void what_cannot_be_is_found(void **state)
     buf_free(&out);
 }
 
-/* --- memory
- * --------------------------------------------------------------------------------------------------------
- */
+/* --- memory ----------------------------------------------------------------------------------- */
 
 static int left, held;
 

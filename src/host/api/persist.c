@@ -43,8 +43,7 @@ static struct keep *keep_of(lua_State *L)
     return k;
 }
 
-/* --- keys and values ---------------------------------------------------------------------------
- */
+/* --- keys and values -------------------------------------------------------------------------- */
 
 /* The bytes of the key at `index` into `out`.  [-0, +0, e] */
 static void pack_key(lua_State *L, int index, struct buf *out)
@@ -72,8 +71,7 @@ static void unpack_top(lua_State *L)
     lua_remove(L, -2);
 }
 
-/* --- loading ------------------------------------------------------------------------------------
- */
+/* --- loading ---------------------------------------------------------------------------------- */
 
 /* One record into the table on top of the stack, unless it is none of ours.  [-0, +0, m] */
 static void take_record(lua_State *L, struct keep *k, const struct store_record *r)
@@ -120,8 +118,7 @@ static void load(lua_State *L, struct keep *k)
         buf_free(bytes);
 }
 
-/* --- the privileged side ------------------------------------------------------------------------
- */
+/* --- the privileged side ---------------------------------------------------------------------- */
 
 /* A descriptor; -ENOTCONN: nobody keeps anything; another -errno. The reason is in h->answer. */
 static int ask(struct host *h, const struct keep *k, enum request_kind kind)
@@ -187,8 +184,7 @@ static void compact(struct host *h, struct keep *k)
     k->store.file = len < 0 ? 0 : (size_t)len;
 }
 
-/* --- methods ------------------------------------------------------------------------------------
- */
+/* --- methods ---------------------------------------------------------------------------------- */
 
 /* p:get(key) -> value, or nil */
 static int keep_get(lua_State *L)
@@ -345,8 +341,7 @@ static int keep_close(lua_State *L)
     return 0;
 }
 
-/* --- mw.persist ---------------------------------------------------------------------------------
- */
+/* --- mw.persist ------------------------------------------------------------------------------- */
 
 /* [-0, +0, e] */
 static size_t check_most(lua_State *L, int index)

@@ -18,8 +18,7 @@ struct handle {
     struct frame *frame; /* owned; NULL: JSON */
 };
 
-/* --- options
- * -------------------------------------------------------------------------------------- */
+/* --- options ---------------------------------------------------------------------------------- */
 
 /* [-0, +0, e] */
 static uint64_t size_option(lua_State *L, const char *name, uint64_t otherwise)
@@ -179,8 +178,7 @@ static int sink_new(lua_State *L)
     return 1;
 }
 
-/* --- sending
- * -------------------------------------------------------------------------------------- */
+/* --- sending ---------------------------------------------------------------------------------- */
 
 static void send_to(lua_State *L, const struct handle *handle, const struct frame_item *item)
 {
