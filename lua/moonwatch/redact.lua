@@ -5,7 +5,8 @@
 -- none. `has`: literals, of which one must be there (in capital or small letters) for the expression to
 -- be tried at all; that keeps commands without secrets cheap, and cheapest with four bytes or more.
 -- Arguments lie one after another, each ended by \x00. Too much taken out costs a detail, too little a
--- password: where it is doubtful, these take it out.
+-- password: where it is doubtful, these take it out. An expression that begins anywhere must not go on
+-- without bound: arguments can be 64 KiB of what it likes.
 
 -- The words that say that a secret follows, as in --mysql-root-password.
 local WORD = [[(?:pass(?:word|wd|phrase|code)?|secret|token|credentials?]]
@@ -27,7 +28,7 @@ local function program(name)
 end
 
 -- user:password@ in a URL; the last @ before the path counts.
-local URL = { [[(?i)\b[a-z][a-z0-9+.-]{0,30}://[^\x00\s/?#:@]*:([^\x00\s/?#]+)@]], has = { "@" } }
+local URL = { [[://[^\x00\s/?#:@]*:([^\x00\s/?#]+)@]], has = { "://" } }
 
 -- What tokens of well-known services look like, wherever they are.
 local TOKENS = {
@@ -110,7 +111,7 @@ return {
     { program [[(?:mysql|mariadb)[a-z_-]*]] .. [[-p([^\x00]+)]], has = { "mysql", "mariadb" } },
 
     -- sshpass -p hunter2, and the same in a line for a shell
-    { [[\bsshpass\x00(?:[^\x00]*\x00)*?-p\x00?([^\x00]+)]], has = { "sshpass" } },
+    { [[\bsshpass\x00(?:-[^\x00]*\x00){0,8}-p\x00?([^\x00]+)]], has = { "sshpass" } },
     { [[\bsshpass\s{1,4}-p\s{0,4}]] .. VALUE, has = { "sshpass" } },
 
     -- redis-cli -a hunter2

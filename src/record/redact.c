@@ -28,7 +28,8 @@
 #define CLEAN     256  /* places for arguments that have no secret */
 #define CLEAN_MAX 1024 /* bytes of such */
 
-#define GRAMS 65536 /* bits: hashes of three bytes */
+#define GRAMS  65536 /* hashes of three bytes */
+#define CHAINS 256
 
 struct literal {
     uint8_t len;
@@ -44,6 +45,12 @@ struct list {
     struct literal *literal; /* owned */
     size_t literals;
     uint64_t gram[GRAMS / 64]; /* of the first two places of longer literals, in small letters */
+    uint16_t chain[CHAINS];    /* by the low bits of a gram: the first of its places, 0: none */
+    struct gram_place {
+        uint16_t gram, literal, next;
+        uint8_t skip; /* bytes of the literal before it */
+    } * place;        /* owned; the first is not used */
+    size_t places;
 };
 
 struct span {
@@ -62,7 +69,8 @@ struct redact {
     pcre2_match_data *found;
     pcre2_jit_stack *stack;
     struct span span[SPANS];
-    size_t spans;
+    size_t spans, matches;
+    int64_t deadline_ns;
     char made[EVENT_TEXT_MAX + TOKEN];
     struct clean clean[CLEAN];
 };
@@ -82,10 +90,13 @@ static uint32_t gram_at(const char *at)
     return (three | 0x202020) * UINT32_C(0x9e3779b1) >> 16;
 }
 
-static void add_gram(struct list *l, const char *at)
+static void add_gram(struct list *l, size_t literal, uint8_t skip)
 {
-    uint32_t gram = gram_at(at);
+    uint32_t gram = gram_at(l->literal[literal].bytes + skip);
+    uint16_t *chain = &l->chain[gram % CHAINS];
     l->gram[gram / 64] |= UINT64_C(1) << gram % 64;
+    l->place[++l->places] = (struct gram_place){ (uint16_t)gram, (uint16_t)literal, *chain, skip };
+    *chain = (uint16_t)l->places;
 }
 
 static int add_literal(struct list *l, const struct redact_literal *from, size_t rule)
@@ -98,8 +109,8 @@ static int add_literal(struct list *l, const struct redact_literal *from, size_t
         to->bytes[i] = small(from->bytes[i]);
     if (from->len < 4)
         return 0;
-    add_gram(l, to->bytes);
-    add_gram(l, to->bytes + 1);
+    add_gram(l, l->literals - 1, 0);
+    add_gram(l, l->literals - 1, 1);
     return 0;
 }
 
@@ -148,11 +159,15 @@ static int add_list(struct list *l, const struct redact_list *from, const char *
     int result = 0;
     if (from->len > REDACT_RULES)
         return refuse(why, cap, name, REDACT_RULES, "there are too many");
-    for (size_t i = 0; i < from->len; i++)
+    for (size_t i = 0; i < from->len; i++) {
+        if (from->rule[i].has_len > REDACT_LITERALS)
+            return refuse(why, cap, name, i, "there are too many literals");
         literals += from->rule[i].has_len;
+    }
     l->code = calloc(from->len + 1, sizeof *l->code);
     l->literal = calloc(literals + 1, sizeof *l->literal);
-    if (!l->code || !l->literal)
+    l->place = calloc(2 * literals + 1, sizeof *l->place);
+    if (!l->code || !l->literal || !l->place)
         return -ENOMEM;
     for (size_t i = 0; i < from->len && !result; i++)
         result = compile(l, &from->rule[i], name, why, cap);
@@ -165,6 +180,7 @@ static void free_list(struct list *l)
         pcre2_code_free(l->code[i]);
     free(l->code);
     free(l->literal);
+    free(l->place);
 }
 
 static int open_pcre(struct redact *r)
@@ -248,16 +264,16 @@ static bool find_short(const struct literal *want, const char *text, size_t len)
     return false;
 }
 
-/* A longer literal that has `at` as its first or second byte. */
-static uint64_t find_around(const struct list *l, const char *text, size_t len, size_t at)
+/* Longer literals that have this gram, which is at `at`, as their first or second. */
+static uint64_t find_around(const struct list *l, uint32_t gram, const char *text, size_t len,
+                            size_t at)
 {
     uint64_t rules = 0;
-    for (size_t i = 0; i < l->literals; i++) {
-        const struct literal *want = &l->literal[i];
-        if (want->len < 4)
-            continue;
-        if (literal_at(want, text + at, len - at) ||
-            (at && literal_at(want, text + at - 1, len - at + 1)))
+    for (uint16_t i = l->chain[gram % CHAINS]; i; i = l->place[i].next) {
+        const struct gram_place *p = &l->place[i];
+        const struct literal *want = &l->literal[p->literal];
+        if (p->gram == gram && p->skip <= at &&
+            literal_at(want, text + at - p->skip, len - at + p->skip))
             rules |= want->rules;
     }
     return rules;
@@ -273,7 +289,7 @@ static uint64_t candidates(const struct list *l, const char *text, size_t len)
     for (size_t at = 0; at + 3 <= len; at += 2) {
         uint32_t gram = gram_at(text + at);
         if (l->gram[gram / 64] >> gram % 64 & 1)
-            rules |= find_around(l, text, len, at);
+            rules |= find_around(l, gram, text, len, at);
     }
     return rules;
 }
@@ -290,9 +306,19 @@ static bool add_span(struct redact *r, size_t begin, size_t end)
     return true;
 }
 
+/* Asked after each match; reading the clock costs as much as most of them. */
+static bool is_patient(struct redact *r)
+{
+    if (++r->matches % 16)
+        return true;
+    int64_t now = clock_thread_cpu_ns();
+    if (r->matches == 16)
+        r->deadline_ns = now + PATIENCE;
+    return now < r->deadline_ns;
+}
+
 /* 0; -EAGAIN: it came to a limit. */
-static int find_matches(struct redact *r, const pcre2_code *code, const char *text, size_t len,
-                        int64_t deadline_ns)
+static int find_matches(struct redact *r, const pcre2_code *code, const char *text, size_t len)
 {
     for (size_t from = 0; from < len;) {
         int found =
@@ -307,7 +333,7 @@ static int find_matches(struct redact *r, const pcre2_code *code, const char *te
         if (s.begin < s.end && !add_span(r, s.begin, s.end))
             return -EAGAIN;
         from = where[1] > from ? where[1] : from + 1;
-        if (clock_thread_cpu_ns() > deadline_ns)
+        if (!is_patient(r))
             return -EAGAIN;
     }
     return 0;
@@ -318,10 +344,9 @@ static int find_secrets(struct redact *r, const struct list *l, const char *text
 {
     uint64_t rules = candidates(l, text, len);
     int result = 0;
-    int64_t deadline_ns = rules ? clock_thread_cpu_ns() + PATIENCE : 0;
-    r->spans = 0;
+    r->spans = r->matches = 0;
     for (; rules && !result; rules &= rules - 1)
-        result = find_matches(r, l->code[__builtin_ctzll(rules)], text, len, deadline_ns);
+        result = find_matches(r, l->code[__builtin_ctzll(rules)], text, len);
     return result;
 }
 

@@ -11,9 +11,10 @@
 #include "collect/answers.h"
 #include "event/event.h"
 
-#define REDACT_RULES   64   /* of a list, at most */
-#define REDACT_LITERAL 32   /* bytes of a literal, at most */
-#define REDACT_LONGEST 4096 /* bytes of an expression, at most */
+#define REDACT_RULES    64   /* of a list, at most */
+#define REDACT_LITERALS 256  /* of a rule, at most */
+#define REDACT_LITERAL  32   /* bytes of a literal, at most */
+#define REDACT_LONGEST  4096 /* bytes of an expression, at most */
 
 struct redact_literal {
     const char *bytes;
