@@ -29,8 +29,7 @@ static uint8_t take(const uint8_t **at, size_t *left)
     return *(*at)++;
 }
 
-/* --- records ------------------------------------------------------------------------------------
- */
+/* --- records ---------------------------------------------------------------------------------- */
 
 /* Fields from "number, reason, length, bytes" up to a number that is none. */
 static void build(const uint8_t **at, size_t *left)
@@ -156,8 +155,7 @@ static void round_trip(const uint8_t *data, size_t size)
     check(e, d);
 }
 
-/* --- bytes --------------------------------------------------------------------------------------
- */
+/* --- bytes ------------------------------------------------------------------------------------ */
 
 static void read_frame(struct decoder *d, const uint8_t *data, size_t size, uint32_t count)
 {

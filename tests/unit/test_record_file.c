@@ -258,6 +258,29 @@ static void events_that_never_came_are_missing_there(void **state)
     assert_int_equal(next(), 0);
 }
 
+/* Texts that share bytes need room of their own in the file: some records do not have it. */
+static void a_record_that_cannot_be_kept_is_missing_there(void **state)
+{
+    (void)state;
+    static char text[EVENT_TEXT_MAX];
+    memset(text, 'x', sizeof text);
+    record(5);
+    struct event *ev = story_begin(&s, EVENT_EXEC, 7, 1);
+    event_set_text(&s.box, F_CWD, text, sizeof text, WHY_PROC);
+    ev->cell[F_EXE] = ev->cell[F_TTY] = ev->cell[F_CWD];
+    ev->why[F_EXE] = ev->why[F_TTY] = WHY_PROC;
+    recording_event(w, ev, false);
+    record(5);
+    assert_int_equal(recording_count(w).dropped, 1);
+    assert_int_equal(recording_count(w).error, 0);
+    finish();
+    open_it();
+    expect(0, 5);
+    expect_gap(1);
+    expect(5, 10);
+    assert_int_equal(next(), 0);
+}
+
 /* --- notes ------------------------------------------------------------------------------------ */
 
 static char large[200000];
@@ -325,6 +348,15 @@ static void notes_are_visited_in_order_beside_the_events(void **state)
 static uint8_t bytes[1 << 20];
 static size_t bytes_len;
 
+static size_t read_file(void)
+{
+    int in = open(path, O_RDONLY);
+    ssize_t len = read(in, bytes, sizeof bytes);
+    close(in);
+    assert_true(len > 0 && (size_t)len < sizeof bytes);
+    return (size_t)len;
+}
+
 /* A small file of several frames; the events of frame i begin at frames[i]. */
 static void small_file(bool close_in_order)
 {
@@ -339,9 +371,7 @@ static void small_file(bool close_in_order)
     recording_flush(w);
     if (close_in_order)
         finish();
-    int in = open(path, O_RDONLY);
-    bytes_len = (size_t)read(in, bytes, sizeof bytes);
-    close(in);
+    bytes_len = read_file();
 }
 
 static void put_back(const uint8_t *from, size_t len)
@@ -482,6 +512,39 @@ static void a_damaged_frame_costs_itself_and_is_said(void **state)
     expect(12, 24);
 }
 
+/* The marker of the next frame lies anywhere in what is read at once to look for it. */
+static void the_next_frame_is_found_behind_long_damage(void **state)
+{
+    (void)state;
+    struct recording_note note = { .kind = NOTE_ANSWER, .question = large, .answer = large };
+    uint8_t marker[MARKER];
+    struct recording_head was;
+    struct frame f;
+    int bad;
+    for (uint32_t shift = 0; shift < 40; shift++) {
+        record(6);
+        recording_flush(w);
+        uint64_t at = size();
+        note.answer_len = 2 * 64 * 1024 - FRAME_HEAD - 30 + shift;
+        recording_note(w, &note);
+        record(6);
+        finish();
+        bytes_len = read_file();
+        assert_int_equal(header_take(&was, marker, bytes), 0);
+        assert_true(frame_take(&f, bytes + at, marker) && f.kind == FRAME_NOTES);
+        bytes[at + MARKER] ^= 1;
+        put_back(bytes, bytes_len);
+        open_it();
+        assert_int_equal(read_all(&bad), 12);
+        assert_int_equal(bad, 1);
+        close_it();
+        forget();
+        put_back(bytes, 0);
+        s = STORY;
+        assert_int_equal(recording_begin(&w, fd, &head), 0);
+    }
+}
+
 /* What is in an argument looks like a frame; behind damage it is not taken for one. */
 static void no_argument_is_a_frame(void **state)
 {
@@ -591,10 +654,12 @@ int main(void)
         TEST(a_seek_finds_the_frame_of_a_time),
         TEST(an_index_of_many_frames_stays_small),
         TEST(events_that_never_came_are_missing_there),
+        TEST(a_record_that_cannot_be_kept_is_missing_there),
         TEST(notes_are_visited_in_order_beside_the_events),
         TEST(a_file_cut_anywhere_has_its_whole_frames),
         TEST(any_bit_may_be_wrong),
         TEST(a_damaged_frame_costs_itself_and_is_said),
+        TEST(the_next_frame_is_found_behind_long_damage),
         TEST(no_argument_is_a_frame),
         TEST(other_files_are_refused_in_one_sentence),
         TEST(what_finds_no_room_is_counted_and_missing_there),
