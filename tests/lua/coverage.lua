@@ -135,6 +135,7 @@ local function show(result, verbose)
 end
 
 if arg and arg[0] and arg[0]:find "coverage%.lua$" then
+  jit.off() -- LuaJIT 2.1.0-beta3 crashes when it compiles this
   show(coverage.measure(), arg[1] == "-v")
 end
 
