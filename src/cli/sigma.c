@@ -137,9 +137,9 @@ static void say_bad(struct events *e, const char *why)
         cli_say("%s:%ld: %s", e->path, e->line, why);
 }
 
-static bool is_blank(const char *line)
+static bool is_blank(const char *line, size_t len)
 {
-    return !line[strspn(line, " \t\r\n")];
+    return strspn(line, " \t\r\n") == len; /* a NUL is no blank */
 }
 
 static int each_event(struct events *e, on_event *f)
@@ -155,7 +155,7 @@ static int each_event(struct events *e, on_event *f)
     }
     for (errno = 0; (len = getline(&line, &cap, from)) > 0; errno = 0) {
         e->line++;
-        if (!is_blank(line))
+        if (!is_blank(line, (size_t)len))
             f(e, line, (size_t)len);
     }
     int error = ferror(from) ? errno : 0;
