@@ -525,8 +525,9 @@ MOONWATCH_API int moonwatch_sigma_event_id(struct moonwatch_sigma *s, const char
 MOONWATCH_API char *moonwatch_sigma_explain(struct moonwatch_sigma *s, int rule, const char *json,
                                             size_t len, char *why, size_t cap);
 
-/* What is wrong with rules: those that can never fire on this kind of system, that say what another
- * one says, that are slow, and those that are not taken. 0, or -errno as moonwatch_sigma_load. */
+/* What is wrong with rules: those that can never, or hardly ever, fire on this kind of system, that
+ * say what another one says, that are slow, and those that are not taken. 0, or -errno as
+ * moonwatch_sigma_load. */
 MOONWATCH_API int moonwatch_sigma_check(const char *const *paths, int paths_len,
                                         const char *const *placeholders, int placeholders_len,
                                         moonwatch_remarked *remarked, void *ctx, char *why,

@@ -328,7 +328,7 @@ static void on_refused(void *ctx, const struct sigma_remark *r)
 
 static void on_found(void *ctx, const struct sigma_finding *f)
 {
-    static const char *const codes[] = { "never", "duplicate", "slow", "useless" };
+    static const char *const codes[] = { "never", "hardly", "duplicate", "slow", "useless" };
     tell(ctx, f->path, f->line, f->column,
          f->kind == SIGMA_USELESS ? MOONWATCH_HINT : MOONWATCH_WARNING, codes[f->kind], f->text);
 }

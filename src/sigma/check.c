@@ -2,7 +2,8 @@
  * See sigma.h.
  *
  * What cannot be is told only where it is certain: that a field does not exist, that a path begins
- * with a slash, that two ends of one text exclude each other. */
+ * with a slash, that two ends of one text exclude each other. A backslash in a path is told as what
+ * hardly ever is: it comes from another system, but a file may be named so. */
 #include "sigma/set.h"
 
 #include "base/clock.h"
@@ -25,6 +26,7 @@ struct checking {
     sigma_found *found;
     void *ctx;
     const struct rule *rule;
+    bool certain; /* leave out what is so only as long as nobody names files oddly */
 };
 
 __attribute__((format(printf, 5, 6))) static void tell(const struct checking *c,
@@ -65,14 +67,16 @@ static bool is_path(const struct field *field)
            (!strcmp(field->name, "Image") || !strcmp(field->name, "ParentImage"));
 }
 
-static bool never_in_path(const struct test *t, const struct literal *l, struct reason *r)
+static bool never_in_path(const struct checking *c, const struct test *t, const struct literal *l,
+                          struct reason *r)
 {
     bool begins = l->place == AHO_BEGIN || l->place == AHO_WHOLE;
     if (begins && *l->text != '/')
         return because(r, t->line, t->column, "'%s' is never found: a path begins with / here",
                        t->written);
-    if (memchr(l->text, '\\', l->len))
-        return because(r, t->line, t->column, "'%s' is never found: paths have / here, and no \\",
+    if (!c->certain && memchr(l->text, '\\', l->len))
+        return because(r, t->line, t->column,
+                       "'%s' is found only where a file's name has a \\: paths have / here",
                        t->written);
     return false;
 }
@@ -90,7 +94,7 @@ static bool test_never_holds(const struct checking *c, const struct item *item,
         return false;
     const struct literal *l = &c->s->literals[t->literal];
     if (is_path(field) && l->len)
-        return never_in_path(t, l, r);
+        return never_in_path(c, t, l, r);
     if (field->source == SIGMA_AUDITD && !strcmp(field->name, "type") && l->place == AHO_WHOLE &&
         strcmp(l->text, "execve"))
         return because(r, t->line, t->column,
@@ -218,6 +222,19 @@ static void check_items(const struct checking *c, const struct node *node)
         check_items(c, node->nodes[i]);
 }
 
+/* As never_holds, whatever files are named; `r` is written only when so. */
+static bool certainly_never_holds(const struct checking *c, const struct node *node,
+                                  struct reason *r)
+{
+    struct checking strict = *c;
+    struct reason why;
+    strict.certain = true;
+    if (!never_holds(&strict, node, &why))
+        return false;
+    *r = why;
+    return true;
+}
+
 static void check_selections(const struct checking *c, bool never)
 {
     struct reason r;
@@ -226,9 +243,11 @@ static void check_selections(const struct checking *c, bool never)
         if (!selection->used)
             tell(c, SIGMA_USELESS, selection->line, selection->column,
                  "the condition does not use the selection '%s'", selection->name);
-        else if (!never && never_holds(c, selection->node, &r))
-            tell(c, SIGMA_USELESS, r.line, r.column, "the selection '%s' never holds: %s",
-                 selection->name, r.text);
+        else if (!never && never_holds(c, selection->node, &r)) {
+            bool certain = certainly_never_holds(c, selection->node, &r);
+            tell(c, SIGMA_USELESS, r.line, r.column, "the selection '%s' %s holds: %s",
+                 selection->name, certain ? "never" : "hardly ever", r.text);
+        }
         check_items(c, selection->node);
     }
 }
@@ -377,8 +396,10 @@ int sigma_check(struct sigma *s, bool (*knows)(enum sigma_source source, const c
         if (!c.rule->root)
             continue;
         bool never = never_holds(&c, c.rule->root, &r);
-        if (never)
+        if (never && certainly_never_holds(&c, c.rule->root, &r))
             tell(&c, SIGMA_NEVER, r.line, r.column, "the rule can never fire: %s", r.text);
+        else if (never)
+            tell(&c, SIGMA_HARDLY, r.line, r.column, "the rule hardly ever fires: %s", r.text);
         check_selections(&c, never);
         check_regexes(&c, c.rule->root, !isfinite(c.rule->root->cost));
     }

@@ -184,6 +184,7 @@ enum sigma_verdict sigma_explain(struct sigma *s, int rule, const struct sigma_e
 /* What is wrong with rules that load. */
 enum sigma_finding_kind {
     SIGMA_NEVER,     /* it can never fire here */
+    SIGMA_HARDLY,    /* only where files have names that nobody gives them */
     SIGMA_DUPLICATE, /* another one says the same */
     SIGMA_SLOW,      /* a regular expression that takes long */
     SIGMA_USELESS,   /* a part of it that changes nothing */
