@@ -33,6 +33,8 @@ static const char usage[] =
     "recording, or OUT cannot be written; 2 wrong command line, or FILE cannot be\n"
     "read; 3 a script is wrong.\n";
 
+#define LINE_MOST 400 /* columns of one in the list, where there is no terminal */
+
 enum { OPTION_SVG = 256, OPTION_ALL, OPTION_SET, OPTION_TRUSTED };
 
 static const struct option long_options[] = {
@@ -124,12 +126,12 @@ static void keep(void *ctx, uint64_t seq, double time, const char *json)
         x->alerts = alerts;
         x->cap = cap;
     }
-    struct alert *alert = &x->alerts[x->len];
-    alert->seq = seq;
-    alert->time = time;
-    alert->json = strdup(json);
-    x->len += alert->json != NULL;
-    x->failed = x->failed || !alert->json;
+    struct alert *a = &x->alerts[x->len];
+    a->seq = seq;
+    a->time = time;
+    a->json = strdup(json);
+    x->failed = x->failed || !a->json;
+    x->len += a->json != NULL;
 }
 
 static int gather_noted(struct explaining *x)
@@ -175,31 +177,54 @@ static struct value *parse(const struct alert *a)
 
 /* --- the list ------------------------------------------------------------------------------------ */
 
-static void print_alert(int number, const struct alert *a)
+/* "   1  2026-11-25 04:57:15  high     web (pid 7): a text". */
+static void put_alert(FILE *to, int number, const struct alert *a, const struct value *v)
 {
     char when[32] = "";
     time_t second = (time_t)a->time;
     struct tm tm;
-    struct value *v = parse(a);
     if (localtime_r(&second, &tm))
         strftime(when, sizeof when, "%F %T", &tm);
-    printf("%4d  %s  %-8s ", number, when, value_text(v, "severity"));
-    cli_put(stdout, value_text(v, "script"));
-    if (*value_text(v, "text")) {
-        fputs(": ", stdout);
-        cli_put(stdout, value_text(v, "text"));
-    }
+    fprintf(to, "%4d  %s  ", number, when);
+    cli_put(to, value_text(v, "severity"));
+    fprintf(to, "%*s ", strlen(value_text(v, "severity")) < 8 ? 8 - (int)strlen(value_text(v, "severity")) : 0, "");
+    cli_put(to, value_text(v, "script"));
     if (value_get(v, "pid"))
-        printf(" (pid %.0f)", value_number(v, "pid"));
-    putchar('\n');
+        fprintf(to, " (pid %.0f)", value_number(v, "pid"));
+    if (*value_text(v, "text")) {
+        fputs(": ", to);
+        cli_put(to, value_text(v, "text"));
+    }
+}
+
+static bool print_alert(int number, const struct alert *a)
+{
+    char *line = NULL;
+    size_t len;
+    FILE *to = open_memstream(&line, &len);
+    struct value *v = parse(a);
+    if (to) {
+        put_alert(to, number, a, v);
+        if (fclose(to) != 0)
+            to = NULL;
+    }
+    if (to) {
+        tale_cut(stdout, line, cli_columns() > 40 ? cli_columns() : LINE_MOST);
+        putchar('\n');
+    }
+    free(line);
     value_free(v);
+    return to != NULL;
 }
 
 static int list(const struct explaining *x)
 {
-    for (int i = 0; i < x->len && !x->quiet; i++)
-        print_alert(i + 1, &x->alerts[i]);
-    return EXIT_OK;
+    bool ok = true;
+    for (int i = 0; ok && i < x->len && !x->quiet; i++)
+        ok = print_alert(i + 1, &x->alerts[i]);
+    if (!ok)
+        cli_say("not enough memory for the list");
+    return ok ? EXIT_OK : EXIT_FAILED;
 }
 
 /* --- one of them --------------------------------------------------------------------------------- */
@@ -247,14 +272,18 @@ static void find_host(struct explaining *x, struct moonwatch_recording *about)
     x->tale.host = about->host;
 }
 
-/* What it is about is no process. */
-static int tell_without(struct explaining *x)
+/* `why`: it is about no process, or of an event that is not there. */
+static int tell_without(struct explaining *x, const char *why)
 {
-    if (!x->quiet)
+    if (!x->quiet) {
         tale_head(&x->tale);
+        putchar('\n');
+        cli_put(stdout, why);
+        puts(": there is no lineage.");
+    }
     if (!x->svg)
         return EXIT_OK;
-    cli_say("alert %d is about no process: there is nothing to draw", x->number);
+    cli_say("%s: there is nothing to draw", why);
     return EXIT_FAILED;
 }
 
@@ -271,13 +300,16 @@ static int explain_alert(struct explaining *x, const struct alert *a)
     const struct value *v = x->tale.alert;
     int64_t pid = number_of(v, "pid"), seq = number_of(v, "seq");
     if (pid < 0 && seq <= 0 && !strcmp(value_text(v, "handler"), "timer"))
-        return tell_without(x);
+        return tell_without(x, "It is about no process");
     int result = moonwatch_explain(x->run.file, seq > 0 ? (uint64_t)seq : a->seq, a->time, pid,
                                    number_of(v, "starttime"), tell, x, why, sizeof why);
     if (result == 0)
         return x->status;
-    if (!x->quiet && result == -ESRCH)
+    if (result == -ESRCH && pid < 0)
+        return tell_without(x, why);
+    if (result == -ESRCH && !x->quiet)
         tale_head(&x->tale);
+    fflush(stdout);
     cli_say("%s", why);
     return result == -ENOENT ? EXIT_USAGE : EXIT_FAILED;
 }

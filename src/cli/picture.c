@@ -4,6 +4,8 @@
  * widths are reckoned in columns of a monospaced font, so that no font has to be asked. */
 #include "cli/picture.h"
 
+#include "cli/axis.h"
+
 #include <math.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -22,14 +24,6 @@
 #define OTHERS_MOST 24
 #define STEP_MOST   16 /* px to the right for a child */
 #define STEPS_WIDTH 200
-#define TICK_LEAST  84 /* px between two */
-#define CROWDED     0.04 /* half of all is nearer to the alert than this part of the whole */
-
-/* Where instants are: evenly, or by the logarithm of their distance to the alert where most is near it. */
-struct axis {
-    double from, to, zero;
-    double tau; /* 0: evenly; else within this it is about even */
-};
 
 struct row {
     bool drawn, executed;
@@ -170,11 +164,6 @@ static void put_span(FILE *to, double seconds, int decimals)
 
 /* --- what is drawn ------------------------------------------------------------------------------- */
 
-static bool is_own(const struct picture *p, int process)
-{
-    return process >= 0 && p->s->processes[process].kin != MOONWATCH_OTHER;
-}
-
 static bool look_at_events(struct picture *p)
 {
     double zero = tale_zero(p->t);
@@ -207,11 +196,10 @@ static void choose(struct picture *p, int process, int most)
     p->drawn += more;
 }
 
-static const struct row *compared;
-
-static int by_distance(const void *a, const void *b)
+static int by_distance(const void *a, const void *b, void *ctx)
 {
-    double one = compared[*(const int *)a].nearest, other = compared[*(const int *)b].nearest;
+    const struct row *rows = ctx;
+    double one = rows[*(const int *)a].nearest, other = rows[*(const int *)b].nearest;
     return one < other ? -1 : one > other ? 1 : *(const int *)a - *(const int *)b;
 }
 
@@ -223,12 +211,11 @@ static bool choose_rows(struct picture *p)
         return false;
     choose(p, p->s->itself, p->s->processes_len);
     for (int i = 0; i < p->s->processes_len; i++)
-        if (is_own(p, i))
+        if (tale_is_own(p->s, i))
             choose(p, i, ROWS_MOST);
         else if (p->rows[i].nearest < HUGE_VAL)
             others[n++] = i;
-    compared = p->rows;
-    qsort(others, (size_t)n, sizeof *others, by_distance);
+    qsort_r(others, (size_t)n, sizeof *others, by_distance, p->rows);
     int most = p->drawn + OTHERS_MOST < ROWS_MOST ? p->drawn + OTHERS_MOST : ROWS_MOST;
     for (int i = 0; i < n; i++)
         choose(p, others[i], most);
@@ -248,136 +235,39 @@ static void choose_step(struct picture *p)
 
 /* --- the axis ------------------------------------------------------------------------------------ */
 
-static double along(const struct axis *a, double time)
-{
-    return a->tau > 0 ? asinh((time - a->zero) / a->tau) : time - a->zero;
-}
-
-static double x_of(const struct axis *a, double time)
-{
-    double from = along(a, a->from), part = (along(a, time) - from) / (along(a, a->to) - from);
-    return CHART_X + CHART_W * fmin(fmax(part, 0), 1);
-}
-
-static int by_size(const void *a, const void *b)
-{
-    double one = *(const double *)a, other = *(const double *)b;
-    return (one > other) - (one < other);
-}
-
-static void widen(struct axis *a, double time)
-{
-    a->from = fmin(a->from, time);
-    a->to = fmax(a->to, time);
-}
-
 /* All that happened to whom is drawn. */
 static bool choose_axis(struct picture *p)
 {
-    struct axis *a = &p->axis;
-    double *near = malloc(((size_t)p->s->events_len + 1) * sizeof *near);
+    double *distances = malloc(((size_t)p->s->events_len + 1) * sizeof *distances);
     int n = 0;
-    a->zero = a->from = a->to = tale_zero(p->t);
-    for (int i = 0; near && i < p->s->events_len; i++) {
+    axis_begin(&p->axis, tale_zero(p->t), CHART_X, CHART_W);
+    for (int i = 0; distances && i < p->s->events_len; i++) {
         const struct moonwatch_story_event *e = &p->s->events[i];
         if (e->process < 0 || !p->rows[e->process].drawn)
             continue;
-        widen(a, e->time);
-        if (is_own(p, e->process))
-            near[n++] = fabs(e->time - a->zero);
+        axis_widen(&p->axis, e->time);
+        if (tale_is_own(p->s, e->process))
+            distances[n++] = fabs(e->time - p->axis.zero);
     }
-    if (near && n) {
-        qsort(near, (size_t)n, sizeof *near, by_size);
-        if (near[n / 2] < CROWDED * (a->to - a->from))
-            a->tau = fmax(near[n / 2] / 3, 20e-6);
-    }
-    free(near);
-    double room = a->tau > 0 ? a->tau : fmax((a->to - a->from) * 0.02, 20e-6);
-    a->from -= room;
-    a->to += room;
-    return near != NULL;
+    if (distances)
+        axis_settle(&p->axis, distances, n);
+    free(distances);
+    return distances != NULL;
 }
 
-static double decimal_step(double least)
+static void put_tick(void *ctx, double seconds, int decimals)
 {
-    double power = pow(10, floor(log10(least)));
-    return power * (least <= power ? 1 : least <= 2 * power ? 2 : least <= 5 * power ? 5 : 10);
-}
-
-/* The least that leaves room for its names: 1, 2 or 5 of something, or a part of minutes, hours, days. */
-static double nice_step(double least)
-{
-    static const double coarse[] = { 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400 };
-    if (least > 86400)
-        return 86400 * decimal_step(least / 86400);
-    for (size_t i = 0; least > 50 && i < sizeof coarse / sizeof *coarse; i++)
-        if (coarse[i] >= least)
-            return coarse[i];
-    return decimal_step(least);
-}
-
-static void put_tick(const struct picture *p, double seconds, int decimals)
-{
-    double x = x_of(&p->axis, p->axis.zero + seconds);
+    const struct picture *p = ctx;
+    double x = axis_x(&p->axis, p->axis.zero + seconds);
     fprintf(p->to, "<path class=\"grid\" d=\"M%.1f %dV%d\"/><text class=\"tick\" x=\"%.1f\" y=\"%d\">", x,
             p->chart_y - 6, p->end_y, x, p->chart_y - 12);
     put_span(p->to, seconds, decimals);
     fputs("</text>\n", p->to);
 }
 
-static void put_even_ticks(const struct picture *p)
+static void put_axis(struct picture *p)
 {
-    const struct axis *a = &p->axis;
-    double step = nice_step((a->to - a->from) * TICK_LEAST / CHART_W);
-    int decimals = step < 1 ? (int)ceil(-log10(step) - 1e-9) : 0;
-    double first = ceil((a->from - a->zero) / step), last = floor((a->to - a->zero) / step);
-    for (double i = first; i <= last && i - first < 100; i++)
-        put_tick(p, i * step, decimals);
-}
-
-/* Where there is room, the alert's own first. */
-struct ticks {
-    double x[64];
-    int len;
-};
-
-static void try_tick(const struct picture *p, struct ticks *ticks, double seconds)
-{
-    const struct axis *a = &p->axis;
-    double time = a->zero + seconds, x = x_of(a, time);
-    if (time < a->from || time > a->to || ticks->len == sizeof ticks->x / sizeof *ticks->x)
-        return;
-    for (int i = 0; i < ticks->len; i++)
-        if (fabs(ticks->x[i] - x) < TICK_LEAST)
-            return;
-    ticks->x[ticks->len++] = x;
-    put_tick(p, seconds, 0);
-}
-
-/* Tenfold steps, then what fits between them. */
-static void put_distant_ticks(const struct picture *p)
-{
-    static const double coarse[] = { 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1, 10, 60, 600, 3600, 21600, 86400 };
-    static const double factors[] = { 1, 2, 5 };
-    struct ticks ticks = { .len = 0 };
-    try_tick(p, &ticks, 0);
-    for (size_t f = 0; f < sizeof factors / sizeof *factors; f++) {
-        for (size_t i = 0; i < sizeof coarse / sizeof *coarse; i++)
-            for (int sign = -1; sign <= 1; sign += 2)
-                try_tick(p, &ticks, sign * factors[f] * coarse[i]);
-        for (double days = 10; days < 1e6; days *= 10)
-            for (int sign = -1; sign <= 1; sign += 2)
-                try_tick(p, &ticks, sign * factors[f] * days * 86400);
-    }
-}
-
-static void put_axis(const struct picture *p)
-{
-    if (p->axis.tau > 0) {
-        put_distant_ticks(p);
-    } else {
-        put_even_ticks(p);
-    }
+    axis_ticks(&p->axis, put_tick, p);
     fprintf(p->to, "<text class=\"dim\" x=\"%d\" y=\"%d\">time from the alert%s</text>\n", MARGIN, p->chart_y - 12,
             p->axis.tau > 0 ? ", logarithmic" : "");
 }
@@ -447,7 +337,7 @@ static void put_label(const struct picture *p, int process)
     double x = label_x(p, process);
     int columns = (int)((MARGIN + LABELS - x - len * 6.7 - 10) / COLUMN);
     fprintf(p->to, "<text class=\"m %s\" x=\"%.1f\" y=\"%d\">",
-            process == p->s->itself ? "strong" : !executed ? "copy" : is_own(p, process) ? "ink" : "faint", x,
+            process == p->s->itself ? "strong" : !executed ? "copy" : tale_is_own(p->s, process) ? "ink" : "faint", x,
             p->rows[process].y + 4);
     put_cut(p->to, executed || !*m->comm ? m->command : m->comm, columns - (executed ? 0 : 9));
     fprintf(p->to, "%s</text><text class=\"pid\" x=\"%d\" y=\"%d\">%s</text>\n", executed ? "" : " (a fork)",
@@ -465,7 +355,7 @@ static void put_bar(const struct picture *p, int process)
     const struct moonwatch_story_process *m = &p->s->processes[process];
     bool open_left = m->before || m->began <= 0 || m->began < p->axis.from;
     bool open_right = m->ended == 0 || m->ended > p->axis.to;
-    double from = x_of(&p->axis, began_at(p, m)), to = x_of(&p->axis, open_right ? p->axis.to : m->ended);
+    double from = axis_x(&p->axis, began_at(p, m)), to = axis_x(&p->axis, open_right ? p->axis.to : m->ended);
     int y = p->rows[process].y;
     const char *class = bar_class(p, process);
     to = fmax(to, from + 2);
@@ -477,7 +367,8 @@ static void put_bar(const struct picture *p, int process)
         fprintf(p->to, "<path class=\"%s\" d=\"M%.1f %dl7 5l-7 5z\"/>", class, to - 1, y - 5);
     if (m->ended != 0 && !open_right && (m->signal > 0 || m->code > 0)) {
         const char *how = m->signal > 0 ? "killed" : "failed";
-        fprintf(p->to, "<rect class=\"%s\" x=\"%.1f\" y=\"%d\" width=\"4\" height=\"14\" rx=\"1\"/>", how, to - 2, y - 7);
+        fprintf(p->to, "<rect class=\"%s\" x=\"%.1f\" y=\"%d\" width=\"4\" height=\"14\" rx=\"1\"/>", how, to - 2,
+                y - 7);
         fprintf(p->to, "<text class=\"%s end\" x=\"%.1f\" y=\"%d\">", how, to + 7, y + 4);
         put_how_it_ended(p->to, m);
         fputs("</text>", p->to);
@@ -553,7 +444,7 @@ static bool put_marks(const struct picture *p)
         if (e->process < 0 || !p->rows[e->process].drawn || !strcmp(e->type, "fork") || !strcmp(e->type, "exit") ||
             !strcmp(e->type, "snapshot"))
             continue;
-        double x = x_of(&p->axis, e->time);
+        double x = axis_x(&p->axis, e->time);
         double *before = &last[e->process * 2 + (strcmp(e->type, "exec") != 0)];
         if (fabs(x - *before) < 1)
             continue;
@@ -566,7 +457,7 @@ static bool put_marks(const struct picture *p)
 
 static void put_alert(const struct picture *p)
 {
-    double x = x_of(&p->axis, p->axis.zero);
+    double x = axis_x(&p->axis, p->axis.zero);
     int process = p->s->alert >= 0 ? p->s->events[p->s->alert].process : p->s->itself;
     int y = p->rows[p->rows[process].drawn ? process : p->s->itself].y;
     const char *text = value_text(p->t->alert, "text"), *anchor = "middle";
@@ -646,8 +537,8 @@ static double put_head(const struct picture *p)
 {
     const char *severity = value_text(p->t->alert, "severity");
     double y = 84;
-    fprintf(p->to, "<rect class=\"%s\" x=\"%d\" y=\"26\" width=\"78\" height=\"24\" rx=\"12\"/>", severity_class(severity),
-            MARGIN);
+    fprintf(p->to, "<rect class=\"%s\" x=\"%d\" y=\"26\" width=\"78\" height=\"24\" rx=\"12\"/>",
+            severity_class(severity), MARGIN);
     fprintf(p->to, "<text class=\"badge\" x=\"%d\" y=\"42\">", MARGIN + 39);
     put_cut(p->to, severity, 10);
     fprintf(p->to, "</text>\n<text class=\"title\" x=\"%d\" y=\"45\">", MARGIN + 92);
@@ -676,13 +567,15 @@ static void put_legend(const struct picture *p)
     x = put_key(p, x, "<rect class=\"below\" y=\"-5\" width=\"16\" height=\"10\" rx=\"2\"/>", "its descendants");
     x = put_key(p, x, "<rect class=\"other\" y=\"-5\" width=\"16\" height=\"10\" rx=\"2\"/>", "others");
     x = put_key(p, x, "<rect class=\"exec\" x=\"7\" y=\"-8\" width=\"2\" height=\"16\"/>", "exec");
-    x = put_key(p, x, "<rect class=\"change\" x=\"5\" y=\"-3\" width=\"7\" height=\"7\" rx=\"3.5\"/>", "another change");
+    x = put_key(p, x, "<rect class=\"change\" x=\"5\" y=\"-3\" width=\"7\" height=\"7\" rx=\"3.5\"/>",
+                "another change");
     x = put_key(p, x, "<path class=\"line\" d=\"M8 -5l7 5l-7 5z\"/>", "still ran");
     x = put_key(p, x, "<rect class=\"failed\" x=\"6\" y=\"-7\" width=\"4\" height=\"14\" rx=\"1\"/>", "failed");
     put_key(p, x, "<rect class=\"killed\" x=\"6\" y=\"-7\" width=\"4\" height=\"14\" rx=\"1\"/>", "killed");
     int left = p->s->processes_len - p->drawn;
     if (left || p->s->processes_left)
-        fprintf(p->to, "<text class=\"dim\" x=\"%d\" y=\"%d\">%s%llu more processes of the family are not drawn</text>\n",
+        fprintf(p->to,
+                "<text class=\"dim\" x=\"%d\" y=\"%d\">%s%llu more processes of the family are not drawn</text>\n",
                 MARGIN, p->end_y + 54, p->s->processes_left ? "at least " : "",
                 (unsigned long long)left + (unsigned long long)p->s->processes_left);
 }
@@ -714,7 +607,9 @@ static void put_begin(const struct picture *p)
 {
     int height = p->end_y + 76;
     char *text = text_of(p->t, put_description);
-    fprintf(p->to, "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%d\" viewBox=\"0 0 %d %d\" role=\"img\">\n",
+    fprintf(p->to,
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%d\" viewBox=\"0 0 %d %d\""
+            " role=\"img\">\n",
             WIDTH, height, WIDTH, height);
     fputs("<desc>", p->to);
     put_xml(p->to, text ? text : "");
@@ -722,7 +617,7 @@ static void put_begin(const struct picture *p)
     free(text);
 }
 
-static bool put_chart(const struct picture *p)
+static bool put_chart(struct picture *p)
 {
     int number = 0;
     for (int i = 0; i < p->s->processes_len; i++)

@@ -80,6 +80,11 @@ double tale_zero(const struct tale *t)
     return t->story && t->story->time > 0 ? t->story->time : t->time;
 }
 
+bool tale_is_own(const struct moonwatch_story *s, int process)
+{
+    return process >= 0 && s->processes[process].kin != MOONWATCH_OTHER;
+}
+
 static void put_value(FILE *to, const struct value *v)
 {
     if (v->type == VALUE_TEXT)
@@ -174,7 +179,7 @@ static void put_title(FILE *to, const struct tale *t)
 {
     fprintf(to, "alert %d: ", t->number);
     cli_put(to, value_text(t->alert, "severity"));
-    fputs(", ", to);
+    fputs(" ", to);
     cli_put(to, value_text(t->alert, "script"));
     if (*value_text(t->alert, "text")) {
         fputs(": ", to);
@@ -182,7 +187,7 @@ static void put_title(FILE *to, const struct tale *t)
     }
 }
 
-static void put_marks(FILE *to, const struct tale *t)
+static void put_about(FILE *to, const struct tale *t)
 {
     const struct value *tags = value_get(t->alert, "tags");
     tale_when(to, t);
@@ -207,13 +212,12 @@ static void put_lineage(FILE *to, const struct tale *t)
 void tale_head(const struct tale *t)
 {
     print_folded(t, put_title);
-    print_folded(t, put_marks);
+    print_folded(t, put_about);
     print_folded(t, tale_teller);
+    if (!t->story)
+        return;
     putchar('\n');
-    if (t->story)
-        print_folded(t, put_lineage);
-    else
-        puts("It is about no process: there is no lineage.");
+    print_folded(t, put_lineage);
 }
 
 /* --- which lines --------------------------------------------------------------------------------- */
@@ -227,11 +231,6 @@ struct lines {
     int left, left_processes;
     int decimals;
 };
-
-static bool is_own(const struct moonwatch_story *s, int process)
-{
-    return process >= 0 && s->processes[process].kin != MOONWATCH_OTHER;
-}
 
 /* Of who is above the root the sentence tells. */
 static bool ran_before(const struct moonwatch_story *s, int process)
@@ -253,9 +252,9 @@ static int middle(const struct lines *l)
 static void show_own(struct lines *l, bool all)
 {
     for (int i = 0; i < l->s->processes_len; i++)
-        l->shown += l->processes[i] = ran_before(l->s, i) && (all || is_own(l->s, i));
+        l->shown += l->processes[i] = ran_before(l->s, i) && (all || tale_is_own(l->s, i));
     for (int i = 0; i < l->s->events_len; i++)
-        l->shown += l->events[i] = all || is_own(l->s, l->s->events[i].process);
+        l->shown += l->events[i] = all || tale_is_own(l->s, l->s->events[i].process);
 }
 
 /* Of the others those nearest to the alert. */
@@ -350,7 +349,7 @@ static void print_still_running(const struct lines *l)
     int n = 0;
     for (int i = l->s->root; i < l->s->processes_len; i++) {
         const struct moonwatch_story_process *p = &l->s->processes[i];
-        if (!is_own(l->s, i) || p->ended != 0)
+        if (!tale_is_own(l->s, i) || p->ended != 0)
             continue;
         if (n == 0)
             printf("still running when the recording ended, at %+.*f:", l->decimals, l->s->last - tale_zero(l->t));

@@ -13,7 +13,7 @@ struct tale {
     const struct moonwatch_story *story; /* NULL: it is about no process */
 };
 
-/* Who told it, about what, and whose child that was. */
+/* What was told, by whom, and whose child it is about. */
 void tale_head(const struct tale *t);
 
 /* What happened in the family: all of it, or the lineage and the descendants, and of the others what is
@@ -33,6 +33,9 @@ void tale_when(FILE *to, const struct tale *t);
 
 /* The instant that times are relative to. */
 double tale_zero(const struct tale *t);
+
+/* Is it the explained process, or one above or below it? */
+bool tale_is_own(const struct moonwatch_story *s, int process);
 
 /* Bytes of the character, and how many columns it takes; what is no UTF-8 is a byte. */
 size_t tale_character(const char *text, int *columns);

@@ -95,14 +95,15 @@ static bool add_to_line(struct explain *x, tracker_ref ref)
     event_begin(&x->state, EVENT_SNAPSHOT);
     if (!tracker_copy_state(x->tracker, ref, &x->state, WHY_ABSENT))
         return false;
-    struct event *state = malloc(x->state.ev.size);
-    if (!state) {
+    struct ancestor *a = &x->line[x->line_len];
+    a->forked_at_ns = tracker_forked_at(x->tracker, ref);
+    a->state = malloc(x->state.ev.size);
+    if (!a->state) {
         x->failed = true;
         return false;
     }
-    memcpy(state, &x->state.ev, x->state.ev.size);
-    x->line[x->line_len].forked_at_ns = tracker_forked_at(x->tracker, ref);
-    x->line[x->line_len++].state = state;
+    memcpy(a->state, &x->state.ev, x->state.ev.size);
+    x->line_len++;
     return true;
 }
 
@@ -194,10 +195,22 @@ static const struct moonwatch_story *fold(struct explain *x, struct family *f)
     return family_story(f);
 }
 
+/* With what is near to the event, if it cannot be all. */
+static const struct moonwatch_story *fold_nearest(struct explain *x, struct family **f)
+{
+    const struct moonwatch_story *told = fold(x, *f);
+    if (!told || !family_crowded(*f))
+        return told;
+    struct family *nearer = family_nearer(*f);
+    family_free(*f);
+    *f = nearer;
+    return nearer ? fold(x, nearer) : NULL;
+}
+
 static int tell(struct explain *x, moonwatch_explained *explained, void *ctx)
 {
     struct family *f = family_new(reel_first_ns(x->reel), x->found ? x->seq : 0, x->found_ns);
-    const struct moonwatch_story *told = f ? fold(x, f) : NULL;
+    const struct moonwatch_story *told = f ? fold_nearest(x, &f) : NULL;
     if (told) {
         struct moonwatch_story story = *told;
         story.first = (double)reel_first_ns(x->reel) / 1e9;

@@ -31,6 +31,14 @@ struct member {
     int came;             /* as which, of all that were seen; NONE: not yet */
 };
 
+/* When those came who came last before the event of the story. */
+struct crowd {
+    int64_t *came_ns; /* owned: a ring */
+    int most;         /* of them: half of what there is room for */
+    uint64_t len;     /* that came in all */
+    int64_t since_ns; /* who was forked before this is left out */
+};
+
 struct family {
     int64_t first_ns;
     uint64_t seq; /* 0: the event that it is about is not there */
@@ -45,7 +53,8 @@ struct family {
     int buckets_mask;
     struct event **pending; /* owned copies: snapshots of whose family nobody is known yet */
     int pending_len;
-    struct block *blocks; /* owned */
+    struct crowd crowds[2]; /* of the others, of the own */
+    struct block *blocks;   /* owned */
     struct buf scratch;
     int64_t now_ns; /* of the last event with a time */
     bool failed;
@@ -254,12 +263,21 @@ static int find_expected(const struct family *f, const struct event *ev)
     return NONE;
 }
 
-/* Is there room for one more of this kind? */
-static bool has_room(struct family *f, enum moonwatch_kin kin)
+static void remember(struct crowd *c, int64_t now_ns)
 {
-    bool room = kin == MOONWATCH_OTHER ? f->others < FAMILY_OTHERS_MOST : f->len - f->others < FAMILY_OWN_MOST;
+    c->came_ns[c->len++ % (uint64_t)c->most] = now_ns;
+}
+
+/* Is there room for one more of this kind? */
+static bool has_room(struct family *f, enum moonwatch_kin kin, bool fork)
+{
+    bool own = kin != MOONWATCH_OTHER;
+    struct crowd *c = &f->crowds[own];
+    if (fork && f->seq && f->now_ns <= f->seq_ns)
+        remember(c, f->now_ns);
+    bool room = (own ? f->len - f->others : f->others) < 2 * c->most && (!fork || f->now_ns >= c->since_ns);
     f->story.processes_left += !room;
-    f->others += room && kin == MOONWATCH_OTHER;
+    f->others += room && !own;
     return room;
 }
 
@@ -274,7 +292,7 @@ static int adopt(struct family *f, const struct event *ev)
     if (!fork && above->starttime > event_int(ev, F_STARTTIME, above->starttime) && !same_start(above, ev))
         return NONE;
     enum moonwatch_kin kin = above->kin >= MOONWATCH_ITSELF ? MOONWATCH_DESCENDANT : MOONWATCH_OTHER;
-    int number = has_room(f, kin) ? add_process(f, parent, kin, ev) : NONE;
+    int number = has_room(f, kin, fork) ? add_process(f, parent, kin, ev) : NONE;
     if (number == NONE)
         return NONE;
     struct moonwatch_story_process *p = &f->processes[number];
@@ -360,6 +378,8 @@ static void fold(struct family *f, int number, const struct event *ev, bool know
         end(f, number, ev);
         return;
     }
+    if (event_kind(ev) == EVENT_FORK && p->began <= 0)
+        p->began = (double)f->now_ns / 1e9;
     if (expected)
         return;
     set_state(f, p, ev);
@@ -384,12 +404,12 @@ static void put_off(struct family *f, const struct event *ev)
         }
         f->pending = pending;
     }
-    struct event *copy = malloc(ev->size);
-    f->failed = f->failed || !copy;
-    if (!copy)
-        return;
-    memcpy(copy, ev, ev->size);
-    f->pending[f->pending_len++] = copy;
+    struct event **copy = &f->pending[f->pending_len];
+    *copy = malloc(ev->size);
+    if (*copy)
+        memcpy(*copy, ev, ev->size);
+    f->pending_len += *copy != NULL;
+    f->failed = f->failed || !*copy;
 }
 
 /* One round: those whose parent is known now. */
@@ -564,18 +584,46 @@ const struct moonwatch_story *family_story(struct family *f)
     return &f->story;
 }
 
+static bool make_crowd(struct crowd *c, int most)
+{
+    c->most = most;
+    c->since_ns = INT64_MIN;
+    c->came_ns = malloc((size_t)most * sizeof *c->came_ns);
+    return c->came_ns != NULL;
+}
+
 struct family *family_new(int64_t first_ns, uint64_t seq, int64_t seq_ns)
 {
     struct family *f = calloc(1, sizeof *f);
     if (!f)
         return NULL;
-    *f = (struct family){ .first_ns = first_ns,
-                          .seq = seq,
-                          .seq_ns = seq_ns,
-                          .root = NONE,
-                          .itself = NONE,
-                          .now_ns = first_ns,
-                          .story = { .alert = NONE, .time = (double)(seq ? seq_ns : 0) / 1e9 } };
+    f->first_ns = f->now_ns = first_ns;
+    f->seq = seq;
+    f->seq_ns = seq_ns;
+    f->root = f->itself = f->story.alert = NONE;
+    f->story.time = (double)(seq ? seq_ns : 0) / 1e9;
+    if (make_crowd(&f->crowds[0], FAMILY_OTHERS_MOST / 2) && make_crowd(&f->crowds[1], FAMILY_OWN_MOST / 2))
+        return f;
+    family_free(f);
+    return NULL;
+}
+
+static bool is_crowded(const struct crowd *c)
+{
+    return c->since_ns == INT64_MIN && c->len > (uint64_t)c->most;
+}
+
+bool family_crowded(const struct family *f)
+{
+    return f->story.processes_left && (is_crowded(&f->crowds[0]) || is_crowded(&f->crowds[1]));
+}
+
+struct family *family_nearer(const struct family *crowded)
+{
+    struct family *f = family_new(crowded->first_ns, crowded->seq, crowded->seq_ns);
+    for (int i = 0; f && i < 2; i++)
+        if (is_crowded(&crowded->crowds[i]))
+            f->crowds[i].since_ns = crowded->crowds[i].came_ns[crowded->crowds[i].len % (uint64_t)f->crowds[i].most];
     return f;
 }
 
@@ -595,6 +643,8 @@ void family_free(struct family *f)
     free(f->members);
     free(f->events);
     free(f->buckets);
+    free(f->crowds[0].came_ns);
+    free(f->crowds[1].came_ns);
     buf_free(&f->scratch);
     free(f);
 }

@@ -12,7 +12,7 @@
 
 #define FAMILY_ANCESTORS_MOST 256
 
-/* How many are kept of those that are only of the same family, and of the others. */
+/* How many processes are kept of those that are only of the same family, and of the others. */
 #define FAMILY_OTHERS_MOST        20000
 #define FAMILY_OWN_MOST           100000
 #define FAMILY_OTHERS_EVENTS_MOST 100000
@@ -38,5 +38,10 @@ void family_gap(struct family *f, uint64_t missing);
 
 /* All is told. Borrowed until family_free; NULL: there was no memory. */
 const struct moonwatch_story *family_story(struct family *f);
+
+/* What came first took the room of what is nearer to the event? Then one that begins later can be told all
+ * of it again, and has room for half before and half after. NULL: no memory. */
+bool family_crowded(const struct family *f);
+struct family *family_nearer(const struct family *crowded);
 
 #endif

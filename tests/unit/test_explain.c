@@ -22,10 +22,6 @@ static struct recording_writer *w;
 static struct event_box box;
 static uint64_t seq;
 static int64_t ms; /* of what is recorded next */
-
-#define PIDS 100000
-static int64_t started[PIDS];
-
 static const struct recording_head head = { .boot = 1, .real_ns = REAL_NS, .mono_ns = MONO_NS, .host = "machine" };
 
 static int begin(void **state)
@@ -35,7 +31,6 @@ static int begin(void **state)
     fd = mkstemp(path);
     seq = 0;
     ms = 0;
-    memset(started, 0, sizeof started);
     return fd < 0 || recording_begin(&w, fd, &head);
 }
 
@@ -64,16 +59,11 @@ static void make(enum event_kind kind, int pid, int tick, int ppid)
     event_set(&box, F_STARTTIME, tick, WHY_COMPUTED);
     event_set(&box, F_UID, 1000, WHY_KEPT);
     event_set(&box, F_EUID, 33, WHY_KEPT);
-    if (kind != EVENT_FORK && pid < PIDS && started[pid]) /* as all events of a process have it */
-        event_set(&box, F_START, started[pid], WHY_KEPT);
     ms += 10;
 }
 
 static uint64_t put(void)
 {
-    int64_t pid = event_int(&box.ev, F_PID, 0);
-    if (pid >= 0 && pid < PIDS)
-        started[pid] = event_int(&box.ev, F_START, 0);
     recording_event(w, &box.ev, false);
     return seq;
 }
@@ -227,10 +217,7 @@ static const char *events(void)
 
 #define AT(number) (((double)REAL_NS + (double)(number) * 1e6) / 1e9)
 
-static void assert_near(double a, double b)
-{
-    assert_true(a - b < 1e-5 && b - a < 1e-5);
-}
+#define assert_near(a, b) assert_true((a) - (b) < 1e-5 && (b) - (a) < 1e-5)
 
 /* --- the story ----------------------------------------------------------------------------------- */
 
@@ -477,7 +464,10 @@ static void what_is_found_after_a_loss_did_not_run_before(void **state)
     say_command("sh");
     put();
     recording_gap(w, 12);
-    uint64_t alert = execs(7, 100, 5, "curl");
+    make(EVENT_EXEC, 7, 100, 5);
+    event_set(&box, F_START, REAL_NS + 5000000, WHY_KEPT);
+    say_command("curl");
+    uint64_t alert = put();
     assert_int_equal(explain(alert, 7, 100), 0);
     assert_int_equal(told.processes[told.story.root].pid, 5);
     assert_false(one(7)->before);
@@ -523,7 +513,7 @@ static void of_two_watches_with_the_same_numbers_time_tells(void **state)
     (void)state;
     for (int i = 0; i < 2; i++) {
         seq = 0;
-        was_there(5, 50, 1, "nginx");
+        was_there(5, 50, 1, i ? "new" : "old");
         forks(8, 100 + 1000 * i, 5);
         alerts[i] = execs(8, 100 + 1000 * i, 5, i ? "second" : "first");
         ms += 60000;
@@ -532,6 +522,8 @@ static void of_two_watches_with_the_same_numbers_time_tells(void **state)
     assert_int_equal(explain_at(alerts[0], AT(25), -1, -1), 0);
     assert_string_equal(told.commands[told.story.itself], "first");
     assert_near(told.story.time, AT(20));
+    assert_int_equal(explain_at(1, AT(5), -1, -1), 0); /* of the second, it is the first one that is too late */
+    assert_string_equal(told.commands[told.story.itself], "old");
     assert_int_equal(explain_at(alerts[0], AT(60060), -1, -1), 0);
     assert_string_equal(told.commands[told.story.itself], "second");
     assert_int_equal(explain_at(alerts[0], 0, -1, -1), 0);
@@ -624,6 +616,38 @@ static void a_line_without_end_is_cut(void **state)
     assert_int_equal(explain(alert, 999, 1099), 0);
     assert_int_equal(told.story.processes_len, FAMILY_ANCESTORS_MOST);
     assert_int_equal(told.processes[told.story.itself].depth, FAMILY_ANCESTORS_MOST - 1);
+}
+
+static void near_ones(void *ctx, const struct moonwatch_story *s)
+{
+    bool *seen = ctx;
+    for (int i = 0; i < s->processes_len; i++)
+        if (s->processes[i].kin == MOONWATCH_OTHER)
+            seen[s->processes[i].pid] = true;
+    assert_in_range(s->processes_len, 10000, FAMILY_OTHERS_MOST + 3);
+    assert_true(s->processes_left > 20000);
+}
+
+static void of_a_crowd_the_nearest_are_kept(void **state)
+{
+    static bool seen[60000];
+    uint64_t alert = 0;
+    (void)state;
+    was_there(5, 50, 1, "nginx");
+    was_there(6, 60, 5, "old worker");
+    for (int i = 0; i < 50000; i++) {
+        if (i == 25000)
+            alert = forks(8, 99, 5);
+        forks(10 + i, 100 + i, 5);
+        exits(10 + i, 100 + i, 0);
+    }
+    assert_int_equal(recording_end(w), 0);
+    w = NULL;
+    assert_int_equal(moonwatch_explain(path, alert, 0, 8, 99, near_ones, seen, why, sizeof why), 0);
+    assert_true(seen[6]);
+    for (int i = 15001; i < 34000; i++)
+        assert_true(seen[10 + i]);
+    assert_false(seen[10] || seen[10 + 49999]);
 }
 
 static uint64_t random_of(struct story *s, uint64_t below)
@@ -733,6 +757,7 @@ int main(void)
         TEST(threads_are_no_processes),
         TEST(two_that_claim_to_be_each_others_parents_have_an_end),
         TEST(a_line_without_end_is_cut),
+        TEST(of_a_crowd_the_nearest_are_kept),
         TEST(any_family_is_a_tree),
         TEST(any_records_do_no_harm),
         TEST(noted_alerts_are_told_in_order),
