@@ -26,10 +26,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#define LOOK_MS         200 /* the smallest ring holds a second of a storm */
-#define HURRY_MS        20  /* when much was waiting at the last look */
-#define HURRY_AT        0.125
-#define FLUSH_EVERY_NS  NS_PER_SECOND
+#define WAKE_AT         0.125 /* of the ring: when so much waits, it is taken at once */
+#define FLUSH_EVERY_MS  1000
+#define DUMPS_EVERY_MS  200 /* while one is waited for */
 #define SEGMENT_PARTS   32 /* of all segments together */
 #define STOP_PATIENCE_S 10
 #define NOTE_MOST       ((size_t)1 << 20) /* bytes of a note; a larger one is left out */
@@ -298,15 +297,19 @@ static void end_dump(struct pending *p, bool wait)
     *p = (struct pending){ .fd = -1 };
 }
 
-static void look_at_dumps(bool ending)
+/* Is one left that waits? */
+static bool look_at_dumps(bool ending)
 {
+    bool waiting = false;
     for (int i = 0; i < DUMPS_MOST; i++) {
         struct pending *p = &me.pending[i];
         if (p->fd >= 0 && !p->pid && (ending || clock_real_ns() > p->dump.until_ns + DUMP_AFTER_NS))
             start_dump(p);
         if (p->fd >= 0 && p->pid)
             end_dump(p, ending);
+        waiting = waiting || p->fd >= 0;
     }
+    return waiting;
 }
 
 /* Who only knows a pid means who has it, or had it last. */
@@ -387,20 +390,32 @@ static int open_output(void)
     return segments_open(&me.segments, me.options->dir, me.options->bytes, &me.head, each_known, NULL);
 }
 
+static int wait_for_flush_ms(void)
+{
+    int64_t since_ms = (clock_mono_ns() - me.flushed_ns) / 1000000;
+    return since_ms < FLUSH_EVERY_MS ? FLUSH_EVERY_MS - (int)since_ms : 0;
+}
+
+/* Once a second, for the flush, and when much waits: the ring holds a second of a storm at least. Notes
+ * wait, too: many of them are one turn. */
 static void loop(void)
 {
     bool hung_up = false;
-    int look_ms = LOOK_MS;
+    int wait_ms = FLUSH_EVERY_MS;
     while (!hung_up) {
-        struct pollfd ready[] = { { .fd = me.control, .events = POLLIN }, { .fd = me.notes, .events = POLLIN } };
-        poll(ready, 1, look_ms); /* notes wait, too: many of them are one turn */
-        look_ms = ring_backlog(me.ring, me.reader) > HURRY_AT ? HURRY_MS : LOOK_MS;
+        struct pollfd ready[] = { { .fd = me.control, .events = POLLIN },
+                                  { .fd = ring_reader_fd(me.ring, me.reader), .events = POLLIN } };
+        ring_rest(me.ring, me.reader, WAKE_AT);
+        poll(ready, 2, wait_ms);
         hung_up = ready[0].revents && !take_order();
         take_records();
         take_notes();
-        look_at_dumps(hung_up);
-        if (clock_mono_ns() - me.flushed_ns > FLUSH_EVERY_NS)
+        bool dumps = look_at_dumps(hung_up);
+        if (clock_mono_ns() - me.flushed_ns >= FLUSH_EVERY_MS * 1000000LL)
             flush();
+        wait_ms = wait_for_flush_ms();
+        if (dumps && wait_ms > DUMPS_EVERY_MS)
+            wait_ms = DUMPS_EVERY_MS;
     }
 }
 
@@ -417,7 +432,7 @@ static int end(void)
 
 static void close_others(void)
 {
-    int keep[] = { me.control, me.notes, me.options->fd, me.options->dir };
+    int keep[] = { me.control, me.notes, me.options->fd, me.options->dir, ring_reader_fd(me.ring, me.reader) };
     int n = sizeof keep / sizeof *keep;
     for (int fd = 3, last = 3; last >= 0; fd = last + 1) {
         last = -1;

@@ -1,8 +1,8 @@
 /* recorder.h - the process that writes down what the watch sees: into one file, or round and round into
  * those of the flight recorder.
  *
- * Reads the ring as a worker does, but looks at it a few times a second instead of being woken. A disk
- * that is slow or full costs records of the recording, which are counted in it, and holds up nobody.
+ * Reads the ring as a worker does, but looks at it once a second, or when much waits. A disk that is slow
+ * or full costs records of the recording, which are counted in it, and holds up nobody.
  * Workers send it what came to their scripts besides events. It runs no script, keeps no capability, and
  * sees to it that secrets are left out. */
 #ifndef EMBED_RECORDER_H

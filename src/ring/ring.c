@@ -19,7 +19,7 @@
 struct reader {
     _Alignas(64) _Atomic uint64_t at;
     _Atomic uint64_t seq; /* expected next; moved after `at` */
-    _Alignas(64) _Atomic uint32_t asleep;
+    _Alignas(64) _Atomic uint64_t asleep; /* until so many bytes wait for it; 0: it is awake */
     _Alignas(64) _Atomic uint64_t words[RING_WORDS];
 };
 
@@ -206,9 +206,10 @@ void ring_flush(struct ring *r)
     atomic_thread_fence(memory_order_seq_cst);
     for (int i = 0; i < RING_READERS; i++) {
         struct reader *reader = r->readers[i];
-        if (!atomic_load_explicit(&reader->asleep, memory_order_relaxed))
+        uint64_t least = atomic_load_explicit(&reader->asleep, memory_order_relaxed);
+        if (!least)
             continue;
-        if (atomic_load(&reader->at) == atomic_load(&r->written->head) &&
+        if (atomic_load(&r->written->head) - atomic_load(&reader->at) < least &&
             !atomic_load(&r->written->finished))
             continue;
         atomic_store_explicit(&reader->asleep, 0, memory_order_relaxed);
@@ -282,13 +283,27 @@ _Atomic uint64_t *ring_words(struct ring *r, int reader)
     return r->readers[reader]->words;
 }
 
+static int drain(const struct ring *r, int reader)
+{
+    char drained[64];
+    return read(r->wake[reader][0], drained, sizeof drained) < 0 && errno != EAGAIN ? -errno : 0;
+}
+
+void ring_rest(struct ring *r, int reader, double part)
+{
+    struct reader *me = r->readers[reader];
+    if (!atomic_load(&me->asleep))
+        drain(r, reader);
+    atomic_store(&me->asleep, (uint64_t)(part * (double)r->size));
+}
+
 /* Announce sleep, then look again: a record written in between is either seen here or its flush
  * sees us asleep. The end is looked at first: when it was there, so was the last record. */
 static int fall_asleep(struct ring *r, struct reader *me, int reader, uint64_t at)
 {
-    char drained[64];
-    if (read(r->wake[reader][0], drained, sizeof drained) < 0 && errno != EAGAIN)
-        return -errno;
+    int result = drain(r, reader);
+    if (result < 0)
+        return result;
     atomic_store(&me->asleep, 1);
     atomic_thread_fence(memory_order_seq_cst);
     bool finished = atomic_load(&r->written->finished);

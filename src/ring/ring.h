@@ -74,6 +74,10 @@ _Atomic uint64_t *ring_words(struct ring *r, int reader);
  * many (call again); -EPIPE at the end; -EBADMSG when what is there is no record. */
 int ring_read(struct ring *r, int reader, struct event_box *box, uint64_t *missed);
 
+/* For a reader that looks when it likes, and never reads to the end: its descriptor becomes readable
+ * after a ring_flush with which its backlog is `part` of the ring, or when no record will follow. */
+void ring_rest(struct ring *r, int reader, double part);
+
 /* What was read last is done with, though no next one is asked for. */
 void ring_done(struct ring *r, int reader);
 

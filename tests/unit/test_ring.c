@@ -279,6 +279,34 @@ static void a_sleeper_is_woken_by_a_flush_and_by_nothing_else(void **state)
     assert_true(is_awake());
 }
 
+static void write_to_backlog(double part)
+{
+    while (ring_backlog(ring, 0) < part)
+        write_record(1, 100);
+}
+
+static void one_that_rests_is_woken_when_so_much_waits(void **state)
+{
+    (void)state;
+    ring_rest(ring, 0, 0.25);
+    write_to_backlog(0.24);
+    ring_flush(ring);
+    assert_false(is_awake());
+    write_to_backlog(0.25);
+    ring_flush(ring);
+    assert_true(is_awake());
+    while (ring_waiting(ring, 0)) {
+        assert_int_equal(ring_read(ring, 0, &out, &missed), 1);
+        ring_done(ring, 0);
+    }
+    ring_rest(ring, 0, 0.25); /* what woke it is forgotten */
+    write_to_backlog(0.1);
+    ring_flush(ring);
+    assert_false(is_awake());
+    ring_finish(ring);
+    assert_true(is_awake());
+}
+
 /* Each record is written only after the one before was read by a sleeper: one wake-up that is lost
  * ends it all. */
 enum { PINGS = 20000 };
@@ -616,8 +644,7 @@ static void a_second_reader_goes_on_where_the_first_was_killed(void **state)
 
 /* The cursor of reader 0 at one instant of a call that a traced child is making. */
 struct instant {
-    uint64_t at, seq;
-    uint32_t asleep;
+    uint64_t at, seq, asleep;
 };
 
 static struct instant note_instant(void)
@@ -796,6 +823,7 @@ int main(void)
         TEST(an_overrun_is_told_to_the_record),
         TEST(the_end_comes_after_the_last_record),
         TEST(a_sleeper_is_woken_by_a_flush_and_by_nothing_else),
+        TEST(one_that_rests_is_woken_when_so_much_waits),
         TEST(no_wake_up_is_lost),
         TEST(the_last_record_is_not_lost_to_the_end),
         TEST(nothing_is_lost_or_torn_when_the_reader_keeps_up),
