@@ -455,6 +455,8 @@ struct moonwatch_test_options {
      * it throws nothing and tells no more alerts than are allowed. NULL: run the tests. */
     const char *baseline;
     uint64_t allow;
+
+    double timeout; /* s that a test may take, or an event of a baseline; 0: 10 */
 };
 
 /* Run the tests of scripts with made-up events, in this process, or with commands, which children of it

@@ -39,8 +39,8 @@ static const char usage[] =
     "  errors     how many it throws (0)\n"
     "  status     what the commands end with: a number, or one for each\n"
     "`options` are what mw.option gives. Time passes as the events say, questions\n"
-    "such as ev:sockets() have no other answer, and a test has 10 s. Where commands\n"
-    "cannot be watched, the test is skipped.\n"
+    "such as ev:sockets() have no other answer, and a test has 10 s (--timeout).\n"
+    "Where commands cannot be watched, the test is skipped.\n"
     "\n"
     "      --baseline FILE    instead of tests: play a recording of a time in which\n"
     "                         all was well to the scripts, and count their alerts\n"
@@ -49,6 +49,7 @@ static const char usage[] =
     "                         ways from a line with a condition were taken\n"
     "      --coverage=FILE    the same, and as lcov's tools read it\n"
     "      --junit FILE       the results as JUnit's XML, too\n"
+    "      --timeout SPAN     what a test may take, or an event of a baseline (10s)\n"
     "  -v, --verbose          show what each script writes\n"
     "  -h, --help             this text\n"
     "\n"
@@ -61,6 +62,7 @@ struct report {
     bool verbose, cover;
     const char *junit_path, *lcov_path, *baseline; /* or NULL */
     uint64_t allow; /* alerts in the baseline */
+    double timeout; /* s; 0: as ever */
     struct junit *junit;                /* owned; or NULL */
     struct covered *covered;            /* owned; or NULL */
 };
@@ -160,7 +162,8 @@ static int close_files(struct report *report)
 static int run_all(struct report *report, const char *const *paths, int n)
 {
     struct moonwatch_test_options options = { .size = sizeof options, .tested = print, .ctx = report,
-                                              .baseline = report->baseline, .allow = report->allow };
+                                              .baseline = report->baseline, .allow = report->allow,
+                                              .timeout = report->timeout };
     options.covered = report->covered ? on_covered : NULL;
     int result = moonwatch_test(paths, n, &options);
     int files = close_files(report);
@@ -194,12 +197,13 @@ static bool parse_count(const char *text, uint64_t *to)
 
 int cli_test(int argc, char **argv)
 {
-    enum { COVERAGE = 256, JUNIT, BASELINE, ALLOW };
+    enum { COVERAGE = 256, JUNIT, BASELINE, ALLOW, TIMEOUT };
     static const struct option options[] = {
         { "baseline", required_argument, NULL, BASELINE },
         { "allow", required_argument, NULL, ALLOW },
         { "coverage", optional_argument, NULL, COVERAGE },
         { "junit", required_argument, NULL, JUNIT },
+        { "timeout", required_argument, NULL, TIMEOUT },
         { "verbose", no_argument, NULL, 'v' },
         { "help", no_argument, NULL, 'h' },
         { NULL, 0, NULL, 0 },
@@ -224,6 +228,11 @@ int cli_test(int argc, char **argv)
             break;
         case JUNIT:
             report.junit_path = optarg;
+            break;
+        case TIMEOUT:
+            report.timeout = cli_seconds(optarg);
+            if (report.timeout <= 0)
+                return cli_usage("test", "--timeout takes a span such as 10s or 5m, not '%s'", optarg);
             break;
         case 'v':
             report.verbose = true;

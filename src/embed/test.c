@@ -158,7 +158,7 @@ static void test_texts(struct testing *t, const struct script_file *test, const 
     struct rehearsal_text texts[2] = { { buf_str(&chunks[0]), test->text, test->len },
                                        { buf_str(&chunks[1]), script->text, script->len } };
     struct rehearsal_world world = { .ctx = t, .request = answer, .ended = ended, .run = commands_run,
-                                     .playing = playing,
+                                     .playing = playing, .limit_s = t->options->timeout,
                                      .coverage = t->coverage };
     t->script = script->path;
     int result = rehearse(&texts[1], &texts[0], &world, &wrong);
@@ -224,7 +224,7 @@ static void play_baseline(struct testing *t, const struct script_file *script)
     struct rehearsal_text text = { buf_str(&chunk), script->text, script->len };
     struct rehearsal_baseline baseline = { .path = t->options->baseline, .allow = t->options->allow };
     struct rehearsal_world world = { .ctx = t, .request = answer, .ended = ended, .playing = playing,
-                                     .coverage = t->coverage };
+                                     .limit_s = t->options->timeout, .coverage = t->coverage };
     t->script = script->path;
     if (rehearse_baseline(&text, &baseline, &world, &wrong) < 0)
         tell_wrong(t, script->path, buf_str(&wrong));
