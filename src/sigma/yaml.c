@@ -80,10 +80,13 @@ static int place(struct reading *r, struct yaml_node *node, const yaml_mark_t *a
     return 0;
 }
 
-static int remember(struct reading *r, const yaml_char_t *name, struct yaml_node *node)
+static int remember(struct reading *r, const yaml_event_t *event, const yaml_char_t *name,
+                    struct yaml_node *node)
 {
     if (!name)
         return 0;
+    if (r->anchors_len == YAML_NAMES_MAX)
+        return refuse(r, &event->start_mark, "it names more than 250 values for aliases");
     struct anchor *more =
         arena_grow(r->arena, r->anchors, r->anchors_len, &r->anchors_cap, 1, sizeof(struct anchor));
     char *copy = arena_copy(r->arena, (const char *)name, strlen((const char *)name));
@@ -94,20 +97,28 @@ static int remember(struct reading *r, const yaml_char_t *name, struct yaml_node
     return 0;
 }
 
+static int count_node(struct reading *r, const yaml_event_t *event)
+{
+    return ++r->nodes > YAML_NODES_MAX
+               ? refuse(r, &event->start_mark, "it holds too much: more than 200,000 values")
+               : 0;
+}
+
 static int new_node(struct reading *r, const yaml_event_t *event, enum yaml_kind kind,
                     const yaml_char_t *anchor, struct yaml_node **out)
 {
     struct yaml_node *node = arena_get(r->arena, sizeof *node);
     if (!node)
         return -ENOMEM;
-    if (++r->nodes > YAML_NODES_MAX)
-        return refuse(r, &event->start_mark, "it holds too much: more than 200,000 values");
+    int result = count_node(r, event);
+    if (result < 0)
+        return result;
     node->kind = kind;
     node->line = (int)event->start_mark.line + 1;
     node->column = (int)event->start_mark.column + 1;
     node->weight = 1;
     *out = node;
-    return remember(r, anchor, node);
+    return remember(r, event, anchor, node);
 }
 
 static bool is_string_tag(const yaml_char_t *tag)
@@ -166,6 +177,9 @@ static bool is_open(const struct reading *r, const struct yaml_node *node)
 static int take_alias(struct reading *r, const yaml_event_t *event)
 {
     const char *name = (const char *)event->data.alias.anchor;
+    int result = count_node(r, event);
+    if (result < 0)
+        return result;
     for (size_t i = r->anchors_len; i-- > 0;)
         if (!strcmp(r->anchors[i].name, name))
             return is_open(r, r->anchors[i].node)

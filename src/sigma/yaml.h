@@ -15,6 +15,7 @@
 #define YAML_DEPTH_MAX 64     /* lists and maps in each other */
 #define YAML_KEYS_MAX  1000   /* of one map */
 #define YAML_NODES_MAX 200000 /* of a document, with what aliases stand for */
+#define YAML_NAMES_MAX 250    /* of a document, for aliases: each of them looks for its own */
 
 enum yaml_kind { YAML_SCALAR, YAML_LIST, YAML_MAP };
 

@@ -679,6 +679,24 @@ static void what_unfolds_without_end_is_refused(void **state)
     assert_non_null(strstr(said.text, "unfold to more than 200,000"));
     sigma_free(s);
 
+    /* names among which each alias would have to be looked for */
+    buf_clear(&text);
+    buf_puts(&text, "a: [");
+    for (int i = 0; i < 300; i++)
+        buf_printf(&text, "&n%d x,", i);
+    buf_puts(&text, "]\n");
+    s = set_of(buf_str(&text), &said);
+    assert_non_null(strstr(said.text, "more than 250 values"));
+    sigma_free(s);
+
+    buf_clear(&text);
+    buf_puts(&text, "a: [&n x");
+    for (int i = 0; i < 200001; i++)
+        buf_puts(&text, ",*n");
+    s = set_of(buf_str(&text), &said);
+    assert_non_null(strstr(said.text, "it holds too much"));
+    sigma_free(s);
+
     buf_clear(&text);
     for (int i = 0; i < 1000; i++)
         buf_putc(&text, '[');
